@@ -1,0 +1,398 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ContactMethodType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CONTACT_METHOD_TYPE_UNSPECIFIED: _ClassVar[ContactMethodType]
+    CONTACT_METHOD_TYPE_EMAIL: _ClassVar[ContactMethodType]
+    CONTACT_METHOD_TYPE_PHONE: _ClassVar[ContactMethodType]
+    CONTACT_METHOD_TYPE_FAX: _ClassVar[ContactMethodType]
+    CONTACT_METHOD_TYPE_OTHER: _ClassVar[ContactMethodType]
+
+class ContactMethodSortField(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CONTACT_METHOD_SORT_FIELD_UNSPECIFIED: _ClassVar[ContactMethodSortField]
+    CONTACT_METHOD_SORT_FIELD_CREATED_AT: _ClassVar[ContactMethodSortField]
+    CONTACT_METHOD_SORT_FIELD_UPDATED_AT: _ClassVar[ContactMethodSortField]
+
+class PrimaryDeletePolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRIMARY_DELETE_POLICY_UNSPECIFIED: _ClassVar[PrimaryDeletePolicy]
+    PRIMARY_DELETE_POLICY_PROMOTE_NEXT: _ClassVar[PrimaryDeletePolicy]
+    PRIMARY_DELETE_POLICY_REJECT: _ClassVar[PrimaryDeletePolicy]
+
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    ERROR_REASON_INVALID_FIELD: _ClassVar[ErrorReason]
+    ERROR_REASON_INVALID_PAGE_TOKEN: _ClassVar[ErrorReason]
+    ERROR_REASON_MALFORMED_REQUEST: _ClassVar[ErrorReason]
+    ERROR_REASON_CONTACT_METHOD_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_EXTERNAL_ID_TAKEN: _ClassVar[ErrorReason]
+    ERROR_REASON_ETAG_MISMATCH: _ClassVar[ErrorReason]
+    ERROR_REASON_PRIMARY_CONFLICT: _ClassVar[ErrorReason]
+    ERROR_REASON_METADATA_AMBIGUOUS: _ClassVar[ErrorReason]
+    ERROR_REASON_PRIMARY_REJECTED: _ClassVar[ErrorReason]
+    ERROR_REASON_TRANSACTIONS_UNSUPPORTED: _ClassVar[ErrorReason]
+    ERROR_REASON_STORE_UNAVAILABLE: _ClassVar[ErrorReason]
+    ERROR_REASON_DEADLINE_EXCEEDED: _ClassVar[ErrorReason]
+    ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
+CONTACT_METHOD_TYPE_UNSPECIFIED: ContactMethodType
+CONTACT_METHOD_TYPE_EMAIL: ContactMethodType
+CONTACT_METHOD_TYPE_PHONE: ContactMethodType
+CONTACT_METHOD_TYPE_FAX: ContactMethodType
+CONTACT_METHOD_TYPE_OTHER: ContactMethodType
+CONTACT_METHOD_SORT_FIELD_UNSPECIFIED: ContactMethodSortField
+CONTACT_METHOD_SORT_FIELD_CREATED_AT: ContactMethodSortField
+CONTACT_METHOD_SORT_FIELD_UPDATED_AT: ContactMethodSortField
+PRIMARY_DELETE_POLICY_UNSPECIFIED: PrimaryDeletePolicy
+PRIMARY_DELETE_POLICY_PROMOTE_NEXT: PrimaryDeletePolicy
+PRIMARY_DELETE_POLICY_REJECT: PrimaryDeletePolicy
+ERROR_REASON_UNSPECIFIED: ErrorReason
+ERROR_REASON_INVALID_FIELD: ErrorReason
+ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason
+ERROR_REASON_MALFORMED_REQUEST: ErrorReason
+ERROR_REASON_CONTACT_METHOD_NOT_FOUND: ErrorReason
+ERROR_REASON_EXTERNAL_ID_TAKEN: ErrorReason
+ERROR_REASON_ETAG_MISMATCH: ErrorReason
+ERROR_REASON_PRIMARY_CONFLICT: ErrorReason
+ERROR_REASON_METADATA_AMBIGUOUS: ErrorReason
+ERROR_REASON_PRIMARY_REJECTED: ErrorReason
+ERROR_REASON_TRANSACTIONS_UNSUPPORTED: ErrorReason
+ERROR_REASON_STORE_UNAVAILABLE: ErrorReason
+ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason
+ERROR_REASON_INTERNAL: ErrorReason
+
+class CreateContactMethodRequest(_message.Message):
+    __slots__ = ("client_id", "type", "value", "label", "is_primary", "external_id", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    IS_PRIMARY_FIELD_NUMBER: _ClassVar[int]
+    EXTERNAL_ID_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    client_id: str
+    type: ContactMethodType
+    value: str
+    label: str
+    is_primary: bool
+    external_id: str
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, client_id: _Optional[str] = ..., type: _Optional[_Union[ContactMethodType, str]] = ..., value: _Optional[str] = ..., label: _Optional[str] = ..., is_primary: bool = ..., external_id: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class CreateContactMethodResponse(_message.Message):
+    __slots__ = ("contact_method", "demoted_ids")
+    CONTACT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    DEMOTED_IDS_FIELD_NUMBER: _ClassVar[int]
+    contact_method: ContactMethod
+    demoted_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, contact_method: _Optional[_Union[ContactMethod, _Mapping]] = ..., demoted_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetContactMethodRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class GetContactMethodResponse(_message.Message):
+    __slots__ = ("contact_method",)
+    CONTACT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    contact_method: ContactMethod
+    def __init__(self, contact_method: _Optional[_Union[ContactMethod, _Mapping]] = ...) -> None: ...
+
+class GetContactMethodByExternalIdRequest(_message.Message):
+    __slots__ = ("external_id",)
+    EXTERNAL_ID_FIELD_NUMBER: _ClassVar[int]
+    external_id: str
+    def __init__(self, external_id: _Optional[str] = ...) -> None: ...
+
+class GetContactMethodByExternalIdResponse(_message.Message):
+    __slots__ = ("contact_method",)
+    CONTACT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    contact_method: ContactMethod
+    def __init__(self, contact_method: _Optional[_Union[ContactMethod, _Mapping]] = ...) -> None: ...
+
+class GetContactMethodByMetadataRequest(_message.Message):
+    __slots__ = ("key", "value", "client_id")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    value: str
+    client_id: str
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ..., client_id: _Optional[str] = ...) -> None: ...
+
+class GetContactMethodByMetadataResponse(_message.Message):
+    __slots__ = ("contact_method",)
+    CONTACT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    contact_method: ContactMethod
+    def __init__(self, contact_method: _Optional[_Union[ContactMethod, _Mapping]] = ...) -> None: ...
+
+class ListContactMethodsRequest(_message.Message):
+    __slots__ = ("filter", "sort", "page_size", "page_token", "offset", "include_total_size")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    SORT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    filter: ContactMethodFilter
+    sort: _containers.RepeatedCompositeFieldContainer[ContactMethodSort]
+    page_size: int
+    page_token: str
+    offset: int
+    include_total_size: bool
+    def __init__(self, filter: _Optional[_Union[ContactMethodFilter, _Mapping]] = ..., sort: _Optional[_Iterable[_Union[ContactMethodSort, _Mapping]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., offset: _Optional[int] = ..., include_total_size: bool = ...) -> None: ...
+
+class ListContactMethodsResponse(_message.Message):
+    __slots__ = ("contact_methods", "next_page_token", "total_size")
+    CONTACT_METHODS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    contact_methods: _containers.RepeatedCompositeFieldContainer[ContactMethod]
+    next_page_token: str
+    total_size: int
+    def __init__(self, contact_methods: _Optional[_Iterable[_Union[ContactMethod, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ...) -> None: ...
+
+class ListClientContactMethodsRequest(_message.Message):
+    __slots__ = ("client_id", "type", "page_size", "page_token")
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    client_id: str
+    type: ContactMethodType
+    page_size: int
+    page_token: str
+    def __init__(self, client_id: _Optional[str] = ..., type: _Optional[_Union[ContactMethodType, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListClientContactMethodsResponse(_message.Message):
+    __slots__ = ("contact_methods", "next_page_token")
+    CONTACT_METHODS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    contact_methods: _containers.RepeatedCompositeFieldContainer[ContactMethod]
+    next_page_token: str
+    def __init__(self, contact_methods: _Optional[_Iterable[_Union[ContactMethod, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class UpdateContactMethodRequest(_message.Message):
+    __slots__ = ("id", "type", "value", "label", "is_primary", "external_id", "metadata", "remove_metadata_keys", "replace_metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    IS_PRIMARY_FIELD_NUMBER: _ClassVar[int]
+    EXTERNAL_ID_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_METADATA_KEYS_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_METADATA_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    type: ContactMethodType
+    value: str
+    label: str
+    is_primary: bool
+    external_id: str
+    metadata: _containers.ScalarMap[str, str]
+    remove_metadata_keys: _containers.RepeatedScalarFieldContainer[str]
+    replace_metadata: bool
+    def __init__(self, id: _Optional[str] = ..., type: _Optional[_Union[ContactMethodType, str]] = ..., value: _Optional[str] = ..., label: _Optional[str] = ..., is_primary: bool = ..., external_id: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., remove_metadata_keys: _Optional[_Iterable[str]] = ..., replace_metadata: bool = ...) -> None: ...
+
+class UpdateContactMethodResponse(_message.Message):
+    __slots__ = ("contact_method", "demoted_ids")
+    CONTACT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    DEMOTED_IDS_FIELD_NUMBER: _ClassVar[int]
+    contact_method: ContactMethod
+    demoted_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, contact_method: _Optional[_Union[ContactMethod, _Mapping]] = ..., demoted_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class DeleteContactMethodRequest(_message.Message):
+    __slots__ = ("id", "allow_missing", "on_primary")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_MISSING_FIELD_NUMBER: _ClassVar[int]
+    ON_PRIMARY_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    allow_missing: bool
+    on_primary: PrimaryDeletePolicy
+    def __init__(self, id: _Optional[str] = ..., allow_missing: bool = ..., on_primary: _Optional[_Union[PrimaryDeletePolicy, str]] = ...) -> None: ...
+
+class DeleteContactMethodResponse(_message.Message):
+    __slots__ = ("promoted_id",)
+    PROMOTED_ID_FIELD_NUMBER: _ClassVar[int]
+    promoted_id: str
+    def __init__(self, promoted_id: _Optional[str] = ...) -> None: ...
+
+class GetPrimaryContactMethodRequest(_message.Message):
+    __slots__ = ("client_id", "type")
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    client_id: str
+    type: ContactMethodType
+    def __init__(self, client_id: _Optional[str] = ..., type: _Optional[_Union[ContactMethodType, str]] = ...) -> None: ...
+
+class GetPrimaryContactMethodResponse(_message.Message):
+    __slots__ = ("contact_method",)
+    CONTACT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    contact_method: ContactMethod
+    def __init__(self, contact_method: _Optional[_Union[ContactMethod, _Mapping]] = ...) -> None: ...
+
+class BatchCreateContactMethodsRequest(_message.Message):
+    __slots__ = ("requests", "partial")
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[CreateContactMethodRequest]
+    partial: bool
+    def __init__(self, requests: _Optional[_Iterable[_Union[CreateContactMethodRequest, _Mapping]]] = ..., partial: bool = ...) -> None: ...
+
+class BatchCreateContactMethodsResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[BatchCreateContactMethodsResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[BatchCreateContactMethodsResult, _Mapping]]] = ...) -> None: ...
+
+class BatchCreateContactMethodsResult(_message.Message):
+    __slots__ = ("contact_method", "error", "demoted_ids")
+    CONTACT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    DEMOTED_IDS_FIELD_NUMBER: _ClassVar[int]
+    contact_method: ContactMethod
+    error: BatchError
+    demoted_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, contact_method: _Optional[_Union[ContactMethod, _Mapping]] = ..., error: _Optional[_Union[BatchError, _Mapping]] = ..., demoted_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class BatchError(_message.Message):
+    __slots__ = ("code", "reason", "message", "field_violations", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    FIELD_VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    reason: str
+    message: str
+    field_violations: _containers.RepeatedCompositeFieldContainer[FieldViolation]
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., field_violations: _Optional[_Iterable[_Union[FieldViolation, _Mapping]]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class FieldViolation(_message.Message):
+    __slots__ = ("field", "description")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    description: str
+    def __init__(self, field: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
+
+class ContactMethod(_message.Message):
+    __slots__ = ("id", "client_id", "type", "value", "normalized_value", "label", "is_primary", "is_verified", "verified_at", "external_id", "metadata", "created_at", "updated_at", "etag")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    NORMALIZED_VALUE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    IS_PRIMARY_FIELD_NUMBER: _ClassVar[int]
+    IS_VERIFIED_FIELD_NUMBER: _ClassVar[int]
+    VERIFIED_AT_FIELD_NUMBER: _ClassVar[int]
+    EXTERNAL_ID_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    client_id: str
+    type: ContactMethodType
+    value: str
+    normalized_value: str
+    label: str
+    is_primary: bool
+    is_verified: bool
+    verified_at: _timestamp_pb2.Timestamp
+    external_id: str
+    metadata: _containers.ScalarMap[str, str]
+    created_at: _timestamp_pb2.Timestamp
+    updated_at: _timestamp_pb2.Timestamp
+    etag: str
+    def __init__(self, id: _Optional[str] = ..., client_id: _Optional[str] = ..., type: _Optional[_Union[ContactMethodType, str]] = ..., value: _Optional[str] = ..., normalized_value: _Optional[str] = ..., label: _Optional[str] = ..., is_primary: bool = ..., is_verified: bool = ..., verified_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., external_id: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
+
+class ContactMethodFilter(_message.Message):
+    __slots__ = ("ids", "client_ids", "types", "values", "value_contains", "is_primary", "is_verified", "external_ids", "labels", "metadata", "created_at_or_after", "created_before", "updated_at_or_after", "updated_before")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_IDS_FIELD_NUMBER: _ClassVar[int]
+    TYPES_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    VALUE_CONTAINS_FIELD_NUMBER: _ClassVar[int]
+    IS_PRIMARY_FIELD_NUMBER: _ClassVar[int]
+    IS_VERIFIED_FIELD_NUMBER: _ClassVar[int]
+    EXTERNAL_IDS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_OR_AFTER_FIELD_NUMBER: _ClassVar[int]
+    CREATED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_AT_OR_AFTER_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    client_ids: _containers.RepeatedScalarFieldContainer[str]
+    types: _containers.RepeatedScalarFieldContainer[ContactMethodType]
+    values: _containers.RepeatedScalarFieldContainer[str]
+    value_contains: str
+    is_primary: bool
+    is_verified: bool
+    external_ids: _containers.RepeatedScalarFieldContainer[str]
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    metadata: _containers.ScalarMap[str, str]
+    created_at_or_after: _timestamp_pb2.Timestamp
+    created_before: _timestamp_pb2.Timestamp
+    updated_at_or_after: _timestamp_pb2.Timestamp
+    updated_before: _timestamp_pb2.Timestamp
+    def __init__(self, ids: _Optional[_Iterable[str]] = ..., client_ids: _Optional[_Iterable[str]] = ..., types: _Optional[_Iterable[_Union[ContactMethodType, str]]] = ..., values: _Optional[_Iterable[str]] = ..., value_contains: _Optional[str] = ..., is_primary: bool = ..., is_verified: bool = ..., external_ids: _Optional[_Iterable[str]] = ..., labels: _Optional[_Iterable[str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., created_at_or_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at_or_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ContactMethodSort(_message.Message):
+    __slots__ = ("field", "descending")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    DESCENDING_FIELD_NUMBER: _ClassVar[int]
+    field: ContactMethodSortField
+    descending: bool
+    def __init__(self, field: _Optional[_Union[ContactMethodSortField, str]] = ..., descending: bool = ...) -> None: ...

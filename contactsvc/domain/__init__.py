@@ -1,0 +1,1 @@
+"""Contact methods and their rules: pure, no I/O, no gRPC, no MongoDB."""

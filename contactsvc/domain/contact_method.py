@@ -1,0 +1,127 @@
+"""The contact method itself, and what a change makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+
+class ContactMethodType(StrEnum):
+    """The kinds of contact method."""
+
+    EMAIL = "email"
+    PHONE = "phone"
+    FAX = "fax"
+    OTHER = "other"
+
+
+class Unset:
+    """The type of `UNSET`, which says that a field is absent from a request."""
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset()
+
+Slot = tuple[str, ContactMethodType]
+"""A client and a type: the place that at most one primary can take."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContactValue:
+    """A value as people write it, and the form in which it is compared (None: could not be parsed, lenient mode)."""
+
+    text: str
+    normalized: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactMethod:
+    """A contact method as stored; times are aware, in UTC, with millisecond precision."""
+
+    id: str
+    client_id: str
+    type: ContactMethodType
+    value: ContactValue
+    label: str | None
+    is_primary: bool
+    verified_at: datetime | None
+    external_id: str | None
+    metadata: Mapping[str, str]
+    created_at: datetime
+    updated_at: datetime
+    etag: str
+
+    @property
+    def slot(self) -> Slot:
+        """The primary slot that this record competes for."""
+        return self.client_id, self.type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewContactMethod:
+    """A valid request for a new contact method."""
+
+    client_id: str
+    type: ContactMethodType
+    value: ContactValue
+    label: str | None
+    is_primary: bool
+    external_id: str | None
+    metadata: Mapping[str, str]
+
+    @property
+    def slot(self) -> Slot:
+        """The primary slot that the record will compete for."""
+        return self.client_id, self.type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataChange:
+    """Pairs to set and keys to remove, upon the present pairs or (`replace`) upon none."""
+
+    set: Mapping[str, str]
+    remove: frozenset[str]
+    replace: bool
+
+    def applied_to(self, present: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the pairs after the change."""
+        kept = {} if self.replace else {key: value for key, value in present.items() if key not in self.remove}
+        return {**kept, **self.set}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactMethodChange:
+    """A valid request to change a contact method; UNSET fields are left alone, None clears."""
+
+    type: ContactMethodType | Unset = UNSET
+    value: str | Unset = UNSET
+    label: str | None | Unset = UNSET
+    is_primary: bool | Unset = UNSET
+    external_id: str | None | Unset = UNSET
+    metadata: MetadataChange | Unset = UNSET
+
+
+def changed(present: ContactMethod, fields: Mapping[str, object], *, now: datetime, etag: str) -> ContactMethod:
+    """Return `present` with `fields`, or `present` itself when nothing differs.
+
+    The verification belongs to the type and the normalized value, and goes when either changes. A record never becomes
+    older by a change, even when the clock steps back.
+    """
+    after: ContactMethod = replace(present, **fields)  # type: ignore[arg-type]
+    if after == present:
+        return present
+    same_target = (after.type, after.value.normalized) == (present.type, present.value.normalized)
+    if after.value.normalized is None and after.value.text != present.value.text:
+        # Without a normalized form the text is all there is to compare.
+        same_target = False
+    return replace(
+        after,
+        verified_at=present.verified_at if same_target else None,
+        updated_at=max(now, present.updated_at),
+        etag=etag,
+    )

@@ -1,0 +1,79 @@
+"""What can be listed: filter, order and page, as the use cases understand them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from contactsvc.domain.contact_method import ContactMethod, ContactMethodType
+
+
+class SortField(StrEnum):
+    """What records can be sorted by."""
+
+    CREATED_AT = "created_at"
+    UPDATED_AT = "updated_at"
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """One key of an order."""
+
+    field: SortField
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeRange:
+    """A half-open range of time; None is open."""
+
+    at_or_after: datetime | None = None
+    before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which records: all conditions must hold, and of a tuple one element must. Empty and None are no condition.
+
+    `values` holds the pairs of type and normalized value that are looked for; None is no condition, an empty tuple
+    matches nothing (the values asked for can be no value of the types asked for).
+    """
+
+    ids: tuple[str, ...] = ()
+    client_ids: tuple[str, ...] = ()
+    types: tuple[ContactMethodType, ...] = ()
+    values: tuple[tuple[ContactMethodType, str], ...] | None = None
+    value_contains: str = ""
+    is_primary: bool | None = None
+    is_verified: bool | None = None
+    external_ids: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    created: TimeRange = TimeRange()
+    updated: TimeRange = TimeRange()
+
+
+OLDEST_FIRST = (SortKey(SortField.CREATED_AT, descending=False),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """A request for one page."""
+
+    filter: Filter
+    sort: tuple[SortKey, ...] = OLDEST_FIRST
+    page_size: int
+    page_token: str = ""
+    offset: int = 0
+    include_total_size: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of records; an empty token means that it is the last."""
+
+    contact_methods: list[ContactMethod]
+    next_page_token: str
+    total_size: int | None = None

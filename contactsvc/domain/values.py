@@ -1,0 +1,91 @@
+"""The normal form of contact values: the one function behind storing, looking up and filtering.
+
+Sources of the rules: RFC 5321 and 6531 as email-validator reads them, Google's libphonenumber as phonenumbers carries it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+
+import email_validator
+import phonenumbers
+
+from contactsvc.domain.contact_method import ContactMethodType, ContactValue
+
+_MEXICO = 52
+
+
+class InvalidValue(ValueError):
+    """The value is none of its type; the message is the rule, without the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRules:
+    """How this server reads values.
+
+    Attributes:
+        default_region: two-letter region in which numbers without `+` are read (ISO 3166-1); None accepts only `+`.
+        lenient: keep what cannot be parsed, without a normal form, instead of refusing it: for imports of old data.
+    """
+
+    default_region: str | None = None
+    lenient: bool = False
+
+    def read(self, type_: ContactMethodType, text: str) -> ContactValue:
+        """Return the value with its normal form.
+
+        Args:
+            type_: what the value claims to be.
+            text: trimmed, 1-512 characters, without control characters.
+
+        Raises:
+            InvalidValue: the value is none of its type, and the rules are strict.
+        """
+        try:
+            return ContactValue(text, self.normalize(type_, text))
+        except InvalidValue:
+            if self.lenient:
+                return ContactValue(text, None)
+            raise
+
+    def normalize(self, type_: ContactMethodType, text: str) -> str:
+        """Return the form of a trimmed value that is compared; raise InvalidValue when it is none of its type."""
+        if type_ is ContactMethodType.EMAIL:
+            return _normalize_email(text)
+        if type_ is ContactMethodType.OTHER:
+            return unicodedata.normalize("NFC", text)
+        return _normalize_number(text, self.default_region)
+
+
+def _normalize_email(text: str) -> str:
+    try:
+        # test_environment accepts `.test`, and with it a bare `test`; hence the check for the dot below.
+        # strict adds the limit of 64 octets on the local part (RFC 5321, 4.5.3.1.1).
+        address = email_validator.validate_email(text, check_deliverability=False, test_environment=True, strict=True)
+    except email_validator.EmailNotValidError as error:
+        # Its message may quote parts of the address.
+        raise InvalidValue("must be an email address, such as name@example.com") from error
+    if "." not in address.ascii_domain:
+        raise InvalidValue("must be an email address whose domain has a dot, such as name@example.com")
+    return f"{address.local_part.lower()}@{address.ascii_domain.lower()}"
+
+
+def _normalize_number(text: str, default_region: str | None) -> str:
+    try:
+        number = phonenumbers.parse(text, default_region)
+    except phonenumbers.NumberParseException as error:
+        if default_region is None and error.error_type == phonenumbers.NumberParseException.INVALID_COUNTRY_CODE:
+            raise InvalidValue(
+                "must be a number with + and country code, such as +52 55 1234 5678; "
+                "this server has no default region for national numbers"
+            ) from error
+        raise InvalidValue("must be a phone number, such as +52 55 1234 5678") from error
+    national = str(number.national_number)
+    if number.country_code == _MEXICO and len(national) == 11 and national.startswith("1"):
+        # Until August 2019 Mexican mobiles were called from abroad with a 1 after the 52; the subscriber is the same.
+        number.national_number = int(national[1:])
+    if not phonenumbers.is_possible_number(number):
+        raise InvalidValue("must be a possible phone number: its length fits no number of its country")
+    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return f"{e164};ext={number.extension}" if number.extension else e164

@@ -1,0 +1,208 @@
+"""What can go wrong, in the words of the contract. Knows neither gRPC nor MongoDB.
+
+    ContactsvcError
+    ├── InvalidRequest            the caller must mend the request
+    │   ├── InvalidFields         one or more fields break their rules
+    │   ├── InvalidPageToken
+    │   └── MalformedRequest      the bytes are no message
+    ├── ContactMethodNotFound
+    ├── ExternalIdTaken
+    ├── Aborted                   lost a race; try again
+    │   ├── EtagMismatch
+    │   └── PrimaryConflict
+    ├── RuleSaysNo                the present state forbids it
+    │   ├── MetadataAmbiguous
+    │   ├── PrimaryRejected
+    │   └── TransactionsUnsupported
+    ├── StoreUnavailable
+    ├── DeadlineExceeded
+    └── InternalFault
+
+    StartupError                  the service cannot start (exit code 1)
+    └── ConfigurationError        because of a setting (exit code 2)
+
+Every leaf of the first tree has a `reason`, a value of the proto's enum ErrorReason without its prefix. A message names
+the field and the rule and never quotes a contact value: it goes to the caller and may end in somebody's log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class ContactsvcError(Exception):
+    """Base of everything that a call can end with."""
+
+    reason: ClassVar[str]
+
+    def __init__(self, message: str, *, metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata = dict(metadata or {})
+
+
+class InvalidRequest(ContactsvcError):
+    """The request itself is wrong; repeating it unchanged cannot succeed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """A field at fault: its path in the request and the rule that it breaks."""
+
+    field: str
+    description: str
+
+
+class InvalidFields(InvalidRequest):
+    """One or more fields break their rules."""
+
+    reason = "INVALID_FIELD"
+
+    def __init__(self, violations: Iterable[FieldViolation]) -> None:
+        self.violations = tuple(violations)
+        first = self.violations[0]
+        more = f" (and {len(self.violations) - 1} more)" if len(self.violations) > 1 else ""
+        super().__init__(f"{first.field}: {first.description}{more}")
+
+    def below(self, path: str) -> InvalidFields:
+        """Return the same violations with paths that start at `path`."""
+        return InvalidFields(FieldViolation(f"{path}.{v.field}", v.description) for v in self.violations)
+
+
+class InvalidPageToken(InvalidRequest):
+    """The page token is damaged or was made for another listing."""
+
+    reason = "INVALID_PAGE_TOKEN"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "page_token: damaged, or made for another filter, sort or environment; start again at the first page"
+        )
+
+
+class MalformedRequest(InvalidRequest):
+    """The bytes are no message of the declared type."""
+
+    reason = "MALFORMED_REQUEST"
+
+    def __init__(self, message_name: str) -> None:
+        super().__init__(f"the request is no valid {message_name} message; check that both sides use the same proto")
+
+
+class ContactMethodNotFound(ContactsvcError):
+    """No record has this id, external id or metadata pair."""
+
+    reason = "CONTACT_METHOD_NOT_FOUND"
+
+    def __init__(self, looked_up_by: str) -> None:
+        super().__init__(f"no contact method has this {looked_up_by}")
+
+
+class ExternalIdTaken(ContactsvcError):
+    """Another record of the environment has this external id."""
+
+    reason = "EXTERNAL_ID_TAKEN"
+
+    def __init__(self, existing_id: str | None, path: str = "external_id") -> None:
+        super().__init__(
+            f"{path}: another contact method has this external id",
+            metadata={"existing_id": existing_id} if existing_id else None,
+        )
+        self.existing_id = existing_id
+
+
+class Aborted(ContactsvcError):
+    """Lost a race against other callers; nothing was written, and trying again is right."""
+
+
+class EtagMismatch(Aborted):
+    """The record changed between reading and writing it."""
+
+    reason = "ETAG_MISMATCH"
+
+    def __init__(self) -> None:
+        super().__init__("the contact method has changed meanwhile; read it again and retry")
+
+
+class PrimaryConflict(Aborted):
+    """Others kept changing the primary of the same client and type."""
+
+    reason = "PRIMARY_CONFLICT"
+
+    def __init__(self) -> None:
+        super().__init__("other callers are changing the primary of the same client and type; retry")
+
+
+class RuleSaysNo(ContactsvcError):
+    """The request is well formed, but the present state forbids it."""
+
+
+class MetadataAmbiguous(RuleSaysNo):
+    """Several records carry the metadata pair."""
+
+    reason = "METADATA_AMBIGUOUS"
+
+    def __init__(self) -> None:
+        super().__init__("several contact methods carry this metadata pair; name the client, or list them")
+
+
+class PrimaryRejected(RuleSaysNo):
+    """The record is primary and the delete policy is REJECT."""
+
+    reason = "PRIMARY_REJECTED"
+
+    def __init__(self) -> None:
+        super().__init__("the contact method is primary, and on_primary is REJECT")
+
+
+class TransactionsUnsupported(RuleSaysNo):
+    """The database has no transactions, and the call needs them."""
+
+    reason = "TRANSACTIONS_UNSUPPORTED"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} needs transactions, and the database is a standalone server; run it as a replica set")
+
+
+class StoreUnavailable(ContactsvcError):
+    """The database cannot be reached, or broke off; a write may or may not have happened."""
+
+    reason = "STORE_UNAVAILABLE"
+
+    def __init__(self) -> None:
+        super().__init__("the database cannot be reached; a write may or may not have happened")
+
+
+class DeadlineExceeded(ContactsvcError):
+    """The time for the call is over; a write may or may not have happened."""
+
+    reason = "DEADLINE_EXCEEDED"
+
+    def __init__(self) -> None:
+        super().__init__("the deadline has passed; a write may or may not have happened")
+
+
+class InternalFault(ContactsvcError):
+    """A fault in the service; the details are in the log under the request id."""
+
+    reason = "INTERNAL"
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"internal error; the service's log has the details under request id {request_id}",
+            metadata={"request_id": request_id},
+        )
+
+
+class StartupError(Exception):
+    """The service cannot start; the message says why and what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigurationError(StartupError):
+    """One or more settings are wrong; the message names them all."""
+
+    exit_code = 2

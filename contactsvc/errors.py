@@ -27,24 +27,9 @@ the field and the rule and never quotes a contact value: it goes to the caller a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
-
-
-class ContactsvcError(Exception):
-    """Base of everything that a call can end with."""
-
-    reason: ClassVar[str]
-
-    def __init__(self, message: str, *, metadata: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.metadata = dict(metadata or {})
-
-
-class InvalidRequest(ContactsvcError):
-    """The request itself is wrong; repeating it unchanged cannot succeed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +40,33 @@ class FieldViolation:
     description: str
 
 
+def _summary(violations: Sequence[FieldViolation]) -> str:
+    first = violations[0]
+    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+    return f"{first.field}: {first.description}{more}"
+
+
+class ContactsvcError(Exception):
+    """Base of everything that a call can end with."""
+
+    reason: ClassVar[str]
+    violations: tuple[FieldViolation, ...] = ()
+    """The fields at fault, if the caller is to hear of them."""
+
+    def __init__(self, message: str, *, metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata = dict(metadata or {})
+
+    def violations_below(self, path: str) -> list[FieldViolation]:
+        """Return the violations with paths that start at `path`."""
+        return [FieldViolation(f"{path}.{violation.field}", violation.description) for violation in self.violations]
+
+
+class InvalidRequest(ContactsvcError):
+    """The request itself is wrong; repeating it unchanged cannot succeed."""
+
+
 class InvalidFields(InvalidRequest):
     """One or more fields break their rules."""
 
@@ -62,13 +74,11 @@ class InvalidFields(InvalidRequest):
 
     def __init__(self, violations: Iterable[FieldViolation]) -> None:
         self.violations = tuple(violations)
-        first = self.violations[0]
-        more = f" (and {len(self.violations) - 1} more)" if len(self.violations) > 1 else ""
-        super().__init__(f"{first.field}: {first.description}{more}")
+        super().__init__(_summary(self.violations))
 
     def below(self, path: str) -> InvalidFields:
         """Return the same violations with paths that start at `path`."""
-        return InvalidFields(FieldViolation(f"{path}.{v.field}", v.description) for v in self.violations)
+        return InvalidFields(self.violations_below(path))
 
 
 class InvalidPageToken(InvalidRequest):
@@ -105,12 +115,13 @@ class ExternalIdTaken(ContactsvcError):
 
     reason = "EXTERNAL_ID_TAKEN"
 
-    def __init__(self, existing_id: str | None, path: str = "external_id") -> None:
+    def __init__(self, existing_id: str | None, violations: Iterable[FieldViolation] = ()) -> None:
+        self.existing_id = existing_id
+        self.violations = tuple(violations) or (FieldViolation("external_id", "another contact method has it"),)
         super().__init__(
-            f"{path}: another contact method has this external id",
+            _summary(self.violations),
             metadata={"existing_id": existing_id} if existing_id else None,
         )
-        self.existing_id = existing_id
 
 
 class Aborted(ContactsvcError):

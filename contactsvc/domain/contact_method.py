@@ -100,9 +100,9 @@ class ContactMethodChange:
 
     type: ContactMethodType | Unset = UNSET
     value: str | Unset = UNSET
-    label: str | None | Unset = UNSET
+    label: str | Unset | None = UNSET
     is_primary: bool | Unset = UNSET
-    external_id: str | None | Unset = UNSET
+    external_id: str | Unset | None = UNSET
     metadata: MetadataChange | Unset = UNSET
 
 

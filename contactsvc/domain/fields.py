@@ -1,7 +1,7 @@
 """The rules of single fields: lengths, characters, counts. Each stands here once, whatever request it came with.
 
-Every function takes the path of the field for the report, adds what is wrong to a `Problems`, and returns the parsed field;
-what it returns after adding a problem is never used.
+Every function takes the path of the field for the report, adds what is wrong to a `Problems`, and returns the parsed
+field; what it returns after adding a problem is never used.
 """
 
 from __future__ import annotations

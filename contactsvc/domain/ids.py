@@ -1,7 +1,7 @@
 """Ids of contact methods: `contact_` and 26 characters of Crockford's base32 that sort by time.
 
-The 128 bits are laid out as in a ULID (github.com/ulid/spec): 48 bits of Unix time in milliseconds, 80 random bits. Within
-a process each id is greater than the one before, also within one millisecond and when the clock steps back.
+The 128 bits are laid out as in a ULID (github.com/ulid/spec): 48 bits of Unix time in milliseconds, 80 random bits.
+Within a process each id is greater than the one before, also within one millisecond and when the clock steps back.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class ContactMethodIds:
         """Return a new id, greater than all that this instance made before."""
         milliseconds = int(self._clock().timestamp() * 1000)
         number = milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
-        if number <= self._last or number >> _RANDOM_BITS == self._last >> _RANDOM_BITS:
-            # Same millisecond, or the clock stepped back: count on, by a random step so that ids cannot be guessed.
+        if number <= self._last:
+            # Drawn lower in the same millisecond, or the clock stepped back: count on, by a step that nobody can guess.
             number = self._last + 1 + secrets.randbits(32)
         self._last = number
         return "contact_" + "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))

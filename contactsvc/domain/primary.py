@@ -33,9 +33,7 @@ class FlagIntent(Enum):
     """Move into another slot with the flag if that slot has no primary; lose the flag otherwise."""
 
 
-def flag_intent(
-    present: ContactMethod, requested: bool | Unset, new_type: ContactMethodType | Unset
-) -> FlagIntent:
+def flag_intent(present: ContactMethod, requested: bool | Unset, new_type: ContactMethodType | Unset) -> FlagIntent:
     """Tell what an update asks of the flag."""
     changes_slot = not isinstance(new_type, Unset) and new_type is not present.type
     if requested is UNSET:

@@ -1,6 +1,7 @@
 """The normal form of contact values: the one function behind storing, looking up and filtering.
 
-Sources of the rules: RFC 5321 and 6531 as email-validator reads them, Google's libphonenumber as phonenumbers carries it.
+Sources of the rules: RFC 5321 and 6531 as email-validator reads them, and Google's libphonenumber as
+phonenumbers carries it.
 """
 
 from __future__ import annotations

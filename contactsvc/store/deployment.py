@@ -1,0 +1,92 @@
+"""A MongoDB deployment: connecting, finding out what it can do, and the stores of its environments."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from pymongo.errors import ConfigurationError as DriverConfigurationError
+from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
+
+from contactsvc.errors import ConfigurationError, StartupError
+from contactsvc.store.driver_errors import translated
+from contactsvc.store.drivers import DRIVERS, Driver
+from contactsvc.store.indexes import ensure_indexes
+from contactsvc.store.mongo_store import MongoStore
+from contactsvc.store.transactions import SlotLocks
+
+COLLECTION = "contact_methods"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A connected deployment."""
+
+    driver: Driver
+    version: str
+    transactional: bool
+
+    async def open_store(self, database: str) -> MongoStore:
+        """Return the store in a database, with all its indexes.
+
+        Raises:
+            StartupError: the data or an index stands against a rule of the service.
+        """
+        collection = self.driver.database(database)[COLLECTION]
+        try:
+            await ensure_indexes(collection)
+        except PyMongoError as error:
+            raise StartupError(_refusal(error)) from error
+        return MongoStore(collection, self.driver if self.transactional else None, SlotLocks())
+
+    async def ping(self) -> None:
+        """Return when the database answers; raise StoreUnavailable when it does not."""
+        with translated():
+            await self.driver.database("admin").command("ping")
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.driver.close()
+
+
+async def connect(uri: str, driver_name: str) -> Deployment:
+    """Connect to a deployment and find out what it can do.
+
+    Raises:
+        ConfigurationError: the URI is none.
+        StartupError: the deployment does not answer, or refuses.
+    """
+    try:
+        # Resolving a mongodb+srv name blocks.
+        driver = await asyncio.to_thread(DRIVERS[driver_name], uri) if "+srv" in uri else DRIVERS[driver_name](uri)
+    except (InvalidURI, DriverConfigurationError, ValueError) as error:
+        # Its message may quote the URI, and with it a password.
+        raise ConfigurationError("mongodb_uri is no valid MongoDB connection string") from error
+    try:
+        admin = driver.database("admin")
+        hello = await admin.command("hello")
+        version = (await admin.command("buildInfo"))["version"]
+    except PyMongoError as error:
+        await driver.close()
+        raise StartupError(_refusal(error)) from error
+    # Transactions need a replica set or a mongos (which answers with this odd word since its first release).
+    transactional = "setName" in hello or hello.get("msg") == "isdbgrid"
+    _log.info("connected to MongoDB %s with the %s driver", version, driver_name)
+    if not transactional:
+        _log.warning(
+            "this MongoDB is a standalone server without transactions: atomic batches are refused, and a crash while "
+            "the primary changes can leave a client without one (never with two); run it as a replica set"
+        )
+    return Deployment(driver, version, transactional)
+
+
+def _refusal(error: PyMongoError) -> str:
+    if isinstance(error, ConnectionFailure):
+        return "the database does not answer; check that it runs and that mongodb_uri names it"
+    if isinstance(error, OperationFailure):
+        name = (error.details or {}).get("codeName", "error")
+        return f"the database refuses ({error.code} {name}); check the roles of its user"
+    return f"the database cannot be used: {type(error).__name__}"

@@ -1,0 +1,100 @@
+"""Driver errors -> errors of the service, by one table.
+
+A driver's message may quote documents (a duplicate-key error does), so none of it goes into the translation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    NetworkTimeout,
+    OperationFailure,
+    PyMongoError,
+    WaitQueueTimeoutError,
+)
+
+from contactsvc.errors import ContactsvcError, DeadlineExceeded, ExternalIdTaken, PrimaryConflict, StoreUnavailable
+
+_WRITE_CONFLICT = 112
+
+# The first row that fits counts. ConnectionFailure has AutoReconnect, NotPrimaryError and ServerSelectionTimeoutError
+# below it.
+_TABLE: tuple[tuple[type[PyMongoError], type[ContactsvcError]], ...] = (
+    (NetworkTimeout, StoreUnavailable),
+    (ConnectionFailure, StoreUnavailable),
+    (WaitQueueTimeoutError, StoreUnavailable),
+    (ExecutionTimeout, DeadlineExceeded),
+)
+
+# Codes of a server that cannot do it now (shutting down, changing its primary), and says so without a network error:
+# HostUnreachable, HostNotFound, NetworkTimeout, ShutdownInProgress, PrimarySteppedDown, ExceededTimeLimit,
+# SocketException, NotWritablePrimary, InterruptedAtShutdown, InterruptedDueToReplStateChange, NotPrimaryNoSecondaryOk,
+# NotPrimaryOrSecondary, and WriteConcernFailed, WriteConcernTimeout: written, but not by a majority in time.
+_UNAVAILABLE_CODES = frozenset({6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436, 64, 100})
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise driver errors as errors of the service; what the table does not know passes through."""
+    try:
+        yield
+    except PyMongoError as error:
+        translation = _translation(error)
+        if translation is None:
+            raise
+        raise translation from error
+
+
+@contextmanager
+def duplicates_translated() -> Iterator[None]:
+    """Raise a violated unique index as the rule that it holds."""
+    try:
+        yield
+    except DuplicateKeyError as error:
+        rule = _violated_rule(error.details or {})
+        if rule is None:
+            raise
+        raise rule from error
+    except BulkWriteError as error:
+        rule = _violated_rule((error.details.get("writeErrors") or [{}])[0])
+        if rule is None:
+            raise
+        raise rule from error
+
+
+def is_transient(error: PyMongoError) -> bool:
+    """Tell whether the transaction had no effect and may be run again."""
+    return error.has_error_label("TransientTransactionError")
+
+
+def is_commit_unknown(error: PyMongoError) -> bool:
+    """Tell whether the transaction may have been committed, so that only its commit may be repeated."""
+    return error.has_error_label("UnknownTransactionCommitResult")
+
+
+def _translation(error: PyMongoError) -> ContactsvcError | None:
+    for known, meaning in _TABLE:
+        if isinstance(error, known):
+            return meaning()  # type: ignore[call-arg]  # those of the table take none
+    if isinstance(error, OperationFailure):
+        if error.code == _WRITE_CONFLICT:
+            return PrimaryConflict()
+        if error.code in _UNAVAILABLE_CODES:
+            return StoreUnavailable()
+    return None
+
+
+def _violated_rule(details: Mapping[str, Any]) -> ContactsvcError | None:
+    keys = set(details.get("keyPattern", ()))
+    if keys == {"client_id", "type"}:
+        return PrimaryConflict()
+    if keys == {"external_id"}:
+        return ExternalIdTaken(None)
+    return None

@@ -1,0 +1,115 @@
+"""The two MongoDB drivers behind one seam: Motor, and PyMongo's own asynchronous client, its successor.
+
+Their collections and cursors answer to the same calls as far as the store uses them. Where they differ, in what has
+to be awaited, the difference stands here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.read_concern import ReadConcern
+
+Document = dict[str, Any]
+Collection = AsyncCollection[Document]
+"""A collection of either driver. Motor's is no subclass, but has the same methods."""
+Session = AsyncClientSession
+"""A session of either driver."""
+
+# What the service promises rests on these, so they win over the URI. An acknowledged write is journaled on a majority;
+# a read sees what a majority has, from the primary, and so every acknowledged write.
+_PROMISES: dict[str, Any] = {
+    "w": "majority",
+    "journal": True,
+    "readConcernLevel": "majority",
+    "readPreference": "primary",
+    "retryWrites": True,
+    "retryReads": True,
+    "tz_aware": True,
+}
+# Bounds that a URI may change: how long calls wait for a server to be found, connected to, and to answer.
+_BOUNDS: dict[str, Any] = {"serverSelectionTimeoutMS": 5_000, "connectTimeoutMS": 5_000, "socketTimeoutMS": 30_000}
+
+
+class Driver(ABC):
+    """A connection pool of one of the drivers; made inside the running event loop."""
+
+    @abstractmethod
+    def database(self, name: str) -> AsyncDatabase[Document]:
+        """Return a database."""
+
+    @abstractmethod
+    async def start_session(self) -> Session:
+        """Start a session."""
+
+    @abstractmethod
+    async def start_transaction(self, session: Session) -> None:
+        """Start a transaction that reads one snapshot."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close all connections."""
+
+
+class MotorDriver(Driver):
+    """Motor: the synchronous driver in a pool of threads."""
+
+    def __init__(self, uri: str) -> None:
+        self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(uri, **_options(uri))
+
+    def database(self, name: str) -> AsyncDatabase[Document]:
+        """Return a database."""
+        database: Any = self._client[name]
+        return database  # type: ignore[no-any-return]  # see Collection
+
+    async def start_session(self) -> Session:
+        """Start a session."""
+        session: Any = await self._client.start_session()
+        return session  # type: ignore[no-any-return]  # see Session
+
+    async def start_transaction(self, session: Session) -> None:
+        """Start a transaction that reads one snapshot."""
+        motor_session: AsyncIOMotorClientSession = session  # type: ignore[assignment]  # see Session
+        motor_session.start_transaction(read_concern=ReadConcern("snapshot"))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+
+class PyMongoDriver(Driver):
+    """PyMongo's asynchronous client, on the event loop itself."""
+
+    def __init__(self, uri: str) -> None:
+        self._client: AsyncMongoClient[Document] = AsyncMongoClient(uri, **_options(uri))
+
+    def database(self, name: str) -> AsyncDatabase[Document]:
+        """Return a database."""
+        return self._client[name]
+
+    async def start_session(self) -> Session:
+        """Start a session."""
+        return self._client.start_session()
+
+    async def start_transaction(self, session: Session) -> None:
+        """Start a transaction that reads one snapshot."""
+        await session.start_transaction(read_concern=ReadConcern("snapshot"))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+
+DRIVERS: dict[str, type[MotorDriver] | type[PyMongoDriver]] = {"motor": MotorDriver, "pymongo": PyMongoDriver}
+"""By the name that the setting `driver` has for them."""
+
+
+def _options(uri: str) -> dict[str, Any]:
+    bounds = {name: value for name, value in _BOUNDS.items() if name.lower() not in uri.lower()}
+    return {"appname": "contactsvc", **bounds, **_PROMISES}

@@ -1,0 +1,81 @@
+"""Filters and orders as MongoDB queries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING
+
+from contactsvc.domain.listing import Filter, SortKey, TimeRange
+from contactsvc.store.documents import metadata_pair, value_key
+from contactsvc.store.drivers import Document
+
+
+def filter_query(asked: Filter) -> Document:
+    """Return the query of a filter."""
+    query: Document = {}
+    for field, wanted in (
+        ("_id", asked.ids),
+        ("client_id", asked.client_ids),
+        ("type", tuple(type_.value for type_ in asked.types)),
+        ("external_id", asked.external_ids),
+        ("label", asked.labels),
+    ):
+        if wanted:
+            query[field] = any_of(wanted)
+    if asked.values is not None:
+        query["value_key"] = any_of([value_key(type_, normalized) for type_, normalized in asked.values])
+    if asked.value_contains:
+        query["value"] = {"$regex": re.escape(asked.value_contains)}
+    if asked.is_primary is not None:
+        query["is_primary"] = asked.is_primary
+    if asked.is_verified is not None:
+        # null matches absent fields as well.
+        query["verified_at"] = {"$ne": None} if asked.is_verified else None
+    pairs = [metadata_pair(key, value) for key, value in asked.metadata.items()]
+    if len(pairs) == 1:
+        query["metadata"] = pairs[0]
+    elif pairs:
+        query["$and"] = [{"metadata": pair} for pair in pairs]
+    for field, range_ in (("created_at", asked.created), ("updated_at", asked.updated)):
+        if bounds := _bounds(range_):
+            query[field] = bounds
+    return query
+
+
+def any_of(wanted: Sequence[Any]) -> Any:
+    """Return the condition that a field has one of the values; plain equality for one, which every planner likes."""
+    return wanted[0] if len(wanted) == 1 else {"$in": list(wanted)}
+
+
+def order(sort: Sequence[SortKey]) -> list[tuple[str, int]]:
+    """Return the order, with ties broken by id in the direction of the last key."""
+    keys = [(key.field.value, DESCENDING if key.descending else ASCENDING) for key in sort]
+    return [*keys, ("_id", keys[-1][1])]
+
+
+def continuations(query: Document, keys: Sequence[tuple[str, int]], position: Sequence[Any]) -> Iterator[Document]:
+    """Yield the queries whose results, one after the other, are what follows `position` in the order of `keys`.
+
+    One query with $or would say the same; but as plain equalities and one range each of these is answered from an index
+    also by planners that cannot split an $or.
+    """
+    for depth in range(len(keys) - 1, -1, -1):
+        condition: Document = {field: position[i] for i, (field, _) in enumerate(keys[:depth])}
+        field, direction = keys[depth]
+        condition[field] = {"$gt" if direction == ASCENDING else "$lt": position[depth]}
+        if condition.keys() & query.keys():
+            yield {"$and": [query, condition]}
+        else:
+            yield {**query, **condition}
+
+
+def _bounds(range_: TimeRange) -> Document:
+    bounds: Document = {}
+    if range_.at_or_after is not None:
+        bounds["$gte"] = range_.at_or_after
+    if range_.before is not None:
+        bounds["$lt"] = range_.before
+    return bounds

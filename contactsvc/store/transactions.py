@@ -1,0 +1,107 @@
+"""Transactions: retried while they lose races, and kept from fighting each other inside a process."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
+
+from pymongo.errors import PyMongoError
+
+from contactsvc.errors import Aborted
+from contactsvc.store.driver_errors import is_commit_unknown, is_transient
+from contactsvc.store.drivers import Driver, Session
+
+T = TypeVar("T")
+
+_ATTEMPTS = 20
+_COMMIT_ATTEMPTS = 3
+_FIRST_PAUSE = 0.002
+_LONGEST_PAUSE = 0.25
+
+
+class SlotLocks:
+    """One lock per primary slot, for as long as somebody holds or awaits it.
+
+    Measured: 200 promotions of one slot as free-running transactions took 62 s of aborting each other.
+    """
+
+    def __init__(self) -> None:
+        self._locks: dict[Hashable, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def held(self, slots: Collection[Hashable]) -> AsyncIterator[None]:
+        """Hold the locks of all slots; always taken in one order, so that no two calls wait for each other."""
+        async with AsyncExitStack() as stack:
+            for slot in sorted(set(slots), key=repr):
+                await stack.enter_async_context(self._held_one(slot))
+            yield
+
+    @asynccontextmanager
+    async def _held_one(self, slot: Hashable) -> AsyncIterator[None]:
+        lock, users = self._locks.get(slot, (asyncio.Lock(), 0))
+        self._locks[slot] = lock, users + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            users = self._locks[slot][1] - 1
+            if users:
+                self._locks[slot] = lock, users
+            else:
+                del self._locks[slot]
+
+
+async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Run an attempt until it loses no race, with growing, jittered pauses; at last raise what it raised."""
+    pause = _FIRST_PAUSE
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return await attempt()
+        except Aborted:
+            pass
+        except PyMongoError as error:
+            if not is_transient(error):
+                raise
+        await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads callers, guards nothing
+        pause = min(pause * 2, _LONGEST_PAUSE)
+    return await attempt()
+
+
+async def in_transaction(driver: Driver, work: Callable[[Session], Awaitable[T]]) -> T:
+    """Run `work` in one transaction, once."""
+    session = await driver.start_session()
+    try:
+        await driver.start_transaction(session)
+        try:
+            result = await work(session)
+        except BaseException:
+            await _abort(session)
+            raise
+        await _commit(session)
+        return result
+    finally:
+        await session.end_session()
+
+
+async def _commit(session: Session) -> None:
+    for _ in range(_COMMIT_ATTEMPTS - 1):
+        try:
+            await session.commit_transaction()
+        except PyMongoError as error:
+            if not is_commit_unknown(error):
+                raise
+        else:
+            return
+    await session.commit_transaction()
+
+
+async def _abort(session: Session) -> None:
+    try:
+        await session.abort_transaction()
+    except PyMongoError:
+        # The drivers swallow what the server answers here; only a lost connection comes through, and then the server
+        # ends the transaction by itself. The error that led here is the one to raise.
+        return

@@ -33,6 +33,10 @@ class Problems:
         """Note that the field at `path` breaks `rule`."""
         self._violations.append(FieldViolation(path, rule))
 
+    def has(self, path: str) -> bool:
+        """Tell whether the field at `path`, or a part of it, is at fault."""
+        return any(v.field == path or v.field.startswith(f"{path}[") for v in self._violations)
+
     def raise_if_any(self) -> None:
         """Raise InvalidFields when there is something to report."""
         if self._violations:

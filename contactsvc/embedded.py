@@ -1,0 +1,210 @@
+"""The embedded database of a first try: SecantusDB as a child process on a free loopback port.
+
+This module has both ends: `running` starts, watches and stops the child, and `python -m contactsvc.embedded` is the
+child. Whatever ends the service, the child notices by the end of its standard input and stops as well, cleanly.
+
+Two locks in the data directory keep it to one user. The service holds `serve.lock`, so that a second service is refused
+at once. The child inherits `database.lock`, so that after a crash the next service can wait until the old child is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import importlib.util
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from contactsvc.errors import StartupError
+
+_START_ATTEMPTS = 3
+_START_TIMEOUT = 30.0
+_STOP_TIMEOUT = 20.0
+_POLL = 0.02
+_LARGEST_LOG = 1 << 20
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedDatabase:
+    """A running child.
+
+    Attributes:
+        uri: how drivers reach it.
+        died: done, with a message for people, when the child ends by itself.
+    """
+
+    uri: str
+    died: asyncio.Future[str]
+
+
+@asynccontextmanager
+async def running(directory: Path) -> AsyncIterator[EmbeddedDatabase]:
+    """Run the embedded database on a data directory, which is made if need be.
+
+    Raises:
+        StartupError: it is not installed, the directory cannot be used or is in use, or the child does not start.
+    """
+    if importlib.util.find_spec("secantus") is None:
+        raise StartupError(
+            "the embedded database is not installed: pip install 'contactsvc[embedded]' (SecantusDB has wheels for "
+            "CPython 3.10 to 3.13), or name a MongoDB with --mongodb-uri"
+        )
+    with _locked(directory) as database_lock:
+        process, port = await _start(directory, database_lock)
+        _log.info("embedded database in %s (a first try; production means MongoDB)", directory)
+        died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        watch = asyncio.create_task(_watch(process, directory, died))
+        try:
+            yield EmbeddedDatabase(f"mongodb://127.0.0.1:{port}/?directConnection=true", died)
+        finally:
+            watch.cancel()
+            await _stop(process)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[IO[bytes]]:
+    """Hold the directory; yield the lock file that the child is to inherit."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        serve_lock = (directory / "serve.lock").open("ab")
+        database_lock = (directory / "database.lock").open("ab")
+    except OSError as error:
+        raise StartupError(f"cannot use the data directory {directory}: {error.strerror}") from error
+    with serve_lock, database_lock:
+        try:
+            fcntl.flock(serve_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StartupError(
+                f"the data directory {directory} is in use by another contactsvc; stop it, or name another --data-dir"
+            ) from error
+        yield database_lock
+
+
+async def _start(directory: Path, database_lock: IO[bytes]) -> tuple[asyncio.subprocess.Process, int]:
+    await _wait_for_previous_child(directory, database_lock)
+    log_path = directory / "database.log"
+    if log_path.exists() and log_path.stat().st_size > _LARGEST_LOG:
+        log_path.unlink()
+    for _ in range(_START_ATTEMPTS):
+        port = _free_port()
+        with log_path.open("ab") as log_file:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "contactsvc.embedded",
+                str(port),
+                str(directory / "database"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=log_file,
+                stderr=log_file,
+                # Out of the terminal's process group: Ctrl-C is for the service, which stops its database last.
+                start_new_session=True,
+                pass_fds=[database_lock.fileno()],
+            )
+        try:
+            async with asyncio.timeout(_START_TIMEOUT):
+                if await _answers(process, port):
+                    return process, port
+        except BaseException as error:
+            await _stop(process)
+            if isinstance(error, TimeoutError):
+                break
+            raise
+        # It ended: perhaps somebody took the port between our look and its bind. Try another one.
+    raise StartupError(f"the embedded database does not start; {log_path} says why")
+
+
+async def _wait_for_previous_child(directory: Path, database_lock: IO[bytes]) -> None:
+    """Wait until the child of a service that crashed has stopped; it does so by itself."""
+    deadline = asyncio.get_running_loop().time() + _STOP_TIMEOUT
+    told = False
+    while True:
+        try:
+            fcntl.flock(database_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise StartupError(
+                    f"the database of an earlier contactsvc still uses {directory}; end the process that holds "
+                    f"{directory / 'database.lock'}"
+                ) from error
+            if not told:
+                _log.info("waiting for the database of an earlier contactsvc in %s to stop", directory)
+                told = True
+            await asyncio.sleep(_POLL)
+        else:
+            return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def _answers(process: asyncio.subprocess.Process, port: int) -> bool:
+    """Wait until the port takes connections; tell whether it does before the child ends."""
+    while process.returncode is None:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(_POLL)
+        else:
+            writer.close()
+            # A stranger may have taken the port, and then the child ends at its bind.
+            await asyncio.sleep(_POLL)
+            return process.returncode is None
+    return False
+
+
+async def _watch(process: asyncio.subprocess.Process, directory: Path, died: asyncio.Future[str]) -> None:
+    code = await process.wait()
+    how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+    died.set_result(
+        f"the embedded database ended {how}; {directory / 'database.log'} may say why. Its data is kept: start again"
+    )
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    """End the child: by the end of its input, and by force if it does not listen."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        async with asyncio.timeout(_STOP_TIMEOUT):
+            await process.wait()
+    except TimeoutError:
+        _log.warning("the embedded database does not stop; killing it (its journal is replayed at the next start)")
+        process.kill()
+        await process.wait()
+
+
+def _be_the_child(port: str, storage_path: str) -> int:
+    """Run SecantusDB until standard input ends."""
+    from secantus.cli import main
+
+    def stop_with_the_service() -> None:
+        sys.stdin.buffer.read()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop_with_the_service, daemon=True).start()
+    # sync-on-commit: an acknowledged write has reached the disk, as on MongoDB. It costs a sixth of a write's time.
+    arguments = ["--host", "127.0.0.1", "--port", port, "--storage-path", storage_path, "--sync-on-commit"]
+    # An empty configuration: without the flag it would look for one in the working directory and at home.
+    arguments += ["--config", os.devnull]
+    exit_code: int = main([*arguments, "--log-level", "WARNING"])
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(_be_the_child(*sys.argv[1:]))

@@ -1,0 +1,54 @@
+"""Errors of the service -> gRPC statuses with google.rpc details, by one table. Nothing else names status codes."""
+
+from __future__ import annotations
+
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc import StatusCode
+
+from contactsvc import errors
+
+DOMAIN = "contactsvc"
+
+# By the nearest class of the error's tree.
+_CODES: dict[type[errors.ContactsvcError], StatusCode] = {
+    errors.InvalidRequest: StatusCode.INVALID_ARGUMENT,
+    errors.ContactMethodNotFound: StatusCode.NOT_FOUND,
+    errors.ExternalIdTaken: StatusCode.ALREADY_EXISTS,
+    errors.Aborted: StatusCode.ABORTED,
+    errors.RuleSaysNo: StatusCode.FAILED_PRECONDITION,
+    errors.StoreUnavailable: StatusCode.UNAVAILABLE,
+    errors.DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,
+    errors.InternalFault: StatusCode.INTERNAL,
+}
+
+
+def code_of(error: errors.ContactsvcError) -> StatusCode:
+    """Return the status code of an error."""
+    return next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)
+
+
+def code_number_of(error: errors.ContactsvcError) -> int:
+    """Return the number of the status code, as google.rpc.Code has it."""
+    number: int = code_of(error).value[0]
+    return number
+
+
+def status_of(error: errors.ContactsvcError) -> status_pb2.Status:
+    """Return the status of an error: code, message, ErrorInfo, and BadRequest where fields are at fault."""
+    status = status_pb2.Status(code=code_number_of(error), message=error.message)
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    details = [info]
+    if error.violations:
+        bad_request = error_details_pb2.BadRequest(
+            field_violations=[
+                error_details_pb2.BadRequest.FieldViolation(field=violation.field, description=violation.description)
+                for violation in error.violations
+            ]
+        )
+        details.append(bad_request)
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status

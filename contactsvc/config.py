@@ -46,7 +46,7 @@ class Settings:
     listen: ListenAddress = ListenAddress("127.0.0.1", 50051)
     mongodb_uri: str | None = field(default=None, repr=False)
     database: str = "contactsvc"
-    data_dir: Path = Path("contactsvc-data").absolute()
+    data_dir: Path = Path("contactsvc-data")
     default_region: str | None = None
     value_validation_lenient: bool = False
     log_json: bool = False
@@ -128,7 +128,7 @@ def _database(raw: str) -> str:
 def _path(raw: str) -> Path:
     if not raw:
         raise ValueError("must name a directory")
-    return Path(raw).absolute()
+    return Path(raw)
 
 
 def _region(raw: str) -> str:

@@ -3,8 +3,9 @@
 This module has both ends: `running` starts, watches and stops the child, and `python -m contactsvc.embedded` is the
 child. Whatever ends the service, the child notices by the end of its standard input and stops as well, cleanly.
 
-Two locks in the data directory keep it to one user. The service holds `serve.lock`, so that a second service is refused
-at once. The child inherits `database.lock`, so that after a crash the next service can wait until the old child is gone.
+Two locks in the data directory keep it to one user. The service holds `serve.lock`, so that a second service is
+refused at once. The child inherits `database.lock`, so that after a crash the next service can wait until the old child
+is gone.
 """
 
 from __future__ import annotations
@@ -194,14 +195,18 @@ def _be_the_child(port: str, storage_path: str) -> int:
     from secantus.cli import main
 
     def stop_with_the_service() -> None:
-        sys.stdin.buffer.read()
+        # Not sys.stdin.read(): its lock, held by this thread, would break the interpreter's own exit.
+        while os.read(0, 1024):
+            pass
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=stop_with_the_service, daemon=True).start()
     # sync-on-commit: an acknowledged write has reached the disk, as on MongoDB. It costs a sixth of a write's time.
     arguments = ["--host", "127.0.0.1", "--port", port, "--storage-path", storage_path, "--sync-on-commit"]
     # An empty configuration: without the flag it would look for one in the working directory and at home.
-    arguments += ["--config", os.devnull]
+    configuration = Path(storage_path).with_name("secantusd.toml")
+    configuration.touch()
+    arguments += ["--config", str(configuration)]
     exit_code: int = main([*arguments, "--log-level", "WARNING"])
     return exit_code
 

@@ -104,7 +104,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         uri = settings.mongodb_uri
         died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         if uri is None:
-            database = await stack.enter_async_context(embedded.running(settings.data_dir))
+            database = await stack.enter_async_context(embedded.running(settings.data_dir.absolute()))
             uri, died = database.uri, database.died
         deployment = await store.connect(uri, settings.driver)
         stack.push_async_callback(deployment.close)

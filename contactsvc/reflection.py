@@ -34,7 +34,12 @@ class _CommentedPool:
         return self._with_comments(self._pool.FindFileByName(name))
 
     def FindFileContainingSymbol(self, symbol: str) -> Any:  # noqa: N802 - the pool's name
-        return self._with_comments(self._pool.FindFileContainingSymbol(symbol))
+        try:
+            file = self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            # Python's pool knows no methods; the file of a method is that of its service.
+            file = self._pool.FindFileContainingSymbol(symbol.rpartition(".")[0])
+        return self._with_comments(file)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._pool, name)

@@ -1,0 +1,197 @@
+"""What all tests share: the embedded database, servers on it, and stubs that call them."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+from mongomock_motor import AsyncMongoMockClient
+
+from contactsvc import embedded, store
+from contactsvc.config import ListenAddress
+from contactsvc.domain.environment import Environment
+from contactsvc.domain.values import ValueRules
+from contactsvc.server import Server
+from contactsvc.store.indexes import ensure_indexes
+from contactsvc.store.mongo_store import MongoStore
+from contactsvc.store.transactions import SlotLocks
+from contactsvc.v1 import contact_methods_pb2 as pb
+from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc
+
+MONGODB_URI_VARIABLE = "CONTACTSVC_TEST_MONGODB_URI"
+
+OpenStores = Callable[[], Awaitable[dict[Environment, MongoStore]]]
+
+
+@dataclass(frozen=True)
+class RpcFailure:
+    """A failed call as its caller sees it."""
+
+    code: grpc.StatusCode
+    message: str
+    reason: str
+    metadata: dict[str, str]
+    fields: list[str]
+
+
+@dataclass(frozen=True)
+class Api:
+    """A running server and ways to call it."""
+
+    target: str
+    stub: Any
+    stores: dict[Environment, MongoStore]
+
+    async def create(self, client_id: str = "client_1", value: str = "", **fields: Any) -> pb.ContactMethod:
+        """Create a contact method, an email of some name unless told otherwise."""
+        fields.setdefault("type", pb.CONTACT_METHOD_TYPE_EMAIL)
+        request = pb.CreateContactMethodRequest(
+            client_id=client_id, value=value or f"{uuid.uuid4().hex}@example.com", **fields
+        )
+        created: pb.CreateContactMethodResponse = await self.stub.CreateContactMethod(request)
+        return created.contact_method
+
+    async def get(self, id_: str) -> pb.ContactMethod:
+        """Return a contact method."""
+        found: pb.GetContactMethodResponse = await self.stub.GetContactMethod(pb.GetContactMethodRequest(id=id_))
+        return found.contact_method
+
+    async def primary_id(self, client_id: str, type_: Any = pb.CONTACT_METHOD_TYPE_EMAIL) -> str | None:
+        """Return the id of a primary."""
+        response: pb.GetPrimaryContactMethodResponse = await self.stub.GetPrimaryContactMethod(
+            pb.GetPrimaryContactMethodRequest(client_id=client_id, type=type_)
+        )
+        return response.contact_method.id if response.HasField("contact_method") else None
+
+    async def total(self) -> int:
+        """Return how many contact methods there are."""
+        listed: pb.ListContactMethodsResponse = await self.stub.ListContactMethods(
+            pb.ListContactMethodsRequest(include_total_size=True)
+        )
+        return listed.total_size
+
+
+async def failure_of(call: Awaitable[Any]) -> RpcFailure:
+    """Await a call that must fail and return how it did."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        status = status_pb2.Status()
+        for key, value in error.trailing_metadata() or ():
+            if key == "grpc-status-details-bin":
+                status.ParseFromString(value)
+        info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        for detail in status.details:
+            detail.Unpack(info)
+            detail.Unpack(bad_request)
+        fields = [violation.field for violation in bad_request.field_violations]
+        return RpcFailure(error.code(), error.details() or "", info.reason, dict(info.metadata), fields)
+    raise AssertionError("the call succeeded")
+
+
+def ids(records: Iterable[pb.ContactMethod]) -> list[str]:
+    """Return the ids of records."""
+    return [record.id for record in records]
+
+
+@asynccontextmanager
+async def serving(stores: dict[Environment, MongoStore], rules: ValueRules | None = None) -> AsyncIterator[Api]:
+    """Run a server on a free port, in this process."""
+    server = Server(stores, rules or ValueRules())
+    address = await server.start(ListenAddress("127.0.0.1", 0))
+    try:
+        async with grpc.aio.insecure_channel(str(address)) as channel:
+            yield Api(str(address), pb_grpc.ContactMethodsServiceStub(channel), stores)
+    finally:
+        await server.stop(None)
+
+
+@pytest.fixture(scope="session")
+async def embedded_uri(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """Run one embedded database for the whole session."""
+    directory: Path = tmp_path_factory.mktemp("embedded")
+    async with embedded.running(directory) as database:
+        yield database.uri
+
+
+@asynccontextmanager
+async def deployed(uri: str, driver: str = "motor") -> AsyncIterator[OpenStores]:
+    """Connect, and yield a maker of stores in fresh databases."""
+    deployment = await store.connect(uri, driver)
+
+    async def open_stores() -> dict[Environment, MongoStore]:
+        prefix = f"test_{uuid.uuid4().hex[:12]}"
+        return {environment: await deployment.open_store(f"{prefix}_{environment}") for environment in Environment}
+
+    try:
+        yield open_stores
+    finally:
+        await deployment.close()
+
+
+@pytest.fixture(scope="session")
+async def on_embedded(embedded_uri: str) -> AsyncIterator[OpenStores]:
+    """Make stores on the embedded database."""
+    async with deployed(embedded_uri) as open_stores:
+        yield open_stores
+
+
+@pytest.fixture(scope="session")
+async def on_embedded_pymongo(embedded_uri: str) -> AsyncIterator[OpenStores]:
+    """Make stores on the embedded database with PyMongo's asynchronous client."""
+    async with deployed(embedded_uri, "pymongo") as open_stores:
+        yield open_stores
+
+
+@pytest.fixture(scope="session")
+async def on_mongodb() -> AsyncIterator[OpenStores]:
+    """Make stores on a real MongoDB, if one is named."""
+    uri = os.environ.get(MONGODB_URI_VARIABLE)
+    if uri is None:
+        pytest.skip(f"{MONGODB_URI_VARIABLE} names no MongoDB")
+    async with deployed(uri) as open_stores:
+        yield open_stores
+
+
+async def open_mock_stores() -> dict[Environment, MongoStore]:
+    """Make stores on mongomock, which has no transactions."""
+    client = AsyncMongoMockClient(tz_aware=True)
+    stores = {}
+    for environment in Environment:
+        collection = client[f"mock_{environment}"]["contact_methods"]
+        await ensure_indexes(collection)
+        stores[environment] = MongoStore(collection, None, SlotLocks())
+    return stores
+
+
+@pytest.fixture(params=["mock", "embedded", "embedded_pymongo", "mongodb"])
+async def open_stores(request: pytest.FixtureRequest) -> OpenStores:
+    """Make stores on each kind of database in turn."""
+    if request.param == "mock":
+        if marker := request.node.get_closest_marker("not_on_mock"):
+            pytest.skip(f"mongomock: {marker.args[0]}")
+        return open_mock_stores
+    made: OpenStores = request.getfixturevalue(f"on_{request.param}")
+    return made
+
+
+@pytest.fixture
+async def api(open_stores: OpenStores) -> AsyncIterator[Api]:
+    """Run a server on each kind of database in turn."""
+    async with serving(await open_stores()) as running:
+        yield running
+
+
+@pytest.fixture
+async def embedded_api(on_embedded: OpenStores) -> AsyncIterator[Api]:
+    """Run a server on the embedded database only."""
+    async with serving(await on_embedded()) as running:
+        yield running

@@ -203,7 +203,6 @@ async def test_200_promotions_of_50_records_leave_one_primary_and_never_none(emb
         try:
             await update(api, id_, is_primary=True)
         except grpc.aio.AioRpcError as error:
-            assert error.code() is grpc.StatusCode.ABORTED
             return error.code()
         promoted_once.set()
         return grpc.StatusCode.OK
@@ -221,6 +220,7 @@ async def test_200_promotions_of_50_records_leave_one_primary_and_never_none(emb
     finished.set()
 
     assert grpc.StatusCode.OK in codes
+    assert set(codes) <= {grpc.StatusCode.OK, grpc.StatusCode.ABORTED}
     assert await watcher > 0
     listed = await api.stub.ListContactMethods(
         pb.ListContactMethodsRequest(filter=pb.ContactMethodFilter(client_ids=["client_1"], is_primary=True))

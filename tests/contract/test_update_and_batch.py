@@ -76,6 +76,7 @@ async def test_merged_metadata_is_limited_as_well(api: Api) -> None:
     assert (failure.code, failure.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["metadata"])
 
 
+@pytest.mark.not_on_mock("its replace enforces the partial index on all documents")
 async def test_an_external_id_taken_by_another_record_is_refused(api: Api) -> None:
     holder = await api.create(external_id="x")
     record = await api.create()

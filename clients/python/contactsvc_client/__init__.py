@@ -1,0 +1,63 @@
+"""The Python client of contactsvc: `AsyncContactsClient` and the blocking `ContactsClient`, with the same methods."""
+
+from contactsvc_client._async_client import AsyncContactMethods, AsyncContactsClient
+from contactsvc_client._blocking_client import ContactMethods, ContactsClient
+from contactsvc_client.errors import (
+    APIError,
+    ConflictError,
+    ContactsError,
+    ForbiddenError,
+    Issue,
+    NetworkError,
+    NotFoundError,
+    RateLimitError,
+    ServerError,
+    TimeoutError,  # noqa: A004 - the SDK's name; it is the builtin one as well
+    UnauthorizedError,
+    ValidationError,
+)
+from contactsvc_client.filters import Filter, contains, one_of
+from contactsvc_client.iteration import collect_all, collect_up_to, get_first
+from contactsvc_client.operations import NewContactMethod
+from contactsvc_client.records import (
+    AtomicBatch,
+    ContactMethod,
+    ContactMethodType,
+    DeleteResult,
+    Page,
+    Pagination,
+    PartialBatch,
+)
+
+__all__ = [
+    "APIError",
+    "AsyncContactMethods",
+    "AsyncContactsClient",
+    "AtomicBatch",
+    "ConflictError",
+    "ContactMethod",
+    "ContactMethodType",
+    "ContactMethods",
+    "ContactsClient",
+    "ContactsError",
+    "DeleteResult",
+    "Filter",
+    "ForbiddenError",
+    "Issue",
+    "NetworkError",
+    "NewContactMethod",
+    "NotFoundError",
+    "Page",
+    "Pagination",
+    "PartialBatch",
+    "RateLimitError",
+    "ServerError",
+    "TimeoutError",
+    "UnauthorizedError",
+    "ValidationError",
+    "collect_all",
+    "collect_up_to",
+    "contains",
+    "get_first",
+    "one_of",
+]

@@ -1,0 +1,157 @@
+"""Filters and orders as people write them, and as the service takes them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypedDict, TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from contactsvc.v1 import contact_methods_pb2 as pb
+from contactsvc_client.errors import Issue, ValidationError
+from contactsvc_client.records import TYPE_NUMBERS, ContactMethodType
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf(Generic[T]):
+    """Any of several values; made by `one_of`."""
+
+    values: tuple[T, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """A text anywhere in a value; made by `contains`."""
+
+    text: str
+
+
+def one_of(*values: T) -> OneOf[T]:
+    """Return the condition that a field has one of these values; at most 250."""
+    return OneOf(values)
+
+
+def contains(text: str) -> Contains:
+    """Return the condition that a value contains this text, as it stands: no pattern, and case counts."""
+    return Contains(text)
+
+
+class Filter(TypedDict, total=False):
+    """Which records: all conditions must hold. Where one value stands, `one_of` may stand as well."""
+
+    id: str | OneOf[str] | Sequence[str]
+    client_id: str | OneOf[str] | Sequence[str]
+    type: str | OneOf[str] | Sequence[str]
+    value: str | OneOf[str] | Sequence[str] | Contains
+    label: str | OneOf[str] | Sequence[str]
+    external_id: str | OneOf[str] | Sequence[str]
+    is_primary: bool
+    is_verified: bool
+    metadata: Mapping[str, str]
+    created_at_or_after: datetime
+    created_before: datetime
+    updated_at_or_after: datetime
+    updated_before: datetime
+
+
+Sort = str | Sequence[str]
+"""`created_at` or `updated_at`, with `-` before it for latest first; or several of them."""
+
+_REPEATED = {
+    "id": "ids",
+    "client_id": "client_ids",
+    "type": "types",
+    "value": "values",
+    "label": "labels",
+    "external_id": "external_ids",
+}
+_PLAIN = ("is_primary", "is_verified", "metadata")
+_TIMES = ("created_at_or_after", "created_before", "updated_at_or_after", "updated_before")
+_SORT_FIELDS = {
+    "created_at": pb.CONTACT_METHOD_SORT_FIELD_CREATED_AT,
+    "updated_at": pb.CONTACT_METHOD_SORT_FIELD_UPDATED_AT,
+}
+
+
+def invalid(field: str, description: str) -> ValidationError:
+    """Return the error of an argument that cannot be sent at all."""
+    return ValidationError(f"{field}: {description}", reason="INVALID_FIELD", issues=[Issue(field, description)])
+
+
+def type_number(field: str, type_: str) -> Any:
+    """Return the number of a type given by name."""
+    try:
+        return TYPE_NUMBERS[ContactMethodType(type_)]
+    except ValueError:
+        raise invalid(field, f"must be one of {', '.join(ContactMethodType)}") from None
+
+
+def filter_message(asked: Filter | Mapping[str, Any] | None) -> pb.ContactMethodFilter | None:
+    """Return the message of a filter; raise ValidationError for what it cannot say."""
+    if asked is None:
+        return None
+    fields: dict[str, Any] = {}
+    for name, wanted in asked.items():
+        path = f"filter.{name}"
+        if name == "value" and isinstance(wanted, Contains):
+            fields["value_contains"] = wanted.text
+        elif name in _REPEATED:
+            fields[_REPEATED[name]] = _values(name, path, wanted)
+        elif name in _TIMES:
+            fields[name] = _timestamp(path, wanted)
+        elif name in _PLAIN:
+            fields[name] = wanted
+        else:
+            near = difflib.get_close_matches(name, [*_REPEATED, *_PLAIN, *_TIMES], 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise invalid(path, f"is no field to filter by{hint}")
+    return message(pb.ContactMethodFilter, "filter", fields)
+
+
+def sort_messages(asked: Sort | None) -> list[pb.ContactMethodSort]:
+    """Return the messages of an order."""
+    keys = [] if asked is None else [asked] if isinstance(asked, str) else asked
+    messages = []
+    for key in keys:
+        field = _SORT_FIELDS.get(key.removeprefix("-"))
+        if field is None:
+            raise invalid("sort", "must be created_at or updated_at, with - before it for latest first")
+        messages.append(pb.ContactMethodSort(field=field, descending=key.startswith("-")))
+    return messages
+
+
+def message(kind: Any, where: str, fields: Mapping[str, Any]) -> Any:
+    """Return a message, and raise what protobuf says of wrong Python types as a ValidationError without the value."""
+    try:
+        return kind(**fields)
+    except (TypeError, ValueError) as error:
+        for name, value in fields.items():
+            try:
+                kind(**{name: value})
+            except (TypeError, ValueError):
+                raise invalid(f"{where}.{name}" if where else name, "has a wrong type") from error
+        raise
+
+
+def _values(name: str, path: str, wanted: Any) -> list[Any]:
+    if isinstance(wanted, OneOf):
+        values = list(wanted.values)
+    else:
+        values = [wanted] if isinstance(wanted, str) else list(wanted)
+    if not values:
+        # The service takes an empty list for no condition; whoever writes one means that nothing matches.
+        raise invalid(path, "must have at least one value")
+    return [type_number(path, value) for value in values] if name == "type" else values
+
+
+def _timestamp(path: str, time: datetime) -> Timestamp:
+    if not isinstance(time, datetime) or time.tzinfo is None:
+        raise invalid(path, "must be a datetime with a time zone")
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp

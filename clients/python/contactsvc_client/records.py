@@ -1,0 +1,147 @@
+"""What the methods return: frozen records in Python's own types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Literal
+
+from contactsvc.v1 import contact_methods_pb2 as pb
+from contactsvc_client.errors import ContactsError
+
+
+class ContactMethodType(StrEnum):
+    """The kinds of contact method. Every method also takes the plain strings."""
+
+    EMAIL = "email"
+    PHONE = "phone"
+    FAX = "fax"
+    OTHER = "other"
+
+
+TYPE_NUMBERS = {
+    ContactMethodType.EMAIL: pb.CONTACT_METHOD_TYPE_EMAIL,
+    ContactMethodType.PHONE: pb.CONTACT_METHOD_TYPE_PHONE,
+    ContactMethodType.FAX: pb.CONTACT_METHOD_TYPE_FAX,
+    ContactMethodType.OTHER: pb.CONTACT_METHOD_TYPE_OTHER,
+}
+_TYPES = {number: type_ for type_, number in TYPE_NUMBERS.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactMethod:
+    """A way to reach a client. Times are aware and in UTC, with millisecond precision.
+
+    Attributes:
+        id: made by the service.
+        client_id: the client it belongs to.
+        type: what kind of contact this is.
+        value: the address or number as sent, trimmed.
+        normalized_value: the form that is compared and looked up; None only on servers that keep unreadable values.
+        label: what people call it, or None.
+        is_primary: whether it is the primary of its client and type; at most one is.
+        is_verified: whether the normalized value has been verified.
+        verified_at: when, or None.
+        external_id: the caller's own identifier, or None.
+        metadata: the caller's own pairs; read only.
+        created_at: when it was created.
+        updated_at: when it last changed.
+        etag: opaque; changes exactly when the record changes.
+    """
+
+    id: str
+    client_id: str
+    type: ContactMethodType
+    value: str
+    normalized_value: str | None
+    label: str | None
+    is_primary: bool
+    is_verified: bool
+    verified_at: datetime | None
+    external_id: str | None
+    metadata: Mapping[str, str] = field(hash=False)
+    created_at: datetime
+    updated_at: datetime
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pagination:
+    """Where a page stands in its list.
+
+    Attributes:
+        has_more: whether another page follows.
+        next_cursor: what to pass as `cursor` for it; None at the end.
+        total_count: how many records match over all pages; None unless asked for.
+    """
+
+    has_more: bool
+    next_cursor: str | None
+    total_count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list."""
+
+    data: list[ContactMethod]
+    pagination: Pagination
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteResult:
+    """What else a delete changed: the id of the record that became primary instead, or None."""
+
+    promoted_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AtomicBatch:
+    """The outcome of an atomic batch, in which all items succeeded.
+
+    Attributes:
+        data: the records, in the order of the items.
+        atomic: always True; tells the two outcomes apart.
+    """
+
+    data: list[ContactMethod]
+    atomic: Literal[True] = True
+
+
+@dataclass(frozen=True, slots=True)
+class PartialBatch:
+    """The outcome of a batch whose items succeeded or failed alone.
+
+    Attributes:
+        succeeded: pairs of an item's index and its record.
+        failed: pairs of an item's index and what the same call alone would have raised.
+        atomic: always False; tells the two outcomes apart.
+    """
+
+    succeeded: list[tuple[int, ContactMethod]]
+    failed: list[tuple[int, ContactsError]]
+    atomic: Literal[False] = False
+
+
+def from_proto(message: pb.ContactMethod) -> ContactMethod:
+    """Return the record of a message."""
+    return ContactMethod(
+        id=message.id,
+        client_id=message.client_id,
+        # A newer server may know types that this client does not.
+        type=_TYPES.get(message.type, ContactMethodType.OTHER),
+        value=message.value,
+        normalized_value=message.normalized_value or None,
+        label=message.label if message.HasField("label") else None,
+        is_primary=message.is_primary,
+        is_verified=message.is_verified,
+        verified_at=message.verified_at.ToDatetime(UTC) if message.HasField("verified_at") else None,
+        external_id=message.external_id if message.HasField("external_id") else None,
+        metadata=MappingProxyType(dict(message.metadata)),
+        created_at=message.created_at.ToDatetime(UTC),
+        updated_at=message.updated_at.ToDatetime(UTC),
+        etag=message.etag,
+    )

@@ -111,7 +111,8 @@ async def serving(stores: dict[Environment, MongoStore], rules: ValueRules | Non
     address = await server.start(ListenAddress("127.0.0.1", 0))
     try:
         async with grpc.aio.insecure_channel(str(address)) as channel:
-            yield Api(str(address), pb_grpc.ContactMethodsServiceStub(channel), stores)
+            stub = pb_grpc.ContactMethodsServiceStub(channel)  # type: ignore[no-untyped-call]
+            yield Api(str(address), stub, stores)
     finally:
         await server.stop(None)
 
@@ -166,7 +167,7 @@ async def on_mongodb() -> AsyncIterator[OpenStores | None]:
 
 async def open_mock_stores() -> dict[Environment, MongoStore]:
     """Make stores on mongomock, which has no transactions."""
-    client = AsyncMongoMockClient(tz_aware=True)
+    client: Any = AsyncMongoMockClient(tz_aware=True)
     stores = {}
     for environment in Environment:
         collection = client[f"mock_{environment}"]["contact_methods"]

@@ -83,7 +83,7 @@ class AsyncContactsClient:
                 self._channel = grpc.aio.insecure_channel(self._target, options=self._options)
             else:
                 self._channel = grpc.aio.secure_channel(self._target, self._credentials, options=self._options)
-            self._stub = pb_grpc.ContactMethodsServiceStub(self._channel)
+            self._stub = pb_grpc.ContactMethodsServiceStub(self._channel)  # type: ignore[no-untyped-call]
         rpc = getattr(self._stub, operation.rpc)
         try:
             response = await rpc(

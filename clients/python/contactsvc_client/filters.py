@@ -110,7 +110,8 @@ def filter_message(asked: Filter | Mapping[str, Any] | None) -> pb.ContactMethod
             near = difflib.get_close_matches(name, [*_REPEATED, *_PLAIN, *_TIMES], 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise invalid(path, f"is no field to filter by{hint}")
-    return message(pb.ContactMethodFilter, "filter", fields)
+    made: pb.ContactMethodFilter = message(pb.ContactMethodFilter, "filter", fields)
+    return made
 
 
 def sort_messages(asked: Sort | None) -> list[pb.ContactMethodSort]:
@@ -140,16 +141,15 @@ def message(kind: Any, where: str, fields: Mapping[str, Any]) -> Any:
 
 def _values(name: str, path: str, wanted: Any) -> list[Any]:
     if isinstance(wanted, OneOf):
-        values = list(wanted.values)
-    else:
-        values = [wanted] if isinstance(wanted, str) else list(wanted)
+        wanted = wanted.values
+    values = [wanted] if isinstance(wanted, str) else list(wanted)
     if not values:
         # The service takes an empty list for no condition; whoever writes one means that nothing matches.
         raise invalid(path, "must have at least one value")
     return [type_number(path, value) for value in values] if name == "type" else values
 
 
-def _timestamp(path: str, time: datetime) -> Timestamp:
+def _timestamp(path: str, time: object) -> Timestamp:
     if not isinstance(time, datetime) or time.tzinfo is None:
         raise invalid(path, "must be a datetime with a time zone")
     stamp = Timestamp()

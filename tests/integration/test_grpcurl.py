@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from contactsvc.v1 import contact_methods_pb2 as pb
+from tests.conftest import Api
+
+SERVICE = "contactsvc.v1.ContactMethodsService"
+
+
+async def grpcurl(*arguments: str) -> tuple[int, str]:
+    # From the environment of the tests, which need not be on the PATH.
+    command = shutil.which("grpcurl", path=str(Path(sys.executable).parent)) or shutil.which("grpcurl")
+    assert command is not None
+    process = await asyncio.create_subprocess_exec(
+        command, "-plaintext", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    out, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode()
+
+
+async def call(api: Api, rpc: str, request: dict[str, Any]) -> Any:
+    code, out = await grpcurl("-d", json.dumps(request), api.target, f"{SERVICE}/{rpc}")
+    assert code == 0, out
+    return json.loads(out)
+
+
+async def test_reflection_lists_the_services(embedded_api: Api) -> None:
+    code, out = await grpcurl(embedded_api.target, "list")
+
+    assert code == 0
+    assert {SERVICE, "grpc.health.v1.Health"} <= set(out.split())
+
+
+async def test_reflection_describes_everything_with_its_comments(embedded_api: Api) -> None:
+    _, service = await grpcurl(embedded_api.target, "describe", SERVICE)
+    _, method = await grpcurl(embedded_api.target, "describe", f"{SERVICE}.GetPrimaryContactMethod")
+    _, message = await grpcurl(embedded_api.target, "describe", "contactsvc.v1.ContactMethod")
+
+    assert "rpc CreateContactMethod" in service
+    assert "EXTERNAL_ID_TAKEN: another record has this external id" in service
+    assert "unset when there is none" in method
+    assert "At most one is." in message
+
+
+async def test_every_rpc_can_be_described(embedded_api: Api) -> None:
+    for method in pb.DESCRIPTOR.services_by_name["ContactMethodsService"].methods:
+        code, out = await grpcurl(embedded_api.target, "describe", f"{SERVICE}.{method.name}")
+        assert code == 0, out
+
+
+async def test_calls_speak_the_names_of_the_sdk(embedded_api: Api) -> None:
+    request = {"clientId": "c1", "type": "CONTACT_METHOD_TYPE_EMAIL", "value": "Juan@Example.com", "isPrimary": True}
+
+    created = (await call(embedded_api, "CreateContactMethod", request))["contactMethod"]
+    found = await call(embedded_api, "GetPrimaryContactMethod", {"clientId": "c1", "type": request["type"]})
+
+    assert found["contactMethod"] == created
+    assert created["normalizedValue"] == "juan@example.com"
+
+
+async def test_health_is_serving(embedded_api: Api) -> None:
+    for service in ("", SERVICE):
+        code, out = await grpcurl(
+            "-d", json.dumps({"service": service}), embedded_api.target, "grpc.health.v1.Health/Check"
+        )
+        assert code == 0
+        assert json.loads(out) == {"status": "SERVING"}

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from contactsvc import store
+from contactsvc.domain.contact_method import ContactMethodType
+from contactsvc.domain.listing import Filter, Listing
+from contactsvc.errors import StartupError
+from contactsvc.store.deployment import COLLECTION
+from contactsvc.store.mongo_store import MongoStore
+from contactsvc.store.transactions import SlotLocks
+
+SLOT = ("client_1", ContactMethodType.EMAIL)
+
+
+class RecordingCollection:
+    """A collection that remembers what it was asked to find, and in which order."""
+
+    def __init__(self, collection: Any) -> None:
+        self._collection = collection
+        self.full_name = collection.full_name
+        self.cursors: list[Any] = []
+
+    def find(self, *args: Any, **kwargs: Any) -> Any:
+        cursor = self._collection.find(*args, **kwargs)
+        self.cursors.append(self._collection.find(*args, **kwargs))
+        return cursor
+
+    async def find_one(self, query: Any, **kwargs: Any) -> Any:
+        self.cursors.append(self._collection.find(query))
+        return await self._collection.find_one(query, **kwargs)
+
+
+def stages(plan: Any) -> set[str]:
+    found = set()
+    while plan:
+        found.add(plan["stage"])
+        plan = plan.get("inputStage")
+    return found
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pytest.param(lambda s: s.find("contact_x"), id="id"),
+        pytest.param(lambda s: s.find_by_external_id("x"), id="external id"),
+        pytest.param(lambda s: s.find_holders(["x", "y"]), id="external ids"),
+        pytest.param(lambda s: s.find_by_metadata("k", "v", None, limit=2), id="metadata pair"),
+        pytest.param(lambda s: s.find_by_metadata("k", "v", "c", limit=2), id="metadata pair of a client"),
+        pytest.param(lambda s: s.find_primary(SLOT), id="primary"),
+        pytest.param(lambda s: s.find_primary_ids([SLOT, ("c2", ContactMethodType.FAX)]), id="primaries"),
+        pytest.param(lambda s: s.find_in_slot(SLOT), id="slot"),
+        pytest.param(lambda s: s.find_page(Listing(filter=Filter(client_ids=("c",)), page_size=5)), id="client"),
+        pytest.param(
+            lambda s: s.find_page(Listing(filter=Filter(client_ids=("c",), types=(SLOT[1],)), page_size=5)),
+            id="client and type",
+        ),
+        pytest.param(
+            lambda s: s.find_page(Listing(filter=Filter(values=((SLOT[1], "a@b.c"),)), page_size=5)),
+            id="normalized value",
+        ),
+        pytest.param(lambda s: s.find_page(Listing(filter=Filter(), page_size=5)), id="everything"),
+    ],
+)
+async def test_lookups_use_an_index(embedded_uri: str, ask: Any) -> None:
+    deployment = await store.connect(embedded_uri, "motor")
+    try:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        await deployment.open_store(name)
+        collection: Any = RecordingCollection(deployment.driver.database(name)[COLLECTION])
+
+        await ask(MongoStore(collection, deployment.driver, SlotLocks()))
+
+        assert collection.cursors
+        for cursor in collection.cursors:
+            plan = (await cursor.explain())["queryPlanner"]["winningPlan"]
+            assert "IXSCAN" in stages(plan)
+            assert "COLLSCAN" not in stages(plan)
+    finally:
+        await deployment.close()
+
+
+async def test_a_start_on_data_with_two_primaries_names_the_clients(embedded_uri: str) -> None:
+    deployment = await store.connect(embedded_uri, "motor")
+    try:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        documents = [
+            {"_id": f"r{i}", "client_id": client, "type": "email", "is_primary": True}
+            for i, client in enumerate(["good", "bad_1", "bad_1", "bad_2", "bad_2"])
+        ]
+        await deployment.driver.database(name)[COLLECTION].insert_many(documents)
+
+        with pytest.raises(StartupError) as raised:
+            await deployment.open_store(name)
+    finally:
+        await deployment.close()
+
+    assert "client bad_1 (email: r1, r2)" in str(raised.value)
+    assert "bad_2" in str(raised.value)
+    assert "good" not in str(raised.value)
+
+
+@pytest.mark.parametrize("options", [{}, {"unique": True}])
+async def test_a_start_with_a_wrong_index_in_place_is_refused(embedded_uri: str, options: dict[str, Any]) -> None:
+    deployment = await store.connect(embedded_uri, "motor")
+    try:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        collection = deployment.driver.database(name)[COLLECTION]
+        await collection.create_index([("client_id", 1), ("type", 1)], name="primary_slot", **options)
+
+        with pytest.raises(StartupError, match="primary_slot"):
+            await deployment.open_store(name)
+    finally:
+        await deployment.close()

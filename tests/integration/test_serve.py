@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from contactsvc_client import AsyncContactsClient
+
+from tests.integration.service_process import ended, launch, running_service
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def resident_mib(pid: int) -> float:
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(status["VmRSS"].split()[0]) / 1024
+
+
+async def create(address: str, value: str) -> str:
+    async with AsyncContactsClient(address) as sdk:
+        return (await sdk.contact_methods.create(client_id="c1", type="email", value=value)).id
+
+
+async def retrieve(address: str, id_: str) -> str:
+    async with AsyncContactsClient(address) as sdk:
+        return (await sdk.contact_methods.retrieve(id_)).value
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_data_survives_a_restart(tmp_path: Path, number: signal.Signals) -> None:
+    async with running_service(tmp_path) as service:
+        id_ = await create(service.address, "juan@example.com")
+        code, rest_of_output, log = await service.stopped(number)
+
+    assert (code, rest_of_output) == (0, "")
+    assert str(tmp_path) in log
+    assert "juan" not in log
+    async with running_service(tmp_path) as service:
+        assert await retrieve(service.address, id_) == "juan@example.com"
+
+
+async def test_acknowledged_writes_survive_a_kill_of_the_service(tmp_path: Path) -> None:
+    async with running_service(tmp_path) as service:
+        id_ = await create(service.address, "juan@example.com")
+        await service.stopped(signal.SIGKILL)
+
+    async with running_service(tmp_path) as service:
+        assert await retrieve(service.address, id_) == "juan@example.com"
+
+
+@linux_only
+async def test_the_death_of_the_embedded_database_ends_the_service_and_keeps_the_data(tmp_path: Path) -> None:
+    async with running_service(tmp_path) as service:
+        id_ = await create(service.address, "juan@example.com")
+        (database,) = children_of(service.process.pid)
+        os.kill(database, signal.SIGKILL)
+        code, _, log = await ended(service.process)
+
+    assert code == 1
+    assert "contactsvc: the embedded database ended by signal SIGKILL" in log
+    async with running_service(tmp_path) as service:
+        assert await retrieve(service.address, id_) == "juan@example.com"
+
+
+async def test_a_second_service_on_the_same_directory_is_refused(tmp_path: Path) -> None:
+    async with running_service(tmp_path):
+        code, output, log = await ended(await launch("--data-dir", str(tmp_path)))
+
+    assert (code, output) == (1, "")
+    assert f"{tmp_path} is in use by another contactsvc" in log
+
+
+async def test_a_second_service_on_the_same_port_is_refused(tmp_path: Path) -> None:
+    async with running_service(tmp_path / "a") as service:
+        second = await launch("--data-dir", str(tmp_path / "b"), "--listen", service.address)
+        code, output, log = await ended(second)
+
+    assert (code, output) == (1, "")
+    assert f"contactsvc: cannot listen on {service.address}" in log
+
+
+async def test_bad_settings_are_reported_all_at_once() -> None:
+    process = await launch("--listen", "nowhere", "--driver", "odbc", CONTACTSVC_LOG_LEVEL="loud")
+    code, _, log = await ended(process)
+
+    assert code == 2
+    assert len(log.splitlines()) == 1
+    for setting in ("--listen", "--driver", "CONTACTSVC_LOG_LEVEL"):
+        assert setting in log
+
+
+async def test_an_unreachable_database_is_reported_without_its_password() -> None:
+    uri = "mongodb://user:hunter2@127.0.0.1:1/?serverSelectionTimeoutMS=100"
+
+    code, output, log = await ended(await launch(CONTACTSVC_MONGODB_URI=uri))
+
+    assert (code, output) == (1, "")
+    assert "contactsvc: the database does not answer" in log
+    assert "hunter2" not in log
+
+
+async def test_an_unusable_data_directory_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    code, _, log = await ended(await launch("--data-dir", str(tmp_path / "file" / "below")))
+
+    assert code == 1
+    assert "contactsvc: cannot use the data directory" in log
+
+
+@linux_only
+async def test_an_idle_service_takes_less_than_90_mib(tmp_path: Path) -> None:
+    async with running_service(tmp_path) as service:
+        await create(service.address, "juan@example.com")
+
+        assert resident_mib(service.process.pid) < 90

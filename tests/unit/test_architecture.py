@@ -1,0 +1,66 @@
+"""The rules of the house: who may import whom."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SERVER = sorted(path for path in (ROOT / "contactsvc").rglob("*.py") if "v1" not in path.parts)
+CLIENT = sorted((ROOT / "clients/python/contactsvc_client").glob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def imports_of(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def imports_any(path: Path, *packages: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for name in imports_of(path) for package in packages)
+
+
+@pytest.mark.parametrize("path", SERVER, ids=name_of)
+def test_the_core_knows_neither_grpc_nor_mongodb(path: Path) -> None:
+    if name_of(path).startswith(("contactsvc.domain", "contactsvc.errors", "contactsvc.service")) and (
+        path.name != "servicer.py"
+    ):
+        assert not imports_any(path, "grpc", "google", "motor", "pymongo", "bson")
+
+
+@pytest.mark.parametrize("path", SERVER, ids=name_of)
+def test_only_the_store_knows_the_drivers(path: Path) -> None:
+    if not name_of(path).startswith("contactsvc.store"):
+        assert not imports_any(path, "motor", "pymongo", "bson")
+
+
+@pytest.mark.parametrize("path", SERVER, ids=name_of)
+def test_only_the_edge_knows_the_messages(path: Path) -> None:
+    edge = {"convert", "servicer", "server", "reflection"}
+    assert path.stem in edge or not imports_any(path, "contactsvc.v1")
+
+
+@pytest.mark.parametrize("path", SERVER, ids=name_of)
+def test_only_statuses_names_status_codes(path: Path) -> None:
+    assert path.stem == "statuses" or "StatusCode" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", SERVER, ids=name_of)
+def test_only_the_command_line_hands_out_the_environment(path: Path) -> None:
+    assert path.stem == "cli" or "os.environ" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", CLIENT, ids=lambda path: path.stem)
+def test_the_client_knows_only_the_messages_of_the_service(path: Path) -> None:
+    ours = {name for name in imports_of(path) if name == "contactsvc" or name.startswith("contactsvc.")}
+    assert all(name.startswith("contactsvc.v1") for name in ours)

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import logging
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+
+from contactsvc import errors, statuses
+from contactsvc.logs import _JsonFormatter, _TextFormatter
+from contactsvc.v1 import contact_methods_pb2 as pb
+
+EXAMPLES: list[errors.ContactsvcError] = [
+    errors.InvalidFields([errors.FieldViolation("value", "must be good")]),
+    errors.InvalidPageToken(),
+    errors.MalformedRequest("X"),
+    errors.ContactMethodNotFound("id"),
+    errors.ExternalIdTaken("contact_x"),
+    errors.EtagMismatch(),
+    errors.PrimaryConflict(),
+    errors.MetadataAmbiguous(),
+    errors.PrimaryRejected(),
+    errors.TransactionsUnsupported("an atomic batch"),
+    errors.StoreUnavailable(),
+    errors.DeadlineExceeded(),
+    errors.InternalFault("r-1"),
+]
+
+
+def leaves(kind: type) -> set[type]:
+    below = kind.__subclasses__()
+    return {leaf for child in below for leaf in leaves(child)} if below else {kind}
+
+
+def test_the_examples_are_all_errors_there_are() -> None:
+    assert {type(error) for error in EXAMPLES} == leaves(errors.ContactsvcError)
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_every_error_has_a_status_and_a_documented_reason(error: errors.ContactsvcError) -> None:
+    status = statuses.status_of(error)
+    info = error_details_pb2.ErrorInfo()
+
+    assert statuses.code_of(error) in grpc.StatusCode
+    assert status.message == error.message
+    assert status.details[0].Unpack(info)
+    assert (info.domain, info.reason) == ("contactsvc", error.reason)
+    assert f"ERROR_REASON_{info.reason}" in pb.ErrorReason.keys()
+
+
+def test_every_documented_reason_is_used() -> None:
+    used = {f"ERROR_REASON_{error.reason}" for error in EXAMPLES}
+
+    assert used == set(pb.ErrorReason.keys()) - {"ERROR_REASON_UNSPECIFIED"}
+
+
+@pytest.mark.parametrize("formatter", [_TextFormatter(), _JsonFormatter()])
+def test_logged_exceptions_do_not_show_their_texts(formatter: logging.Formatter) -> None:
+    try:
+        try:
+            raise ValueError("secret@example.com")
+        except ValueError as cause:
+            raise RuntimeError("secret too") from cause
+    except RuntimeError as error:
+        info = (type(error), error, error.__traceback__)
+    record = logging.LogRecord("x", logging.ERROR, __file__, 1, "it failed", (), info)
+
+    line = formatter.format(record)
+
+    assert "secret" not in line.replace('raise ValueError("secret@example.com")', "").replace(
+        'raise RuntimeError("secret too")', ""
+    )
+    assert "RuntimeError" in line
+    assert "ValueError" in line

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contactsvc.domain.contact_method import ContactMethodType
+from contactsvc.domain.values import InvalidValue, ValueRules
+
+EMAIL, PHONE, FAX, OTHER = ContactMethodType
+RULES = ValueRules()
+IN_MEXICO = ValueRules(default_region="MX")
+
+
+@pytest.mark.parametrize(
+    ("text", "normalized"),
+    [
+        ("Juan@Example.COM", "juan@example.com"),
+        ("juan+tag@example.com", "juan+tag@example.com"),
+        ("juan@bücher.example.com", "juan@xn--bcher-kva.example.com"),
+        ("juan@xn--bcher-kva.example.com", "juan@xn--bcher-kva.example.com"),
+        ("juan@host.test", "juan@host.test"),
+        ("JOSÉ@example.com", "josé@example.com"),
+    ],
+)
+def test_emails_are_compared_lower_cased_with_an_ascii_domain(text: str, normalized: str) -> None:
+    assert RULES.normalize(EMAIL, text) == normalized
+
+
+@pytest.mark.parametrize("text", ["juan", "juan@", "@example.com", "juan@localhost", "juan@test", "a b@example.com"])
+def test_what_is_no_email_is_refused_without_being_quoted(text: str) -> None:
+    with pytest.raises(InvalidValue) as raised:
+        RULES.normalize(EMAIL, text)
+    assert text not in str(raised.value)
+
+
+@pytest.mark.parametrize("type_", [PHONE, FAX])
+@pytest.mark.parametrize(
+    ("text", "normalized"),
+    [
+        ("+52 55 1234 5678", "+525512345678"),
+        ("+52 1 55 1234 5678", "+525512345678"),
+        ("+1 (415) 555-2671 ext. 22", "+14155552671;ext=22"),
+        ("+44 20 7946 0958", "+442079460958"),
+    ],
+)
+def test_numbers_are_compared_in_e164(type_: ContactMethodType, text: str, normalized: str) -> None:
+    assert RULES.normalize(type_, text) == normalized
+
+
+def test_national_numbers_need_a_default_region() -> None:
+    assert IN_MEXICO.normalize(PHONE, "(55) 1234-5678") == "+525512345678"
+    with pytest.raises(InvalidValue, match="no default region"):
+        RULES.normalize(PHONE, "(55) 1234-5678")
+
+
+@pytest.mark.parametrize("text", ["none", "+", "+52 1", "+999 123456789", "123"])
+def test_what_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(InvalidValue):
+        RULES.normalize(PHONE, text)
+
+
+def test_other_values_are_composed() -> None:
+    assert RULES.normalize(OTHER, "Jose\u0301") == "José"
+
+
+def test_lenient_rules_keep_the_text_without_a_normal_form() -> None:
+    read = ValueRules(lenient=True).read(EMAIL, "ask reception")
+
+    assert (read.text, read.normalized) == ("ask reception", None)
+
+
+@given(st.sampled_from(ContactMethodType), st.text(min_size=1, max_size=40))
+def test_a_normal_form_is_its_own_normal_form(type_: ContactMethodType, text: str) -> None:
+    try:
+        normalized = IN_MEXICO.normalize(type_, text)
+    except InvalidValue:
+        return
+    assert IN_MEXICO.normalize(type_, normalized) == normalized

@@ -26,7 +26,7 @@ class RecordingCollection:
 
     def find(self, *args: Any, **kwargs: Any) -> Any:
         cursor = self._collection.find(*args, **kwargs)
-        self.cursors.append(self._collection.find(*args, **kwargs))
+        self.cursors.append(cursor)
         return cursor
 
     async def find_one(self, query: Any, **kwargs: Any) -> Any:
@@ -76,7 +76,7 @@ async def test_lookups_use_an_index(embedded_uri: str, ask: Any) -> None:
 
         assert collection.cursors
         for cursor in collection.cursors:
-            plan = (await cursor.explain())["queryPlanner"]["winningPlan"]
+            plan = (await cursor.clone().explain())["queryPlanner"]["winningPlan"]
             assert "IXSCAN" in stages(plan)
             assert "COLLSCAN" not in stages(plan)
     finally:

@@ -28,7 +28,7 @@ EXAMPLES: list[errors.ContactsvcError] = [
 
 
 def leaves(kind: type) -> set[type]:
-    below = kind.__subclasses__()
+    below: list[type] = kind.__subclasses__()
     return {leaf for child in below for leaf in leaves(child)} if below else {kind}
 
 
@@ -45,7 +45,7 @@ def test_every_error_has_a_status_and_a_documented_reason(error: errors.Contacts
     assert status.message == error.message
     assert status.details[0].Unpack(info)
     assert (info.domain, info.reason) == ("contactsvc", error.reason)
-    assert f"ERROR_REASON_{info.reason}" in pb.ErrorReason.keys()
+    assert f"ERROR_REASON_{info.reason}" in set(pb.ErrorReason.keys())
 
 
 def test_every_documented_reason_is_used() -> None:
@@ -56,19 +56,18 @@ def test_every_documented_reason_is_used() -> None:
 
 @pytest.mark.parametrize("formatter", [_TextFormatter(), _JsonFormatter()])
 def test_logged_exceptions_do_not_show_their_texts(formatter: logging.Formatter) -> None:
+    secret = "juan@example.com"
     try:
         try:
-            raise ValueError("secret@example.com")
+            raise ValueError(secret)
         except ValueError as cause:
-            raise RuntimeError("secret too") from cause
+            raise RuntimeError(f"it was {secret}") from cause
     except RuntimeError as error:
         info = (type(error), error, error.__traceback__)
     record = logging.LogRecord("x", logging.ERROR, __file__, 1, "it failed", (), info)
 
     line = formatter.format(record)
 
-    assert "secret" not in line.replace('raise ValueError("secret@example.com")', "").replace(
-        'raise RuntimeError("secret too")', ""
-    )
+    assert secret not in line
     assert "RuntimeError" in line
     assert "ValueError" in line

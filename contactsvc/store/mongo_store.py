@@ -80,7 +80,7 @@ class MongoStore:
         """Return the ids of the primaries of those slots that have one."""
         wanted = set(slots)
         # Every combination of the clients and types rather than an $or of slots: at most three records too many per
-        # client, and a query that each planner answers from the index of the primary rule.
+        # client, and MongoDB answers it from the index of the primary rule (SecantusDB only for a single slot).
         query = {
             "client_id": queries.any_of(sorted({client_id for client_id, _ in wanted})),
             "type": queries.any_of(sorted({type_.value for _, type_ in wanted})),

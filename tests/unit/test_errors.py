@@ -56,18 +56,18 @@ def test_every_documented_reason_is_used() -> None:
 
 @pytest.mark.parametrize("formatter", [_TextFormatter(), _JsonFormatter()])
 def test_logged_exceptions_do_not_show_their_texts(formatter: logging.Formatter) -> None:
-    secret = "juan@example.com"
+    value = "juan@example.com"
     try:
         try:
-            raise ValueError(secret)
+            raise ValueError(value)
         except ValueError as cause:
-            raise RuntimeError(f"it was {secret}") from cause
+            raise RuntimeError(f"it was {value}") from cause
     except RuntimeError as error:
         info = (type(error), error, error.__traceback__)
     record = logging.LogRecord("x", logging.ERROR, __file__, 1, "it failed", (), info)
 
     line = formatter.format(record)
 
-    assert secret not in line
+    assert value not in line
     assert "RuntimeError" in line
     assert "ValueError" in line

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+import pytest
+
+from contactsvc import embedded
+from contactsvc.v1 import contact_methods_pb2 as pb
+from tests.conftest import deployed, failure_of, serving
+
+
+@pytest.mark.parametrize("driver", ["motor", "pymongo"])
+async def test_calls_say_that_the_database_is_gone(tmp_path: Path, driver: str) -> None:
+    async with embedded.running(tmp_path) as database:
+        uri = f"{database.uri}&serverSelectionTimeoutMS=200"
+        connection = deployed(uri, driver)
+        stores = await (await connection.__aenter__())()
+    async with serving(stores) as api:
+        create = pb.CreateContactMethodRequest(
+            client_id="c", type=pb.CONTACT_METHOD_TYPE_EMAIL, value="a@example.com", is_primary=True
+        )
+        for call in (
+            api.stub.GetContactMethod(pb.GetContactMethodRequest(id="contact_x")),
+            api.stub.ListContactMethods(pb.ListContactMethodsRequest()),
+            api.stub.CreateContactMethod(create),
+            api.stub.BatchCreateContactMethods(pb.BatchCreateContactMethodsRequest(requests=[create])),
+        ):
+            failure = await failure_of(call)
+            assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
+    await connection.__aexit__(None, None, None)

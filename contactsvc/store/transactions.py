@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hash
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConnectionFailure, PyMongoError
 
 from contactsvc.errors import Aborted
 from contactsvc.store.driver_errors import is_commit_unknown, is_transient
@@ -57,13 +57,17 @@ class SlotLocks:
 async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
     """Run an attempt until it loses no race, with growing, jittered pauses; at last raise what it raised."""
     pause = _FIRST_PAUSE
+    connections_lost = 0
     for _ in range(_ATTEMPTS - 1):
         try:
             return await attempt()
         except Aborted:
             pass
         except PyMongoError as error:
-            if not is_transient(error):
+            connections_lost += isinstance(error, ConnectionFailure)
+            # Once more is enough for a change of the replica set's primary, since the driver itself waits for a new
+            # one; 20 such waits would keep a caller for minutes when the database is gone.
+            if not is_transient(error) or connections_lost > 1:
                 raise
         await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads callers, guards nothing
         pause = min(pause * 2, _LONGEST_PAUSE)

@@ -32,7 +32,7 @@ async def test_calls_say_that_the_database_is_gone(tmp_path: Path, driver: str) 
             assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
     await connection.__aexit__(None, None, None)
     with warnings.catch_warnings():
-        # Closed while it tries to connect, PyMongo's asynchronous client leaves that socket to the garbage collector, whose
-        # warning would else hit whichever test runs then.
+        # Closed while it tries to connect, PyMongo's asynchronous client leaves that socket to the garbage collector,
+        # whose warning would else hit whichever test runs then.
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()

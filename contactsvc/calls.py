@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import grpc
 from google.protobuf import symbol_database
@@ -66,50 +67,56 @@ class Calls:
         """
         return grpc.method_handlers_generic_handler(
             service.full_name,
-            {
-                method.name: grpc.unary_unary_rpc_method_handler(self._wrapped(method, getattr(servicer, method.name)))
-                for method in service.methods
-            },
+            {method.name: self._method_handler(method, getattr(servicer, method.name)) for method in service.methods},
         )
 
     async def finish_writes(self) -> None:
         """Wait for the writes whose callers have gone."""
         await asyncio.gather(*self._writes, return_exceptions=True)
 
-    def _wrapped(
+    def _method_handler(
+        self, method: MethodDescriptor, rpc: Callable[[Any, Call], Any]
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler(self._streaming(method, rpc))
+        return grpc.unary_unary_rpc_method_handler(self._unary(method, rpc))
+
+    def _unary(
         self, method: MethodDescriptor, rpc: Callable[[Any, Call], Coroutine[Any, Any, Message]]
     ) -> Callable[[bytes, Context], Awaitable[bytes]]:
         request_class = symbol_database.Default().GetSymbol(method.input_type.full_name)
         reads_only = method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
 
         async def handle(raw: bytes, context: Context) -> bytes:
-            metadata = dict(context.invocation_metadata() or ())
-            request_id = _request_id(metadata.get(REQUEST_ID_HEADER))
-            trailing = ((REQUEST_ID_HEADER, request_id),)
+            exchange = _Exchange(method.name, context)
             try:
-                call = Call(_environment(metadata.get(ENVIRONMENT_HEADER)), request_id)
-                running = rpc(_decoded(request_class, raw), call)
+                running = rpc(_decoded(request_class, raw), exchange.call())
                 response = await (running if reads_only else self._to_the_end(running, method.name))
-                context.set_trailing_metadata(trailing)
+                context.set_trailing_metadata(exchange.trailing)
                 return response.SerializeToString()
-            except ContactsvcError as error:
-                failure = error
-            except asyncio.CancelledError as error:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():
-                    raise
-                # Nobody cancelled this call: something below it was cancelled. Let through, it would end the call
-                # without a status, and the caller would wait for ever.
-                failure = _logged(error, method.name, request_id)
-            except Exception as error:
-                failure = _logged(error, method.name, request_id)
-            status = statuses.status_of(failure)
-            await context.abort(
-                statuses.code_of(failure),
-                status.message,
-                (*trailing, ("grpc-status-details-bin", status.SerializeToString())),
-            )
-            raise AssertionError("abort returned")
+            except BaseException as error:
+                failure = exchange.failure(error)
+            return await exchange.abort(failure)
+
+        return handle
+
+    def _streaming(
+        self, method: MethodDescriptor, rpc: Callable[[Any, Call], AsyncGenerator[Message]]
+    ) -> Callable[[bytes, Context], AsyncGenerator[bytes]]:
+        request_class = symbol_database.Default().GetSymbol(method.input_type.full_name)
+
+        async def handle(raw: bytes, context: Context) -> AsyncGenerator[bytes]:
+            exchange = _Exchange(method.name, context)
+            try:
+                async with aclosing(rpc(_decoded(request_class, raw), exchange.call())) as messages:
+                    async for message in messages:
+                        # gRPC asks for the next one when the transport has taken this one: a slow caller slows us down.
+                        yield message.SerializeToString()
+                context.set_trailing_metadata(exchange.trailing)
+                return
+            except BaseException as error:
+                failure = exchange.failure(error)
+            await exchange.abort(failure)
 
         return handle
 
@@ -125,6 +132,41 @@ class Calls:
             raise
 
 
+class _Exchange:
+    """One call: what came with it, and how it ends when it fails."""
+
+    def __init__(self, method: str, context: Context) -> None:
+        self._method = method
+        self._context = context
+        self._metadata = dict(context.invocation_metadata() or ())
+        self._request_id = _request_id(self._metadata.get(REQUEST_ID_HEADER))
+        self.trailing = ((REQUEST_ID_HEADER, self._request_id),)
+
+    def call(self) -> Call:
+        """Return what the methods need to know; raise InvalidFields for a header that makes no sense."""
+        return Call(_environment(self._metadata.get(ENVIRONMENT_HEADER)), self._request_id)
+
+    def failure(self, error: BaseException) -> ContactsvcError:
+        """Return what the caller is told of an error; raise it again when it is not for the caller."""
+        if isinstance(error, ContactsvcError):
+            return error
+        task = asyncio.current_task()
+        # A CancelledError that nobody sent to this call comes from something below it. Let through, it would end the
+        # call without a status, and the caller would wait for ever.
+        stray = isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
+        if not stray and not isinstance(error, Exception):
+            raise error
+        _log.error("%s failed, request id %s", self._method, self._request_id, exc_info=error)
+        return InternalFault(self._request_id)
+
+    async def abort(self, failure: ContactsvcError) -> NoReturn:
+        """End the call with the status of a failure."""
+        status = statuses.status_of(failure)
+        details = ("grpc-status-details-bin", status.SerializeToString())
+        await self._context.abort(statuses.code_of(failure), status.message, (*self.trailing, details))
+        raise AssertionError("abort returned")
+
+
 def _log_lost_failure(task: asyncio.Task[Any]) -> None:
     """Log the failure of a write whose caller has gone; without this it would be reported nowhere."""
     if task.cancelled():
@@ -132,11 +174,6 @@ def _log_lost_failure(task: asyncio.Task[Any]) -> None:
     error = task.exception()
     if error is not None and not isinstance(error, ContactsvcError):
         _log.error("%s failed after its caller had gone", task.get_name(), exc_info=error)
-
-
-def _logged(error: BaseException, method: str, request_id: str) -> InternalFault:
-    _log.error("%s failed, request id %s", method, request_id, exc_info=error)
-    return InternalFault(request_id)
 
 
 def _decoded(request_class: type[Message], raw: bytes) -> Message:

@@ -4,6 +4,7 @@
     ├── InvalidRequest            the caller must mend the request
     │   ├── InvalidFields         one or more fields break their rules
     │   ├── InvalidPageToken
+    │   ├── RequestIdReused       the request_id belongs to another request
     │   └── MalformedRequest      the bytes are no message
     ├── ContactMethodNotFound
     ├── ExternalIdTaken
@@ -27,9 +28,9 @@ the field and the rule and never quotes a contact value: it goes to the caller a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class ContactsvcError(Exception):
     """Base of everything that a call can end with."""
 
     reason: ClassVar[str]
+    field: str | None = None
+    """The field of the request that it is about, if it is about one."""
     violations: tuple[FieldViolation, ...] = ()
     """The fields at fault, if the caller is to hear of them."""
 
@@ -58,9 +61,38 @@ class ContactsvcError(Exception):
         self.message = message
         self.metadata = dict(metadata or {})
 
-    def violations_below(self, path: str) -> list[FieldViolation]:
-        """Return the violations with paths that start at `path`."""
-        return [FieldViolation(f"{path}.{violation.field}", violation.description) for violation in self.violations]
+    def below(self, path: str) -> Self:
+        """Return the same error as that of the item at `path` of a batch: it names the field there."""
+        own = self.violations or (FieldViolation(self.field or "", self.message),)
+        return self.naming(FieldViolation(".".join(filter(None, (path, v.field))), v.description) for v in own)
+
+    def naming(self, violations: Iterable[FieldViolation]) -> Self:
+        """Return the same error with other fields at fault."""
+        violations = tuple(violations)
+        return self._made(_summary(violations), violations, self.metadata)
+
+    @classmethod
+    def recalled(
+        cls, reason: str, message: str, violations: Iterable[FieldViolation], metadata: Mapping[str, str]
+    ) -> ContactsvcError:
+        """Return the error with this reason that was written down earlier."""
+        kind = next(leaf for leaf in cls._leaves() if leaf.reason == reason)
+        return kind._made(message, tuple(violations), metadata)
+
+    @classmethod
+    def _made(cls, message: str, violations: tuple[FieldViolation, ...], metadata: Mapping[str, str]) -> Self:
+        error = cls.__new__(cls)
+        ContactsvcError.__init__(error, message, metadata=metadata)
+        error.violations = violations
+        return error
+
+    @classmethod
+    def _leaves(cls) -> Iterator[type[ContactsvcError]]:
+        below = cls.__subclasses__()
+        if not below:
+            yield cls
+        for kind in below:
+            yield from kind._leaves()
 
 
 class InvalidRequest(ContactsvcError):
@@ -76,10 +108,6 @@ class InvalidFields(InvalidRequest):
         self.violations = tuple(violations)
         super().__init__(_summary(self.violations))
 
-    def below(self, path: str) -> InvalidFields:
-        """Return the same violations with paths that start at `path`."""
-        return InvalidFields(self.violations_below(path))
-
 
 class InvalidPageToken(InvalidRequest):
     """The page token is damaged or was made for another listing."""
@@ -90,6 +118,16 @@ class InvalidPageToken(InvalidRequest):
         super().__init__(
             "page_token: damaged, or made for another filter, sort or environment; start again at the first page"
         )
+
+
+class RequestIdReused(InvalidRequest):
+    """The request_id was used for another request."""
+
+    reason = "REQUEST_ID_REUSED"
+    field = "request_id"
+
+    def __init__(self) -> None:
+        super().__init__("request_id: was used for another request in the last 24 hours; take a new one")
 
 
 class MalformedRequest(InvalidRequest):
@@ -108,6 +146,7 @@ class ContactMethodNotFound(ContactsvcError):
 
     def __init__(self, looked_up_by: str) -> None:
         super().__init__(f"no contact method has this {looked_up_by}")
+        self.field = looked_up_by.replace(" ", "_")
 
 
 class ExternalIdTaken(ContactsvcError):
@@ -115,9 +154,8 @@ class ExternalIdTaken(ContactsvcError):
 
     reason = "EXTERNAL_ID_TAKEN"
 
-    def __init__(self, existing_id: str | None, violations: Iterable[FieldViolation] = ()) -> None:
-        self.existing_id = existing_id
-        self.violations = tuple(violations) or (FieldViolation("external_id", "another contact method has it"),)
+    def __init__(self, existing_id: str | None) -> None:
+        self.violations = (FieldViolation("external_id", "another contact method has it"),)
         super().__init__(
             _summary(self.violations),
             metadata={"existing_id": existing_id} if existing_id else None,
@@ -129,9 +167,10 @@ class Aborted(ContactsvcError):
 
 
 class EtagMismatch(Aborted):
-    """The record changed between reading and writing it."""
+    """The record is not the one that the caller, or the service, has seen."""
 
     reason = "ETAG_MISMATCH"
+    field = "etag"
 
     def __init__(self) -> None:
         super().__init__("the contact method has changed meanwhile; read it again and retry")

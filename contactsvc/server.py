@@ -15,7 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from contactsvc import embedded, logs, reflection, store
 from contactsvc.calls import Calls
 from contactsvc.config import ListenAddress, Settings
-from contactsvc.convert import RequestParser
+from contactsvc.convert.requests import RequestParser
 from contactsvc.domain.environment import Environment
 from contactsvc.domain.ids import Clock, ContactMethodIds, now_utc
 from contactsvc.domain.values import ValueRules

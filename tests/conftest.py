@@ -22,7 +22,7 @@ from contactsvc.domain.values import ValueRules
 from contactsvc.server import Server
 from contactsvc.store.indexes import ensure_indexes
 from contactsvc.store.mongo_store import MongoStore
-from contactsvc.store.transactions import SlotLocks
+from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc
 
@@ -172,7 +172,7 @@ async def open_mock_stores() -> dict[Environment, MongoStore]:
     for environment in Environment:
         collection = client[f"mock_{environment}"]["contact_methods"]
         await ensure_indexes(collection)
-        stores[environment] = MongoStore(collection, None, SlotLocks())
+        stores[environment] = MongoStore(collection, None, KeyLocks())
     return stores
 
 

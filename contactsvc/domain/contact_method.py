@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from contactsvc.domain.memory import Remembered
 
 
 class ContactMethodType(StrEnum):
@@ -41,7 +44,10 @@ class ContactValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactMethod:
-    """A contact method as stored; times are aware, in UTC, with millisecond precision."""
+    """A contact method as stored; times are aware, in UTC, with millisecond precision.
+
+    `requests` are the requests that wrote it, remembered with it; no part of what callers see or of what is compared.
+    """
 
     id: str
     client_id: str
@@ -55,6 +61,7 @@ class ContactMethod:
     created_at: datetime
     updated_at: datetime
     etag: str
+    requests: tuple[Remembered, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def slot(self) -> Slot:

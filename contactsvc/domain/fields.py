@@ -37,6 +37,15 @@ class Problems:
         """Tell whether the field at `path`, or a part of it, is at fault."""
         return any(v.field == path or v.field.startswith(f"{path}[") for v in self._violations)
 
+    def adopt(self, others: Problems, path: str) -> None:
+        """Note what is wrong with a part of the request, which is at `path`."""
+        if (error := others.error()) is not None:
+            self._violations += error.below(path).violations
+
+    def error(self) -> InvalidFields | None:
+        """Return the error that reports them all, if there is something to report."""
+        return InvalidFields(self._violations) if self._violations else None
+
     def raise_if_any(self) -> None:
         """Raise InvalidFields when there is something to report."""
         if self._violations:
@@ -70,6 +79,16 @@ def client_id(problems: Problems, path: str, raw: str) -> str:
 def external_id(problems: Problems, path: str, raw: str) -> str:
     """Check the caller's own identifier."""
     return text(problems, path, raw, at_most=255)
+
+
+def etag(problems: Problems, path: str, raw: str) -> str:
+    """Check an etag; empty means no condition, and one that the service never made simply differs."""
+    return text(problems, path, raw, at_least=0, at_most=128)
+
+
+def request_id(problems: Problems, path: str, raw: str) -> str:
+    """Check the caller's name for a request; empty means none."""
+    return text(problems, path, raw, at_least=0, at_most=255)
 
 
 def label(problems: Problems, path: str, raw: str) -> str | None:

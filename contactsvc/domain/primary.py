@@ -48,9 +48,9 @@ def next_primary(candidates: Iterable[ContactMethod]) -> ContactMethod | None:
     return min(candidates, key=lambda cm: (cm.verified_at is None, cm.created_at, cm.id), default=None)
 
 
-def rival_claims(claims: Iterable[tuple[int, Slot]]) -> list[list[int]]:
-    """Return the groups of positions in a batch that claim the same slot, where a group has more than one."""
-    positions: defaultdict[Slot, list[int]] = defaultdict(list)
-    for position, slot in claims:
-        positions[slot].append(position)
-    return [group for group in positions.values() if len(group) > 1]
+def rival_claims(claims: Iterable[tuple[str, Slot]]) -> list[list[str]]:
+    """Return the groups of claimants of one slot, where a group has more than one."""
+    claimants: defaultdict[Slot, list[str]] = defaultdict(list)
+    for claimant, slot in claims:
+        claimants[slot].append(claimant)
+    return [group for group in claimants.values() if len(group) > 1]

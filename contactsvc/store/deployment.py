@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
 
+from contactsvc.domain.ids import now_utc
 from contactsvc.errors import ConfigurationError, StartupError
 from contactsvc.store.driver_errors import translated
 from contactsvc.store.drivers import DRIVERS, Driver
 from contactsvc.store.indexes import ensure_indexes
 from contactsvc.store.mongo_store import MongoStore
-from contactsvc.store.transactions import SlotLocks
+from contactsvc.store.transactions import KeyLocks
 
 COLLECTION = "contact_methods"
 
@@ -40,7 +41,10 @@ class Deployment:
             await ensure_indexes(collection)
         except PyMongoError as error:
             raise StartupError(_refusal(error)) from error
-        return MongoStore(collection, self.driver if self.transactional else None, SlotLocks())
+        store = MongoStore(collection, self.driver if self.transactional else None, KeyLocks())
+        # MongoDB does so by itself all the time, SecantusDB never.
+        await store.forget_expired(now_utc())
+        return store
 
     async def ping(self) -> None:
         """Return when the database answers; raise StoreUnavailable when it does not."""
@@ -77,8 +81,9 @@ async def connect(uri: str, driver_name: str) -> Deployment:
     _log.info("connected to MongoDB %s with the %s driver", version, driver_name)
     if not transactional:
         _log.warning(
-            "this MongoDB is a standalone server without transactions: atomic batches are refused, and a crash while "
-            "the primary changes can leave a client without one (never with two); run it as a replica set"
+            "this MongoDB is a standalone server without transactions: atomic batches, syncs and request_ids are "
+            "refused, and a crash while the primary changes can leave a client without one (never with two); run it as "
+            "a replica set"
         )
     return Deployment(driver, version, transactional)
 

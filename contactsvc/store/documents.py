@@ -12,12 +12,24 @@ verified_at    absent when unverified
 external_id    absent when there is none, since the sparse unique index looks at its presence
 metadata       ["key=value", ...]; no key has a "=". Strings, because every pair is found by one plain index
 created_at, updated_at, etag
+request_ids    of the requests that this document remembers, for the unique index; absent when there are none
+requests       what it remembers of them: mark, time and outcomes
 schema_version of this layout, for later migrations
+
+A request that wrote one record is remembered in that record, so that it took one write. Others are remembered in
+documents that are no contact method, in the same collection so that one unique index covers all. They have only _id,
+request_ids, requests, forget_at (when MongoDB may remove them) and schema_version. The document of a deleted record
+becomes one of them when it remembers requests; nothing else of the record remains.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
+from contactsvc.domain.memory import Remembered, RequestMark
+from contactsvc.domain.operations import Action, Applied
+from contactsvc.errors import ContactsvcError, FieldViolation
 from contactsvc.store.drivers import Document
 
 SCHEMA_VERSION = 1
@@ -56,7 +68,25 @@ def to_document(record: ContactMethod) -> Document:
     ):
         if value is not None:
             document[name] = value
+    if record.requests:
+        document |= _remembering(record.requests)
     return document
+
+
+def to_memory(requests: Sequence[Remembered]) -> Document:
+    """Return a document that remembers requests and is no contact method."""
+    forget_at = max(request.forget_at for request in requests)
+    return {**_remembering(requests), "forget_at": forget_at, "schema_version": SCHEMA_VERSION}
+
+
+def is_contact_method(document: Document) -> bool:
+    """Tell whether the document is more than a memory of requests."""
+    return "client_id" in document
+
+
+def to_records(documents: Iterable[Document]) -> list[ContactMethod]:
+    """Return the records among the documents."""
+    return [from_document(document) for document in documents if is_contact_method(document)]
 
 
 def from_document(document: Document) -> ContactMethod:
@@ -75,4 +105,56 @@ def from_document(document: Document) -> ContactMethod:
         created_at=document["created_at"],
         updated_at=document["updated_at"],
         etag=document["etag"],
+        requests=to_requests(document),
     )
+
+
+def to_requests(document: Document) -> tuple[Remembered, ...]:
+    """Return the requests that a document remembers."""
+    return tuple(
+        Remembered(
+            RequestMark(request["id"], request["digest"]),
+            request["at"],
+            tuple(_to_outcome(outcome) for outcome in request["outcomes"]),
+        )
+        for request in document.get("requests", ())
+    )
+
+
+def _remembering(requests: Sequence[Remembered]) -> Document:
+    return {
+        "request_ids": [request.mark.id for request in requests],
+        "requests": [
+            {
+                "id": request.mark.id,
+                "digest": request.mark.digest,
+                "at": request.at,
+                "outcomes": [_from_outcome(outcome) for outcome in request.outcomes],
+            }
+            for request in requests
+        ],
+    }
+
+
+def _from_outcome(outcome: Applied | ContactsvcError) -> Document:
+    if isinstance(outcome, ContactsvcError):
+        return {
+            "reason": outcome.reason,
+            "message": outcome.message,
+            "violations": [[violation.field, violation.description] for violation in outcome.violations],
+            "metadata": outcome.metadata,
+        }
+    document: Document = {"action": outcome.action.value, "id": outcome.id}
+    if outcome.demoted_ids:
+        document["demoted_ids"] = list(outcome.demoted_ids)
+    if outcome.promoted_id is not None:
+        document["promoted_id"] = outcome.promoted_id
+    return document
+
+
+def _to_outcome(document: Document) -> Applied | ContactsvcError:
+    if "reason" in document:
+        violations = [FieldViolation(*violation) for violation in document["violations"]]
+        return ContactsvcError.recalled(document["reason"], document["message"], violations, document["metadata"])
+    demoted_ids = tuple(document.get("demoted_ids", ()))
+    return Applied(Action(document["action"]), document["id"], demoted_ids, document.get("promoted_id"))

@@ -21,6 +21,7 @@ from pymongo.errors import (
 )
 
 from contactsvc.errors import ContactsvcError, DeadlineExceeded, ExternalIdTaken, PrimaryConflict, StoreUnavailable
+from contactsvc.service.store import LostRace, RequestRemembered
 
 _WRITE_CONFLICT = 112
 
@@ -54,7 +55,7 @@ def translated() -> Iterator[None]:
 
 @contextmanager
 def duplicates_translated() -> Iterator[None]:
-    """Raise a violated unique index as the rule that it holds."""
+    """Raise a violated unique index as what it means: that somebody was faster, or the caller was here before."""
     try:
         yield
     except DuplicateKeyError as error:
@@ -91,10 +92,12 @@ def _translation(error: PyMongoError) -> ContactsvcError | None:
     return None
 
 
-def _violated_rule(details: Mapping[str, Any]) -> ContactsvcError | None:
+def _violated_rule(details: Mapping[str, Any]) -> Exception | None:
     keys = set(details.get("keyPattern", ()))
     if keys == {"client_id", "type"}:
-        return PrimaryConflict()
+        return LostRace(PrimaryConflict())
     if keys == {"external_id"}:
-        return ExternalIdTaken(None)
+        return LostRace(ExternalIdTaken(None))
+    if keys == {"request_ids"}:
+        return RequestRemembered()
     return None

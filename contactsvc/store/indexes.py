@@ -27,9 +27,15 @@ PRIMARY_SLOT: Final = Index(
 # Sparse rather than partial: SecantusDB uses a partial index with $exists for no equality.
 EXTERNAL_ID: Final = Index("external_id", ("external_id",), {"unique": True, "sparse": True})
 
+# Holds that a request is carried out once: no two documents remember the same one.
+REQUEST: Final = Index("request", ("request_ids",), {"unique": True, "sparse": True})
+
 INDEXES: Final = (
     PRIMARY_SLOT,
     EXTERNAL_ID,
+    REQUEST,
+    # MongoDB itself removes what remembers a request and nothing else, once that is due.
+    Index("forget_at", ("forget_at",), {"expireAfterSeconds": 0}),
     # The lists of one client, in the default order.
     Index("client", ("client_id", "created_at", "_id"), {}),
     Index("client_type", ("client_id", "type", "created_at", "_id"), {}),
@@ -63,7 +69,7 @@ async def ensure_indexes(collection: Collection) -> None:
                 raise
             raise _wrong_index(collection, index) from error
     present = await collection.index_information()
-    for index in (PRIMARY_SLOT, EXTERNAL_ID):
+    for index in (PRIMARY_SLOT, EXTERNAL_ID, REQUEST):
         found = present.get(index.name, {})
         if not found.get("unique") or tuple(key for key, _ in found["key"]) != index.keys:
             raise _wrong_index(collection, index)
@@ -87,6 +93,8 @@ async def _broken_rule(collection: Collection, index: Index) -> str:
         async for one, other in _neighbours(documents.sort([("client_id", ASCENDING), ("type", ASCENDING)])):
             if (one["client_id"], one["type"]) == (other["client_id"], other["type"]):
                 broken.append(f"client {one['client_id']} ({one['type']}: {one['_id']}, {other['_id']})")
+    elif index is REQUEST:
+        return f"{collection.full_name} breaks a rule of the service: documents share one of their request_ids"
     else:
         rule = "these contact methods share an external id"
         documents = collection.find({"external_id": {"$exists": True}}, {"external_id": 1})

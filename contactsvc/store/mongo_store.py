@@ -6,20 +6,25 @@ delete do not.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TypeVar
 
-from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, Slot
+from contactsvc.domain.contact_method import ContactMethod, Slot
+from contactsvc.domain.ledger import Difference
 from contactsvc.domain.listing import Listing, Page
-from contactsvc.service import Store
-from contactsvc.store import page_tokens, queries
-from contactsvc.store.documents import from_document, metadata_pair, to_document
+from contactsvc.domain.memory import Remembered
+from contactsvc.errors import EtagMismatch
+from contactsvc.service.store import LostRace, Store
+from contactsvc.store import queries
+from contactsvc.store.documents import metadata_pair, to_records, to_requests
 from contactsvc.store.driver_errors import duplicates_translated, translated
 from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver, Session
-from contactsvc.store.transactions import SlotLocks, in_transaction, retried
+from contactsvc.store.paging import Paging
+from contactsvc.store.steps import steps_of
+from contactsvc.store.transactions import KeyLocks, in_transaction, retried
 
 T = TypeVar("T")
 
@@ -38,7 +43,7 @@ class MongoStore:
         self,
         collection: MongoCollection,
         driver: Driver | None,
-        locks: SlotLocks,
+        locks: KeyLocks,
         session: Session | None = None,
     ) -> None:
         self._collection = collection
@@ -55,108 +60,120 @@ class MongoStore:
         """Return the record with this id."""
         return await self._find_one({"_id": id_})
 
+    async def find_by_ids(self, ids: Collection[str]) -> list[ContactMethod]:
+        """Return the records with these ids, in any order."""
+        return await self._find_records({"_id": queries.any_of(list(ids))})
+
     async def find_by_external_id(self, external_id: str) -> ContactMethod | None:
         """Return the record with this external id."""
         return await self._find_one({"external_id": external_id})
 
-    async def find_holders(self, external_ids: Collection[str]) -> dict[str, str]:
-        """Return which of the external ids are taken, with the ids of the records that have them."""
-        query = {"external_id": queries.any_of(list(external_ids))}
-        return {document["external_id"]: document["_id"] for document in await self._find(query, {"external_id": 1})}
+    async def find_by_external_ids(self, external_ids: Collection[str]) -> list[ContactMethod]:
+        """Return the records with these external ids, in any order."""
+        return await self._find_records({"external_id": queries.any_of(list(external_ids))})
 
     async def find_by_metadata(self, key: str, value: str, client_id: str | None, *, limit: int) -> list[ContactMethod]:
         """Return up to `limit` records that carry the pair."""
         query: Document = {"metadata": metadata_pair(key, value)}
         if client_id is not None:
             query["client_id"] = client_id
-        return [from_document(document) for document in await self._find(query, limit=limit)]
+        return await self._find_records(query, limit=limit)
 
     async def find_primary(self, slot: Slot) -> ContactMethod | None:
         """Return the primary of the slot."""
         client_id, type_ = slot
         return await self._find_one({"client_id": client_id, "type": type_.value, "is_primary": True})
 
-    async def find_primary_ids(self, slots: Collection[Slot]) -> dict[Slot, str]:
-        """Return the ids of the primaries of those slots that have one."""
-        wanted = set(slots)
-        # Every combination of the clients and types rather than an $or of slots: at most three records too many per
-        # client, and MongoDB answers it from the index of the primary rule (SecantusDB only for a single slot).
-        query = {
-            "client_id": queries.any_of(sorted({client_id for client_id, _ in wanted})),
-            "type": queries.any_of(sorted({type_.value for _, type_ in wanted})),
-            "is_primary": True,
-        }
-        found = {
-            (document["client_id"], ContactMethodType(document["type"])): document["_id"]
-            for document in await self._find(query, {"client_id": 1, "type": 1})
-        }
-        return {slot: id_ for slot, id_ in found.items() if slot in wanted}
+    async def find_primaries(self, client_ids: Collection[str]) -> list[ContactMethod]:
+        """Return all primaries of these clients."""
+        return await self._find_records({"client_id": queries.any_of(list(client_ids)), "is_primary": True})
 
     async def find_in_slot(self, slot: Slot) -> list[ContactMethod]:
         """Return all records of the client and type."""
         client_id, type_ = slot
-        return [from_document(d) for d in await self._find({"client_id": client_id, "type": type_.value})]
+        return await self._find_records({"client_id": client_id, "type": type_.value})
+
+    async def find_of_client(self, client_id: str) -> list[ContactMethod]:
+        """Return all records of the client."""
+        return await self._find_records({"client_id": client_id})
 
     async def find_page(self, listing: Listing) -> Page:
         """Return one page; raise InvalidPageToken when the token does not belong to the listing."""
-        query = queries.filter_query(listing.filter)
-        keys = queries.order(listing.sort)
-        mark = page_tokens.fingerprint(self._collection.full_name, query, keys)
-        parts: Iterator[Document] = iter([query])
-        if listing.page_token:
-            parts = queries.continuations(query, keys, page_tokens.decode(mark, keys, listing.page_token))
+        paging = Paging(listing, self._collection.full_name)
         # One more than asked for tells whether there is a next page.
         wanted = listing.page_size + 1
         found: list[Document] = []
-        for part in parts:
-            found += await self._find(part, sort=keys, skip=listing.offset, limit=wanted - len(found))
+        for part in paging.parts:
+            found += await self._find(part, sort=paging.keys, skip=listing.offset, limit=wanted - len(found))
             if len(found) == wanted:
                 break
-        page = found[: listing.page_size]
-        more = len(found) > listing.page_size
-        return Page(
-            contact_methods=[from_document(document) for document in page],
-            next_page_token=page_tokens.encode(mark, keys, page[-1]) if more else "",
-            total_size=await self._count(query) if listing.include_total_size else None,
-        )
+        total_size = await self._count(paging.query) if listing.include_total_size else None
+        return paging.page(found[: listing.page_size], more=len(found) > listing.page_size, total_size=total_size)
 
-    async def insert(self, records: Sequence[ContactMethod]) -> None:
-        """Insert records; several only inside `atomically`."""
-        documents = [to_document(record) for record in records]
-        with self._translated(), duplicates_translated():
-            if len(documents) == 1:
-                await self._collection.insert_one(documents[0], session=self._session)
-            else:
-                await self._collection.insert_many(documents, session=self._session)
+    async def stream_pages(self, listing: Listing) -> AsyncGenerator[Page]:
+        """Yield page after page to the end, as they are asked for, holding one at a time; errors as in `find_page`."""
+        paging = Paging(listing, self._collection.full_name)
+        held: list[Document] = []
+        for part in paging.parts:
+            cursor = self._collection.find(part).sort(paging.keys).batch_size(listing.page_size)
+            try:
+                while True:
+                    with translated():
+                        found = await cursor.to_list(length=listing.page_size)
+                    if not found:
+                        break
+                    held += found
+                    # A page is sent once there is more than it: only then is it known not to be the last.
+                    if len(held) > listing.page_size:
+                        yield paging.page(held[: listing.page_size], more=True)
+                        held = held[listing.page_size :]
+            finally:
+                await cursor.close()
+        if held:
+            yield paging.page(held, more=False)
 
-    async def replace(self, before: ContactMethod, after: ContactMethod) -> bool:
-        """Write `after` if the stored record still has the etag of `before`; tell whether it had."""
-        with self._translated(), duplicates_translated():
-            result = await self._collection.replace_one(
-                {"_id": before.id, "etag": before.etag}, to_document(after), session=self._session
-            )
-        return result.matched_count == 1
+    async def find_request(self, request_id: str) -> Remembered | None:
+        """Return the request that is remembered under this id, expired or not."""
+        found = await self._find({"request_ids": request_id}, {"requests": 1})
+        requests = (request for document in found for request in to_requests(document))
+        return next((request for request in requests if request.mark.id == request_id), None)
 
-    async def demote(self, ids: Collection[str], *, at: datetime, etag: str) -> None:
-        """Take the primary flag from those of the records that have it."""
+    async def forget(self, request_id: str) -> None:
+        """Forget the request that is remembered under this id."""
         with self._translated():
-            await self._collection.update_many(
-                {"_id": queries.any_of(list(ids)), "is_primary": True},
-                # $max: a record never becomes older, even when the clock steps back.
-                {"$set": {"is_primary": False, "etag": etag}, "$max": {"updated_at": at}},
+            # Not $pull alone: an empty array counts as a value in a unique index, and only one document could have it.
+            result = await self._collection.update_one(
+                {"request_ids": request_id, "requests": {"$size": 1}},
+                {"$unset": {"request_ids": "", "requests": ""}},
                 session=self._session,
             )
+            if not result.matched_count:
+                await self._collection.update_one(
+                    {"request_ids": request_id},
+                    {"$pull": {"request_ids": request_id, "requests": {"id": request_id}}},
+                    session=self._session,
+                )
 
-    async def remove(self, id_: str, *, unless_primary: bool = False) -> bool:
-        """Remove the record; tell whether there was one to remove."""
-        query: Document = {"_id": id_}
-        if unless_primary:
-            query["is_primary"] = False
+    async def forget_expired(self, now: datetime) -> None:
+        """Remove what only remembers requests, and need not any more."""
         with self._translated():
-            result = await self._collection.delete_one(query, session=self._session)
-        return result.deleted_count == 1
+            await self._collection.delete_many({"forget_at": {"$lt": now}})
 
-    async def atomically(self, work: Callable[[Store], Awaitable[T]], *, slots: Collection[Slot]) -> T:
+    async def write(self, difference: Difference) -> None:
+        """Store a difference; one of several documents only inside `atomically`."""
+        steps = steps_of(difference)
+        with self._translated(), duplicates_translated():
+            if self._session is not None:
+                result = await self._collection.bulk_write([step.bulk() for step in steps], session=self._session)
+                if result.inserted_count + result.matched_count + result.deleted_count != len(steps):
+                    raise LostRace(EtagMismatch())
+                return
+            # One by one: mongomock knows no bulk writes, and without a transaction they would promise no more.
+            for step in steps:
+                if not await step.alone(self._collection):
+                    raise LostRace(EtagMismatch())
+
+    async def atomically(self, work: Callable[[Store], Awaitable[T]], *, keys: Collection[Hashable]) -> T:
         """Run `work` on a store whose writes take effect together, and again when it loses a race."""
 
         async def once() -> T:
@@ -164,7 +181,7 @@ class MongoStore:
                 return await work(self)
             return await in_transaction(self._driver, lambda session: work(self._within(session)))
 
-        async with self._locks.held(slots):
+        async with self._locks.held(keys):
             with self._translated():
                 return await retried(once)
 
@@ -183,7 +200,10 @@ class MongoStore:
     async def _find_one(self, query: Document) -> ContactMethod | None:
         with self._translated():
             document = await self._collection.find_one(query, session=self._session)
-        return None if document is None else from_document(document)
+        return None if document is None else next(iter(to_records([document])), None)
+
+    async def _find_records(self, query: Document, *, limit: int = 0) -> list[ContactMethod]:
+        return to_records(await self._find(query, limit=limit))
 
     async def _find(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING
@@ -11,6 +12,8 @@ from pymongo import ASCENDING, DESCENDING
 from contactsvc.domain.listing import Filter, SortKey, TimeRange
 from contactsvc.store.documents import metadata_pair, value_key
 from contactsvc.store.drivers import Document
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def filter_query(asked: Filter) -> Document:
@@ -42,6 +45,9 @@ def filter_query(asked: Filter) -> Document:
     for field, range_ in (("created_at", asked.created), ("updated_at", asked.updated)):
         if bounds := _bounds(range_):
             query[field] = bounds
+    # A document that is no contact method (documents.py) has an _id, and lacks all other fields.
+    if query.keys() <= {"_id", "verified_at"} and asked.is_verified is not True:
+        query["created_at"] = {"$gte": _EPOCH}
     return query
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pymongo.errors import ConnectionFailure, PyMongoError
 
-from contactsvc.errors import Aborted
+from contactsvc.service.store import LostRace
 from contactsvc.store.driver_errors import is_commit_unknown, is_transient
 from contactsvc.store.drivers import Driver, Session
 
@@ -22,8 +22,8 @@ _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.25
 
 
-class SlotLocks:
-    """One lock per primary slot, for as long as somebody holds or awaits it.
+class KeyLocks:
+    """One lock per key, such as a primary slot, for as long as somebody holds or awaits it.
 
     Measured: 200 promotions of one slot as free-running transactions took 62 s of aborting each other.
     """
@@ -32,36 +32,36 @@ class SlotLocks:
         self._locks: dict[Hashable, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager
-    async def held(self, slots: Collection[Hashable]) -> AsyncIterator[None]:
-        """Hold the locks of all slots; always taken in one order, so that no two calls wait for each other."""
+    async def held(self, keys: Collection[Hashable]) -> AsyncIterator[None]:
+        """Hold the locks of all keys; always taken in one order, so that no two calls wait for each other."""
         async with AsyncExitStack() as stack:
-            for slot in sorted(set(slots), key=repr):
-                await stack.enter_async_context(self._held_one(slot))
+            for key in sorted(set(keys), key=repr):
+                await stack.enter_async_context(self._held_one(key))
             yield
 
     @asynccontextmanager
-    async def _held_one(self, slot: Hashable) -> AsyncIterator[None]:
-        lock, users = self._locks.get(slot, (asyncio.Lock(), 0))
-        self._locks[slot] = lock, users + 1
+    async def _held_one(self, key: Hashable) -> AsyncIterator[None]:
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = lock, users + 1
         try:
             async with lock:
                 yield
         finally:
-            users = self._locks[slot][1] - 1
+            users = self._locks[key][1] - 1
             if users:
-                self._locks[slot] = lock, users
+                self._locks[key] = lock, users
             else:
-                del self._locks[slot]
+                del self._locks[key]
 
 
 async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Run an attempt until it loses no race, with growing, jittered pauses; at last raise what it raised."""
+    """Run an attempt until it loses no race, with growing, jittered pauses; at last raise what came of it."""
     pause = _FIRST_PAUSE
     connections_lost = 0
     for _ in range(_ATTEMPTS - 1):
         try:
             return await attempt()
-        except Aborted:
+        except LostRace:
             pass
         except PyMongoError as error:
             connections_lost += isinstance(error, ConnectionFailure)
@@ -71,7 +71,10 @@ async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
                 raise
         await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads callers, guards nothing
         pause = min(pause * 2, _LONGEST_PAUSE)
-    return await attempt()
+    try:
+        return await attempt()
+    except LostRace as lost:
+        raise lost.outcome from None
 
 
 async def in_transaction(driver: Driver, work: Callable[[Session], Awaitable[T]]) -> T:

@@ -30,6 +30,13 @@ class PrimaryDeletePolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PRIMARY_DELETE_POLICY_PROMOTE_NEXT: _ClassVar[PrimaryDeletePolicy]
     PRIMARY_DELETE_POLICY_REJECT: _ClassVar[PrimaryDeletePolicy]
 
+class UpsertAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    UPSERT_ACTION_UNSPECIFIED: _ClassVar[UpsertAction]
+    UPSERT_ACTION_CREATED: _ClassVar[UpsertAction]
+    UPSERT_ACTION_UPDATED: _ClassVar[UpsertAction]
+    UPSERT_ACTION_UNCHANGED: _ClassVar[UpsertAction]
+
 class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
@@ -46,6 +53,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_STORE_UNAVAILABLE: _ClassVar[ErrorReason]
     ERROR_REASON_DEADLINE_EXCEEDED: _ClassVar[ErrorReason]
     ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
+    ERROR_REASON_REQUEST_ID_REUSED: _ClassVar[ErrorReason]
 CONTACT_METHOD_TYPE_UNSPECIFIED: ContactMethodType
 CONTACT_METHOD_TYPE_EMAIL: ContactMethodType
 CONTACT_METHOD_TYPE_PHONE: ContactMethodType
@@ -57,6 +65,10 @@ CONTACT_METHOD_SORT_FIELD_UPDATED_AT: ContactMethodSortField
 PRIMARY_DELETE_POLICY_UNSPECIFIED: PrimaryDeletePolicy
 PRIMARY_DELETE_POLICY_PROMOTE_NEXT: PrimaryDeletePolicy
 PRIMARY_DELETE_POLICY_REJECT: PrimaryDeletePolicy
+UPSERT_ACTION_UNSPECIFIED: UpsertAction
+UPSERT_ACTION_CREATED: UpsertAction
+UPSERT_ACTION_UPDATED: UpsertAction
+UPSERT_ACTION_UNCHANGED: UpsertAction
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_FIELD: ErrorReason
 ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason
@@ -71,9 +83,10 @@ ERROR_REASON_TRANSACTIONS_UNSUPPORTED: ErrorReason
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason
+ERROR_REASON_REQUEST_ID_REUSED: ErrorReason
 
 class CreateContactMethodRequest(_message.Message):
-    __slots__ = ("client_id", "type", "value", "label", "is_primary", "external_id", "metadata")
+    __slots__ = ("client_id", "type", "value", "label", "is_primary", "external_id", "metadata", "request_id")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +101,7 @@ class CreateContactMethodRequest(_message.Message):
     IS_PRIMARY_FIELD_NUMBER: _ClassVar[int]
     EXTERNAL_ID_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     client_id: str
     type: ContactMethodType
     value: str
@@ -95,7 +109,8 @@ class CreateContactMethodRequest(_message.Message):
     is_primary: bool
     external_id: str
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, client_id: _Optional[str] = ..., type: _Optional[_Union[ContactMethodType, str]] = ..., value: _Optional[str] = ..., label: _Optional[str] = ..., is_primary: bool = ..., external_id: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    request_id: str
+    def __init__(self, client_id: _Optional[str] = ..., type: _Optional[_Union[ContactMethodType, str]] = ..., value: _Optional[str] = ..., label: _Optional[str] = ..., is_primary: bool = ..., external_id: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CreateContactMethodResponse(_message.Message):
     __slots__ = ("contact_method", "demoted_ids")
@@ -192,7 +207,7 @@ class ListClientContactMethodsResponse(_message.Message):
     def __init__(self, contact_methods: _Optional[_Iterable[_Union[ContactMethod, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class UpdateContactMethodRequest(_message.Message):
-    __slots__ = ("id", "type", "value", "label", "is_primary", "external_id", "metadata", "remove_metadata_keys", "replace_metadata")
+    __slots__ = ("id", "type", "value", "label", "is_primary", "external_id", "metadata", "remove_metadata_keys", "replace_metadata", "etag", "request_id")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -209,6 +224,8 @@ class UpdateContactMethodRequest(_message.Message):
     METADATA_FIELD_NUMBER: _ClassVar[int]
     REMOVE_METADATA_KEYS_FIELD_NUMBER: _ClassVar[int]
     REPLACE_METADATA_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     id: str
     type: ContactMethodType
     value: str
@@ -218,7 +235,9 @@ class UpdateContactMethodRequest(_message.Message):
     metadata: _containers.ScalarMap[str, str]
     remove_metadata_keys: _containers.RepeatedScalarFieldContainer[str]
     replace_metadata: bool
-    def __init__(self, id: _Optional[str] = ..., type: _Optional[_Union[ContactMethodType, str]] = ..., value: _Optional[str] = ..., label: _Optional[str] = ..., is_primary: bool = ..., external_id: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., remove_metadata_keys: _Optional[_Iterable[str]] = ..., replace_metadata: bool = ...) -> None: ...
+    etag: str
+    request_id: str
+    def __init__(self, id: _Optional[str] = ..., type: _Optional[_Union[ContactMethodType, str]] = ..., value: _Optional[str] = ..., label: _Optional[str] = ..., is_primary: bool = ..., external_id: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., remove_metadata_keys: _Optional[_Iterable[str]] = ..., replace_metadata: bool = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class UpdateContactMethodResponse(_message.Message):
     __slots__ = ("contact_method", "demoted_ids")
@@ -229,14 +248,18 @@ class UpdateContactMethodResponse(_message.Message):
     def __init__(self, contact_method: _Optional[_Union[ContactMethod, _Mapping]] = ..., demoted_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DeleteContactMethodRequest(_message.Message):
-    __slots__ = ("id", "allow_missing", "on_primary")
+    __slots__ = ("id", "allow_missing", "on_primary", "etag", "request_id")
     ID_FIELD_NUMBER: _ClassVar[int]
     ALLOW_MISSING_FIELD_NUMBER: _ClassVar[int]
     ON_PRIMARY_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     id: str
     allow_missing: bool
     on_primary: PrimaryDeletePolicy
-    def __init__(self, id: _Optional[str] = ..., allow_missing: bool = ..., on_primary: _Optional[_Union[PrimaryDeletePolicy, str]] = ...) -> None: ...
+    etag: str
+    request_id: str
+    def __init__(self, id: _Optional[str] = ..., allow_missing: bool = ..., on_primary: _Optional[_Union[PrimaryDeletePolicy, str]] = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class DeleteContactMethodResponse(_message.Message):
     __slots__ = ("promoted_id",)
@@ -259,12 +282,14 @@ class GetPrimaryContactMethodResponse(_message.Message):
     def __init__(self, contact_method: _Optional[_Union[ContactMethod, _Mapping]] = ...) -> None: ...
 
 class BatchCreateContactMethodsRequest(_message.Message):
-    __slots__ = ("requests", "partial")
+    __slots__ = ("requests", "partial", "request_id")
     REQUESTS_FIELD_NUMBER: _ClassVar[int]
     PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     requests: _containers.RepeatedCompositeFieldContainer[CreateContactMethodRequest]
     partial: bool
-    def __init__(self, requests: _Optional[_Iterable[_Union[CreateContactMethodRequest, _Mapping]]] = ..., partial: bool = ...) -> None: ...
+    request_id: str
+    def __init__(self, requests: _Optional[_Iterable[_Union[CreateContactMethodRequest, _Mapping]]] = ..., partial: bool = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class BatchCreateContactMethodsResponse(_message.Message):
     __slots__ = ("results",)
@@ -281,6 +306,226 @@ class BatchCreateContactMethodsResult(_message.Message):
     error: BatchError
     demoted_ids: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, contact_method: _Optional[_Union[ContactMethod, _Mapping]] = ..., error: _Optional[_Union[BatchError, _Mapping]] = ..., demoted_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class BatchUpdateContactMethodsRequest(_message.Message):
+    __slots__ = ("requests", "partial", "request_id")
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[UpdateContactMethodRequest]
+    partial: bool
+    request_id: str
+    def __init__(self, requests: _Optional[_Iterable[_Union[UpdateContactMethodRequest, _Mapping]]] = ..., partial: bool = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class BatchUpdateContactMethodsResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[BatchUpdateContactMethodsResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[BatchUpdateContactMethodsResult, _Mapping]]] = ...) -> None: ...
+
+class BatchUpdateContactMethodsResult(_message.Message):
+    __slots__ = ("contact_method", "error", "demoted_ids")
+    CONTACT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    DEMOTED_IDS_FIELD_NUMBER: _ClassVar[int]
+    contact_method: ContactMethod
+    error: BatchError
+    demoted_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, contact_method: _Optional[_Union[ContactMethod, _Mapping]] = ..., error: _Optional[_Union[BatchError, _Mapping]] = ..., demoted_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class BatchDeleteContactMethodsRequest(_message.Message):
+    __slots__ = ("ids", "partial", "request_id")
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    partial: bool
+    request_id: str
+    def __init__(self, ids: _Optional[_Iterable[str]] = ..., partial: bool = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class BatchDeleteContactMethodsResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[BatchDeleteContactMethodsResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[BatchDeleteContactMethodsResult, _Mapping]]] = ...) -> None: ...
+
+class BatchDeleteContactMethodsResult(_message.Message):
+    __slots__ = ("deleted_id", "error")
+    DELETED_ID_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    deleted_id: str
+    error: BatchError
+    def __init__(self, deleted_id: _Optional[str] = ..., error: _Optional[_Union[BatchError, _Mapping]] = ...) -> None: ...
+
+class BatchGetContactMethodsRequest(_message.Message):
+    __slots__ = ("ids",)
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class BatchGetContactMethodsResponse(_message.Message):
+    __slots__ = ("contact_methods", "missing_ids")
+    CONTACT_METHODS_FIELD_NUMBER: _ClassVar[int]
+    MISSING_IDS_FIELD_NUMBER: _ClassVar[int]
+    contact_methods: _containers.RepeatedCompositeFieldContainer[ContactMethod]
+    missing_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, contact_methods: _Optional[_Iterable[_Union[ContactMethod, _Mapping]]] = ..., missing_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class UpsertContactMethodRequest(_message.Message):
+    __slots__ = ("external_id", "client_id", "type", "value", "label", "is_primary", "metadata", "etag", "request_id")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    EXTERNAL_ID_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    IS_PRIMARY_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    external_id: str
+    client_id: str
+    type: ContactMethodType
+    value: str
+    label: str
+    is_primary: bool
+    metadata: _containers.ScalarMap[str, str]
+    etag: str
+    request_id: str
+    def __init__(self, external_id: _Optional[str] = ..., client_id: _Optional[str] = ..., type: _Optional[_Union[ContactMethodType, str]] = ..., value: _Optional[str] = ..., label: _Optional[str] = ..., is_primary: bool = ..., metadata: _Optional[_Mapping[str, str]] = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class UpsertContactMethodResponse(_message.Message):
+    __slots__ = ("contact_method", "action", "demoted_ids")
+    CONTACT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    DEMOTED_IDS_FIELD_NUMBER: _ClassVar[int]
+    contact_method: ContactMethod
+    action: UpsertAction
+    demoted_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, contact_method: _Optional[_Union[ContactMethod, _Mapping]] = ..., action: _Optional[_Union[UpsertAction, str]] = ..., demoted_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class BatchUpsertContactMethodsRequest(_message.Message):
+    __slots__ = ("requests", "partial", "request_id")
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[UpsertContactMethodRequest]
+    partial: bool
+    request_id: str
+    def __init__(self, requests: _Optional[_Iterable[_Union[UpsertContactMethodRequest, _Mapping]]] = ..., partial: bool = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class BatchUpsertContactMethodsResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[BatchUpsertContactMethodsResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[BatchUpsertContactMethodsResult, _Mapping]]] = ...) -> None: ...
+
+class BatchUpsertContactMethodsResult(_message.Message):
+    __slots__ = ("contact_method", "error", "demoted_ids", "action")
+    CONTACT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    DEMOTED_IDS_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    contact_method: ContactMethod
+    error: BatchError
+    demoted_ids: _containers.RepeatedScalarFieldContainer[str]
+    action: UpsertAction
+    def __init__(self, contact_method: _Optional[_Union[ContactMethod, _Mapping]] = ..., error: _Optional[_Union[BatchError, _Mapping]] = ..., demoted_ids: _Optional[_Iterable[str]] = ..., action: _Optional[_Union[UpsertAction, str]] = ...) -> None: ...
+
+class SyncClientContactMethodsRequest(_message.Message):
+    __slots__ = ("client_id", "items", "replace", "allow_empty_replace", "request_id")
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_EMPTY_REPLACE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    client_id: str
+    items: _containers.RepeatedCompositeFieldContainer[SyncItem]
+    replace: bool
+    allow_empty_replace: bool
+    request_id: str
+    def __init__(self, client_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[SyncItem, _Mapping]]] = ..., replace: bool = ..., allow_empty_replace: bool = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class SyncItem(_message.Message):
+    __slots__ = ("id", "external_id", "type", "value", "label", "is_primary", "metadata", "etag", "delete")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ID_FIELD_NUMBER: _ClassVar[int]
+    EXTERNAL_ID_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    IS_PRIMARY_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    DELETE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    external_id: str
+    type: ContactMethodType
+    value: str
+    label: str
+    is_primary: bool
+    metadata: _containers.ScalarMap[str, str]
+    etag: str
+    delete: bool
+    def __init__(self, id: _Optional[str] = ..., external_id: _Optional[str] = ..., type: _Optional[_Union[ContactMethodType, str]] = ..., value: _Optional[str] = ..., label: _Optional[str] = ..., is_primary: bool = ..., metadata: _Optional[_Mapping[str, str]] = ..., etag: _Optional[str] = ..., delete: bool = ...) -> None: ...
+
+class SyncClientContactMethodsResponse(_message.Message):
+    __slots__ = ("created", "updated", "unchanged", "deleted_ids", "demoted_ids")
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_FIELD_NUMBER: _ClassVar[int]
+    UNCHANGED_FIELD_NUMBER: _ClassVar[int]
+    DELETED_IDS_FIELD_NUMBER: _ClassVar[int]
+    DEMOTED_IDS_FIELD_NUMBER: _ClassVar[int]
+    created: _containers.RepeatedCompositeFieldContainer[ContactMethod]
+    updated: _containers.RepeatedCompositeFieldContainer[ContactMethod]
+    unchanged: _containers.RepeatedCompositeFieldContainer[ContactMethod]
+    deleted_ids: _containers.RepeatedScalarFieldContainer[str]
+    demoted_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, created: _Optional[_Iterable[_Union[ContactMethod, _Mapping]]] = ..., updated: _Optional[_Iterable[_Union[ContactMethod, _Mapping]]] = ..., unchanged: _Optional[_Iterable[_Union[ContactMethod, _Mapping]]] = ..., deleted_ids: _Optional[_Iterable[str]] = ..., demoted_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class StreamContactMethodsRequest(_message.Message):
+    __slots__ = ("filter", "sort", "page_token")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    SORT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    filter: ContactMethodFilter
+    sort: _containers.RepeatedCompositeFieldContainer[ContactMethodSort]
+    page_token: str
+    def __init__(self, filter: _Optional[_Union[ContactMethodFilter, _Mapping]] = ..., sort: _Optional[_Iterable[_Union[ContactMethodSort, _Mapping]]] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class StreamContactMethodsResponse(_message.Message):
+    __slots__ = ("contact_methods", "next_page_token")
+    CONTACT_METHODS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    contact_methods: _containers.RepeatedCompositeFieldContainer[ContactMethod]
+    next_page_token: str
+    def __init__(self, contact_methods: _Optional[_Iterable[_Union[ContactMethod, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class EraseClientContactMethodsRequest(_message.Message):
+    __slots__ = ("client_id", "request_id")
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    client_id: str
+    request_id: str
+    def __init__(self, client_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class EraseClientContactMethodsResponse(_message.Message):
+    __slots__ = ("erased_count",)
+    ERASED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    erased_count: int
+    def __init__(self, erased_count: _Optional[int] = ...) -> None: ...
 
 class BatchError(_message.Message):
     __slots__ = ("code", "reason", "message", "field_violations", "metadata")

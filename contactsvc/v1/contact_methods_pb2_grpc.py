@@ -86,6 +86,46 @@ class ContactMethodsServiceStub(object):
                 request_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchCreateContactMethodsRequest.SerializeToString,
                 response_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchCreateContactMethodsResponse.FromString,
                 _registered_method=True)
+        self.BatchUpdateContactMethods = channel.unary_unary(
+                '/contactsvc.v1.ContactMethodsService/BatchUpdateContactMethods',
+                request_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchUpdateContactMethodsRequest.SerializeToString,
+                response_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchUpdateContactMethodsResponse.FromString,
+                _registered_method=True)
+        self.BatchDeleteContactMethods = channel.unary_unary(
+                '/contactsvc.v1.ContactMethodsService/BatchDeleteContactMethods',
+                request_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchDeleteContactMethodsRequest.SerializeToString,
+                response_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchDeleteContactMethodsResponse.FromString,
+                _registered_method=True)
+        self.BatchGetContactMethods = channel.unary_unary(
+                '/contactsvc.v1.ContactMethodsService/BatchGetContactMethods',
+                request_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchGetContactMethodsRequest.SerializeToString,
+                response_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchGetContactMethodsResponse.FromString,
+                _registered_method=True)
+        self.UpsertContactMethod = channel.unary_unary(
+                '/contactsvc.v1.ContactMethodsService/UpsertContactMethod',
+                request_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.UpsertContactMethodRequest.SerializeToString,
+                response_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.UpsertContactMethodResponse.FromString,
+                _registered_method=True)
+        self.BatchUpsertContactMethods = channel.unary_unary(
+                '/contactsvc.v1.ContactMethodsService/BatchUpsertContactMethods',
+                request_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchUpsertContactMethodsRequest.SerializeToString,
+                response_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchUpsertContactMethodsResponse.FromString,
+                _registered_method=True)
+        self.SyncClientContactMethods = channel.unary_unary(
+                '/contactsvc.v1.ContactMethodsService/SyncClientContactMethods',
+                request_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.SyncClientContactMethodsRequest.SerializeToString,
+                response_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.SyncClientContactMethodsResponse.FromString,
+                _registered_method=True)
+        self.StreamContactMethods = channel.unary_stream(
+                '/contactsvc.v1.ContactMethodsService/StreamContactMethods',
+                request_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.StreamContactMethodsRequest.SerializeToString,
+                response_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.StreamContactMethodsResponse.FromString,
+                _registered_method=True)
+        self.EraseClientContactMethods = channel.unary_unary(
+                '/contactsvc.v1.ContactMethodsService/EraseClientContactMethods',
+                request_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.EraseClientContactMethodsRequest.SerializeToString,
+                response_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.EraseClientContactMethodsResponse.FromString,
+                _registered_method=True)
 
 
 class ContactMethodsServiceServicer(object):
@@ -97,9 +137,10 @@ class ContactMethodsServiceServicer(object):
         """Creates a contact method. One atomic step, also when it takes the primary flag from another record.
 
         INVALID_ARGUMENT INVALID_FIELD: a field breaks its rule.
-        ALREADY_EXISTS EXTERNAL_ID_TAKEN: another record has this external id; its id is in the ErrorInfo metadata as `existing_id`.
+        ALREADY_EXISTS EXTERNAL_ID_TAKEN: another record has this external id; its id is in the ErrorInfo metadata as
+        `existing_id`.
         ABORTED PRIMARY_CONFLICT: other callers kept changing the same primary; nothing was written, try again.
-        Retry: a repeated create makes a second record unless it carries an external id.
+        Retry: safe with request_id. Without one a repeated create makes a second record, unless it carries an external id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,10 +205,12 @@ class ContactMethodsServiceServicer(object):
 
         INVALID_ARGUMENT INVALID_FIELD: a field breaks its rule.
         NOT_FOUND CONTACT_METHOD_NOT_FOUND: no record has this id.
-        ALREADY_EXISTS EXTERNAL_ID_TAKEN: another record has this external id; its id is in the ErrorInfo metadata as `existing_id`.
-        ABORTED PRIMARY_CONFLICT, ETAG_MISMATCH: other callers kept changing the same primary or record; nothing was written,
-        try again.
-        Retry: safe; a repeated update changes nothing more.
+        ALREADY_EXISTS EXTERNAL_ID_TAKEN: another record has this external id; its id is in the ErrorInfo metadata as
+        `existing_id`.
+        ABORTED ETAG_MISMATCH: the record no longer has the etag of the request, or others kept changing it; nothing was
+        written. Read it again.
+        ABORTED PRIMARY_CONFLICT: other callers kept changing the same primary; nothing was written, try again.
+        Retry: safe with request_id. Without one a repeated update may undo what others have changed in between.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,9 +222,10 @@ class ContactMethodsServiceServicer(object):
         INVALID_ARGUMENT INVALID_FIELD: the id or the policy breaks its rule.
         NOT_FOUND CONTACT_METHOD_NOT_FOUND: no record has this id, unless allow_missing is set.
         FAILED_PRECONDITION PRIMARY_REJECTED: the record is primary and the policy is REJECT.
-        ABORTED PRIMARY_CONFLICT, ETAG_MISMATCH: other callers kept changing the same primary or record; nothing was written,
-        try again.
-        Retry: safe with allow_missing; without it a repeated delete answers NOT_FOUND.
+        ABORTED ETAG_MISMATCH: the record no longer has the etag of the request, or others kept changing it; nothing was
+        written. Read it again.
+        ABORTED PRIMARY_CONFLICT: other callers kept changing the same primary; nothing was written, try again.
+        Retry: safe with request_id or allow_missing; without them a repeated delete answers NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -201,15 +245,134 @@ class ContactMethodsServiceServicer(object):
         """Creates up to 250 contact methods, as if one after the other in the order of the request.
 
         Atomic (the default): all are created or none, in one transaction, and an error names every item at fault with paths
-        such as `requests[3].value`. With partial = true the call succeeds and each result carries its record or its error.
-        Two items that claim the primary flag of one client and type are refused: the whole batch when atomic, both items
-        when partial.
+        such as `requests[3].value`. With partial = true the call succeeds and each result carries its record or its error;
+        what succeeds still takes effect together. Two items that claim the primary flag of one client and type are refused:
+        the whole batch when atomic, both items when partial.
 
         INVALID_ARGUMENT INVALID_FIELD: no items, more than 250, or (atomic) an item breaks a rule.
         ALREADY_EXISTS EXTERNAL_ID_TAKEN: (atomic) an external id is taken by a record or by an earlier item.
-        ABORTED PRIMARY_CONFLICT: (atomic) other callers kept changing the same primaries; nothing was written, try again.
+        ABORTED PRIMARY_CONFLICT: other callers kept changing the same primaries; nothing was written, try again.
         FAILED_PRECONDITION TRANSACTIONS_UNSUPPORTED: atomic, and the database is a standalone server without transactions.
-        Retry: a repeated batch creates the records again unless they carry external ids.
+        There each item of a partial batch is a write of its own.
+        Retry: safe with request_id. Without one a repeated batch creates further records, unless they carry external ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchUpdateContactMethods(self, request, context):
+        """Updates up to 250 contact methods, as if one after the other in the order of the request; one record may occur
+        several times. Atomic and partial mode, claims of the primary flag and databases without transactions are as in
+        BatchCreateContactMethods.
+
+        INVALID_ARGUMENT INVALID_FIELD: no items, more than 250, or (atomic) an item breaks a rule.
+        NOT_FOUND CONTACT_METHOD_NOT_FOUND: (atomic) an id is unknown; the field violations name every such item.
+        ALREADY_EXISTS EXTERNAL_ID_TAKEN: (atomic) an external id is taken by another record.
+        ABORTED ETAG_MISMATCH: (atomic) a record no longer has the etag of its item; nothing was written.
+        ABORTED PRIMARY_CONFLICT: other callers kept changing the same primaries; nothing was written, try again.
+        FAILED_PRECONDITION TRANSACTIONS_UNSUPPORTED: atomic, and the database has no transactions.
+        Retry: safe with request_id. Without one a repeated batch may undo what others have changed in between.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchDeleteContactMethods(self, request, context):
+        """Deletes up to 250 contact methods. A deleted primary leaves its client without one. Atomic and partial mode and
+        databases without transactions are as in BatchCreateContactMethods.
+
+        INVALID_ARGUMENT INVALID_FIELD: no ids, more than 250, or (atomic) an id breaks its rule.
+        NOT_FOUND CONTACT_METHOD_NOT_FOUND: (atomic) an id is unknown or occurs twice; the field violations name all of them.
+        ABORTED ETAG_MISMATCH: others kept changing the records; nothing was written, try again.
+        FAILED_PRECONDITION TRANSACTIONS_UNSUPPORTED: atomic, and the database has no transactions.
+        Retry: safe with request_id. Without one a repeated batch answers NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetContactMethods(self, request, context):
+        """Returns up to 250 contact methods by their ids. Unknown ids are no error. Read only; safe to retry.
+
+        INVALID_ARGUMENT INVALID_FIELD: no ids, more than 250, or an id is empty or too long.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpsertContactMethod(self, request, context):
+        """Creates the contact method with an external id, or changes the one that has it. One atomic step. On a record that is
+        there an absent field is left alone, as in an update; nothing to change means UNCHANGED: no write, same etag.
+
+        INVALID_ARGUMENT INVALID_FIELD: a field breaks its rule.
+        ALREADY_EXISTS EXTERNAL_ID_TAKEN: a record of another client has this external id; its id is in the ErrorInfo
+        metadata as `existing_id`. A contact method never changes its client.
+        ABORTED ETAG_MISMATCH: the record no longer has the etag of the request, or there is none; nothing was written.
+        ABORTED PRIMARY_CONFLICT: other callers kept changing the same primary; nothing was written, try again.
+        Retry: safe. Without a request_id a repeated upsert may undo what others have changed in between.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchUpsertContactMethods(self, request, context):
+        """Upserts up to 250 contact methods, as if one after the other in the order of the request. Atomic and partial mode,
+        claims of the primary flag and databases without transactions are as in BatchCreateContactMethods.
+
+        INVALID_ARGUMENT INVALID_FIELD: no items, more than 250, or (atomic) an item breaks a rule.
+        ALREADY_EXISTS EXTERNAL_ID_TAKEN: (atomic) a record of another client has an external id.
+        ABORTED ETAG_MISMATCH: (atomic) a record no longer has the etag of its item; nothing was written.
+        ABORTED PRIMARY_CONFLICT: other callers kept changing the same primaries; nothing was written, try again.
+        FAILED_PRECONDITION TRANSACTIONS_UNSUPPORTED: atomic, and the database has no transactions.
+        Retry: safe. Without a request_id a repeated batch may undo what others have changed in between.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SyncClientContactMethods(self, request, context):
+        """Makes the contact methods of one client what a list says, in one transaction. An item is matched to the record of
+        its id, else to that of its external id, else to one of its type and normalized value that no other item is matched
+        to; an item that matches none becomes a new record. Removals are done first, then the items in their order. The same
+        sync again leaves every record unchanged, with its etag.
+
+        INVALID_ARGUMENT INVALID_FIELD: a field breaks its rule, two items match one record or claim one primary flag, or
+        replace comes with an empty list and without allow_empty_replace. Paths are such as `items[3].value`.
+        NOT_FOUND CONTACT_METHOD_NOT_FOUND: an item names a record that does not exist or is another client's, by its id, or
+        another client's by its external id. Nothing is applied. (To delete an id that does not exist is no error.)
+        ALREADY_EXISTS EXTERNAL_ID_TAKEN: an item gives a record an external id that another record has.
+        ABORTED ETAG_MISMATCH: a record no longer has the etag of its item; nothing was written.
+        ABORTED PRIMARY_CONFLICT: other callers kept changing the same primaries; nothing was written, try again.
+        FAILED_PRECONDITION TRANSACTIONS_UNSUPPORTED: the database has no transactions.
+        Retry: safe. Without a request_id a repeated sync may undo what others have changed in between.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamContactMethods(self, request, context):
+        """Streams all contact methods that match, in pages of up to 200. The service reads on only as fast as the caller does,
+        and holds one page at a time; cancel the call to stop. While others write, no record that nobody touches is skipped
+        or sent twice. Read only. When it breaks off, go on with the next_page_token of the last page that arrived.
+
+        INVALID_ARGUMENT INVALID_FIELD: a field of the filter or the sort breaks its rule.
+        INVALID_ARGUMENT INVALID_PAGE_TOKEN: the token is damaged or was made for another filter, sort or environment.
+
+        buf:lint:ignore RPC_NO_SERVER_STREAMING
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseClientContactMethods(self, request, context):
+        """Deletes all contact methods of a client, for the right to erasure. One atomic step where the database has
+        transactions; without them a failure may leave a part, and repeating the call deletes the rest. A client without any
+        gives 0. What remains for up to 24 hours is the memory of request ids, which holds digests and ids but no contact
+        data: a late retry of an earlier create must not bring the data back.
+
+        INVALID_ARGUMENT INVALID_FIELD: client_id breaks its rule.
+        ABORTED ETAG_MISMATCH: others kept changing the records; nothing was written, try again.
+        Retry: safe. Without a request_id a repeated call counts only what it deletes itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -267,6 +430,46 @@ def add_ContactMethodsServiceServicer_to_server(servicer, server):
                     servicer.BatchCreateContactMethods,
                     request_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchCreateContactMethodsRequest.FromString,
                     response_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchCreateContactMethodsResponse.SerializeToString,
+            ),
+            'BatchUpdateContactMethods': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchUpdateContactMethods,
+                    request_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchUpdateContactMethodsRequest.FromString,
+                    response_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchUpdateContactMethodsResponse.SerializeToString,
+            ),
+            'BatchDeleteContactMethods': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchDeleteContactMethods,
+                    request_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchDeleteContactMethodsRequest.FromString,
+                    response_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchDeleteContactMethodsResponse.SerializeToString,
+            ),
+            'BatchGetContactMethods': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetContactMethods,
+                    request_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchGetContactMethodsRequest.FromString,
+                    response_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchGetContactMethodsResponse.SerializeToString,
+            ),
+            'UpsertContactMethod': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpsertContactMethod,
+                    request_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.UpsertContactMethodRequest.FromString,
+                    response_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.UpsertContactMethodResponse.SerializeToString,
+            ),
+            'BatchUpsertContactMethods': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchUpsertContactMethods,
+                    request_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchUpsertContactMethodsRequest.FromString,
+                    response_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.BatchUpsertContactMethodsResponse.SerializeToString,
+            ),
+            'SyncClientContactMethods': grpc.unary_unary_rpc_method_handler(
+                    servicer.SyncClientContactMethods,
+                    request_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.SyncClientContactMethodsRequest.FromString,
+                    response_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.SyncClientContactMethodsResponse.SerializeToString,
+            ),
+            'StreamContactMethods': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamContactMethods,
+                    request_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.StreamContactMethodsRequest.FromString,
+                    response_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.StreamContactMethodsResponse.SerializeToString,
+            ),
+            'EraseClientContactMethods': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseClientContactMethods,
+                    request_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.EraseClientContactMethodsRequest.FromString,
+                    response_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.EraseClientContactMethodsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -541,6 +744,222 @@ class ContactMethodsService(object):
             '/contactsvc.v1.ContactMethodsService/BatchCreateContactMethods',
             contactsvc_dot_v1_dot_contact__methods__pb2.BatchCreateContactMethodsRequest.SerializeToString,
             contactsvc_dot_v1_dot_contact__methods__pb2.BatchCreateContactMethodsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchUpdateContactMethods(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/contactsvc.v1.ContactMethodsService/BatchUpdateContactMethods',
+            contactsvc_dot_v1_dot_contact__methods__pb2.BatchUpdateContactMethodsRequest.SerializeToString,
+            contactsvc_dot_v1_dot_contact__methods__pb2.BatchUpdateContactMethodsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchDeleteContactMethods(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/contactsvc.v1.ContactMethodsService/BatchDeleteContactMethods',
+            contactsvc_dot_v1_dot_contact__methods__pb2.BatchDeleteContactMethodsRequest.SerializeToString,
+            contactsvc_dot_v1_dot_contact__methods__pb2.BatchDeleteContactMethodsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetContactMethods(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/contactsvc.v1.ContactMethodsService/BatchGetContactMethods',
+            contactsvc_dot_v1_dot_contact__methods__pb2.BatchGetContactMethodsRequest.SerializeToString,
+            contactsvc_dot_v1_dot_contact__methods__pb2.BatchGetContactMethodsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpsertContactMethod(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/contactsvc.v1.ContactMethodsService/UpsertContactMethod',
+            contactsvc_dot_v1_dot_contact__methods__pb2.UpsertContactMethodRequest.SerializeToString,
+            contactsvc_dot_v1_dot_contact__methods__pb2.UpsertContactMethodResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchUpsertContactMethods(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/contactsvc.v1.ContactMethodsService/BatchUpsertContactMethods',
+            contactsvc_dot_v1_dot_contact__methods__pb2.BatchUpsertContactMethodsRequest.SerializeToString,
+            contactsvc_dot_v1_dot_contact__methods__pb2.BatchUpsertContactMethodsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SyncClientContactMethods(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/contactsvc.v1.ContactMethodsService/SyncClientContactMethods',
+            contactsvc_dot_v1_dot_contact__methods__pb2.SyncClientContactMethodsRequest.SerializeToString,
+            contactsvc_dot_v1_dot_contact__methods__pb2.SyncClientContactMethodsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamContactMethods(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/contactsvc.v1.ContactMethodsService/StreamContactMethods',
+            contactsvc_dot_v1_dot_contact__methods__pb2.StreamContactMethodsRequest.SerializeToString,
+            contactsvc_dot_v1_dot_contact__methods__pb2.StreamContactMethodsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseClientContactMethods(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/contactsvc.v1.ContactMethodsService/EraseClientContactMethods',
+            contactsvc_dot_v1_dot_contact__methods__pb2.EraseClientContactMethodsRequest.SerializeToString,
+            contactsvc_dot_v1_dot_contact__methods__pb2.EraseClientContactMethodsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -13,6 +13,7 @@ from contactsvc.v1 import contact_methods_pb2 as pb
 EXAMPLES: list[errors.ContactsvcError] = [
     errors.InvalidFields([errors.FieldViolation("value", "must be good")]),
     errors.InvalidPageToken(),
+    errors.RequestIdReused(),
     errors.MalformedRequest("X"),
     errors.ContactMethodNotFound("id"),
     errors.ExternalIdTaken("contact_x"),
@@ -71,3 +72,15 @@ def test_logged_exceptions_do_not_show_their_texts(formatter: logging.Formatter)
     assert value not in line
     assert "RuntimeError" in line
     assert "ValueError" in line
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_an_error_that_was_written_down_is_recalled_as_it_was(error: errors.ContactsvcError) -> None:
+    recalled = errors.ContactsvcError.recalled(error.reason, error.message, error.violations, error.metadata)
+
+    assert type(recalled) is type(error)
+    assert (recalled.message, recalled.violations, recalled.metadata) == (
+        error.message,
+        error.violations,
+        error.metadata,
+    )

@@ -1,4 +1,4 @@
-"""Protobuf <-> domain, both directions side by side, and the shape of requests.
+"""Requests: protobuf -> domain, and their shape.
 
 "Parse, don't validate": what a `parse_` method returns is valid as far as it can be told without the database, and
 what it finds wrong it reports all at once. The rules of single fields stand in domain/fields.py.
@@ -6,18 +6,19 @@ what it finds wrong it reports all at once. The rules of single fields stand in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from hashlib import blake2b
+from typing import Any
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from contactsvc import statuses
 from contactsvc.domain import fields
+from contactsvc.domain.batch import Batch
 from contactsvc.domain.contact_method import (
     UNSET,
-    ContactMethod,
     ContactMethodChange,
     ContactMethodType,
     ContactValue,
@@ -27,15 +28,13 @@ from contactsvc.domain.contact_method import (
     Unset,
 )
 from contactsvc.domain.fields import Problems
-from contactsvc.domain.listing import OLDEST_FIRST, Filter, Listing, Page, SortField, SortKey, TimeRange
+from contactsvc.domain.listing import OLDEST_FIRST, Filter, Listing, SortField, SortKey, TimeRange
+from contactsvc.domain.memory import RequestMark
+from contactsvc.domain.operations import Delete, Description, Operation, Sync, SyncItem, Update, Upsert
 from contactsvc.domain.primary import PrimaryDeletePolicy
 from contactsvc.domain.values import InvalidValue, ValueRules
-from contactsvc.errors import ContactsvcError, InvalidFields
-from contactsvc.service import Written
+from contactsvc.errors import InvalidFields
 from contactsvc.v1 import contact_methods_pb2 as pb
-
-RequestT = TypeVar("RequestT")
-ItemT = TypeVar("ItemT")
 
 _TYPES = {
     pb.CONTACT_METHOD_TYPE_EMAIL: ContactMethodType.EMAIL,
@@ -43,7 +42,6 @@ _TYPES = {
     pb.CONTACT_METHOD_TYPE_FAX: ContactMethodType.FAX,
     pb.CONTACT_METHOD_TYPE_OTHER: ContactMethodType.OTHER,
 }
-_TYPE_NUMBERS = {type_: number for number, type_ in _TYPES.items()}
 _SORT_FIELDS = {
     pb.CONTACT_METHOD_SORT_FIELD_CREATED_AT: SortField.CREATED_AT,
     pb.CONTACT_METHOD_SORT_FIELD_UPDATED_AT: SortField.UPDATED_AT,
@@ -54,15 +52,7 @@ _DELETE_POLICIES = {
     pb.PRIMARY_DELETE_POLICY_REJECT: PrimaryDeletePolicy.REJECT,
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteCommand:
-    """A valid request to delete."""
-
-    id: str
-    policy: PrimaryDeletePolicy
-    allow_missing: bool
+_DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +70,10 @@ class RequestParser:
     def __init__(self, rules: ValueRules) -> None:
         self._rules = rules
 
-    def parse_new(self, request: pb.CreateContactMethodRequest) -> NewContactMethod:
+    def parse_create(self, request: pb.CreateContactMethodRequest) -> tuple[NewContactMethod, RequestMark | None]:
         """Read a request to create."""
         problems = Problems()
-        type_ = _type(problems, "type", request.type)
-        new = NewContactMethod(
-            client_id=fields.client_id(problems, "client_id", request.client_id),
-            type=type_ or ContactMethodType.OTHER,
-            value=self._value(problems, "value", type_, request.value),
-            label=fields.label(problems, "label", request.label),
-            is_primary=request.is_primary,
-            external_id=fields.external_id(problems, "external_id", request.external_id)
-            if request.HasField("external_id")
-            else None,
-            metadata=fields.metadata(problems, "metadata", request.metadata),
-        )
-        problems.raise_if_any()
-        return new
+        return self._new(problems, request), _mark(problems, request)
 
     def parse_id(self, request: pb.GetContactMethodRequest) -> str:
         """Read a request for a record by its id."""
@@ -162,41 +139,146 @@ class RequestParser:
         problems.raise_if_any()
         return listing
 
-    def parse_change(self, request: pb.UpdateContactMethodRequest) -> tuple[str, ContactMethodChange]:
-        """Read a request to update: which record, and what to change."""
+    def parse_stream(self, request: pb.StreamContactMethodsRequest) -> Listing:
+        """Read a request for all pages."""
         problems = Problems()
-        id_ = fields.contact_method_id(problems, "id", request.id)
-        type_ = _type(problems, "type", request.type) if request.HasField("type") else UNSET
-        change = ContactMethodChange(
-            type=UNSET if type_ is None else type_,
-            value=fields.value(problems, "value", request.value) if request.HasField("value") else UNSET,
-            label=fields.label(problems, "label", request.label) if request.HasField("label") else UNSET,
-            is_primary=request.is_primary if request.HasField("is_primary") else UNSET,
-            external_id=(
-                fields.external_id(problems, "external_id", request.external_id) if request.external_id else None
-            )
-            if request.HasField("external_id")
-            else UNSET,
-            metadata=_metadata_change(problems, request),
+        listing = Listing(
+            filter=self._filter(problems, "filter", request.filter),
+            sort=_sort(problems, "sort", request.sort),
+            page_size=fields.MAX_PAGE_SIZE,
+            page_token=request.page_token,
         )
         problems.raise_if_any()
-        return id_, change
+        return listing
 
-    def parse_delete(self, request: pb.DeleteContactMethodRequest) -> DeleteCommand:
+    def parse_update(self, request: pb.UpdateContactMethodRequest) -> tuple[Update, RequestMark | None]:
+        """Read a request to update."""
+        problems = Problems()
+        return _update(problems, request), _mark(problems, request)
+
+    def parse_delete(self, request: pb.DeleteContactMethodRequest) -> tuple[Delete, RequestMark | None]:
         """Read a request to delete."""
         problems = Problems()
-        id_ = fields.contact_method_id(problems, "id", request.id)
         policy = _DELETE_POLICIES.get(request.on_primary)
         if policy is None:
             problems.add("on_primary", "must be a value of PrimaryDeletePolicy")
-        problems.raise_if_any()
-        return DeleteCommand(id_, policy or PrimaryDeletePolicy.LEAVE_NONE, request.allow_missing)
+        delete = Delete(
+            fields.contact_method_id(problems, "id", request.id),
+            policy or PrimaryDeletePolicy.LEAVE_NONE,
+            request.allow_missing,
+            fields.etag(problems, "etag", request.etag),
+        )
+        return delete, _mark(problems, request)
 
-    def parse_batch_create(
-        self, request: pb.BatchCreateContactMethodsRequest
-    ) -> list[NewContactMethod | InvalidFields]:
-        """Read a batch of requests to create; each item is parsed, or is what is wrong with it."""
-        return _items("requests", request.requests, self.parse_new)
+    def parse_upsert(self, request: pb.UpsertContactMethodRequest) -> tuple[Upsert, RequestMark | None]:
+        """Read a request to upsert."""
+        problems = Problems()
+        return self._upsert(problems, request), _mark(problems, request)
+
+    def parse_batch_create(self, request: pb.BatchCreateContactMethodsRequest) -> tuple[Batch, RequestMark | None]:
+        """Read a batch of requests to create."""
+        return _batch(request, self._new)
+
+    def parse_batch_update(self, request: pb.BatchUpdateContactMethodsRequest) -> tuple[Batch, RequestMark | None]:
+        """Read a batch of requests to update."""
+        return _batch(request, _update)
+
+    def parse_batch_upsert(self, request: pb.BatchUpsertContactMethodsRequest) -> tuple[Batch, RequestMark | None]:
+        """Read a batch of requests to upsert."""
+        return _batch(request, self._upsert)
+
+    def parse_batch_delete(self, request: pb.BatchDeleteContactMethodsRequest) -> tuple[Batch, RequestMark | None]:
+        """Read a batch of ids to delete."""
+        problems = Problems()
+        fields.count(problems, "ids", request.ids, at_least=1, at_most=fields.MAX_BATCH_ITEMS)
+        mark = _mark(problems, request)
+        items: list[Operation | InvalidFields] = []
+        for position, raw in enumerate(request.ids):
+            own = Problems()
+            id_ = fields.contact_method_id(own, f"ids[{position}]", raw)
+            items.append(own.error() or Delete(id_))
+        return Batch(items, request.partial, "ids", plain=True), mark
+
+    def parse_batch_get(self, request: pb.BatchGetContactMethodsRequest) -> tuple[str, ...]:
+        """Read a request for several records by their ids."""
+        problems = Problems()
+        ids = _texts(problems, "ids", request.ids, fields.contact_method_id)
+        if not ids:
+            problems.add("ids", "must not be empty")
+        problems.raise_if_any()
+        return ids
+
+    def parse_sync(self, request: pb.SyncClientContactMethodsRequest) -> tuple[Sync, RequestMark | None]:
+        """Read a request to sync."""
+        problems = Problems()
+        client_id = fields.client_id(problems, "client_id", request.client_id)
+        fields.count(problems, "items", request.items, at_most=fields.MAX_BATCH_ITEMS)
+        if request.replace and not request.items and not request.allow_empty_replace:
+            problems.add("items", "must not be empty with replace, unless allow_empty_replace is set as well")
+        items = []
+        for position, item in enumerate(request.items[: fields.MAX_BATCH_ITEMS]):
+            own = Problems()
+            items.append(self._sync_item(own, item))
+            problems.adopt(own, f"items[{position}]")
+        mark = _mark(problems, request)
+        return Sync(client_id, tuple(items), request.replace), mark
+
+    def parse_erase(self, request: pb.EraseClientContactMethodsRequest) -> tuple[str, RequestMark | None]:
+        """Read a request to erase a client."""
+        problems = Problems()
+        client_id = fields.client_id(problems, "client_id", request.client_id)
+        return client_id, _mark(problems, request)
+
+    def _new(self, problems: Problems, request: pb.CreateContactMethodRequest) -> NewContactMethod:
+        type_ = _type(problems, "type", request.type)
+        return NewContactMethod(
+            client_id=fields.client_id(problems, "client_id", request.client_id),
+            type=type_ or ContactMethodType.OTHER,
+            value=self._value(problems, "value", type_, request.value),
+            label=fields.label(problems, "label", request.label),
+            is_primary=request.is_primary,
+            external_id=fields.external_id(problems, "external_id", request.external_id)
+            if request.HasField("external_id")
+            else None,
+            metadata=fields.metadata(problems, "metadata", request.metadata),
+        )
+
+    def _upsert(self, problems: Problems, request: pb.UpsertContactMethodRequest) -> Upsert:
+        return Upsert(
+            client_id=fields.client_id(problems, "client_id", request.client_id),
+            external_id=fields.external_id(problems, "external_id", request.external_id),
+            description=self._description(problems, request, UNSET),
+            etag=fields.etag(problems, "etag", request.etag),
+        )
+
+    def _sync_item(self, problems: Problems, item: pb.SyncItem) -> SyncItem:
+        external_id = None
+        if item.external_id:
+            external_id = fields.external_id(problems, "external_id", item.external_id)
+        id_ = fields.contact_method_id(problems, "id", item.id) if item.HasField("id") else None
+        named = id_ is not None or external_id is not None
+        return SyncItem(
+            id=id_,
+            external_id=external_id,
+            description=None
+            if item.delete and named
+            else self._description(problems, item, external_id if item.HasField("external_id") else UNSET),
+            etag=fields.etag(problems, "etag", item.etag),
+            delete=item.delete,
+        )
+
+    def _description(
+        self, problems: Problems, raw: pb.UpsertContactMethodRequest | pb.SyncItem, external_id: str | Unset | None
+    ) -> Description:
+        type_ = _type(problems, "type", raw.type)
+        return Description(
+            type=type_ or ContactMethodType.OTHER,
+            value=self._value(problems, "value", type_, raw.value),
+            label=fields.label(problems, "label", raw.label) if raw.HasField("label") else UNSET,
+            is_primary=raw.is_primary if raw.HasField("is_primary") else UNSET,
+            external_id=external_id,
+            metadata=_merged(problems, raw.metadata) if raw.metadata else UNSET,
+        )
 
     def _value(self, problems: Problems, path: str, type_: ContactMethodType | None, raw: str) -> ContactValue:
         text = fields.value(problems, path, raw)
@@ -252,98 +334,6 @@ class RequestParser:
         return tuple(sought)
 
 
-def created(written: Written) -> pb.CreateContactMethodResponse:
-    """Return the answer to a create."""
-    return pb.CreateContactMethodResponse(
-        contact_method=to_proto(written.contact_method), demoted_ids=written.demoted_ids
-    )
-
-
-def updated(written: Written) -> pb.UpdateContactMethodResponse:
-    """Return the answer to an update."""
-    return pb.UpdateContactMethodResponse(
-        contact_method=to_proto(written.contact_method), demoted_ids=written.demoted_ids
-    )
-
-
-def deleted(promoted_id: str | None) -> pb.DeleteContactMethodResponse:
-    """Return the answer to a delete."""
-    return pb.DeleteContactMethodResponse(promoted_id=promoted_id)
-
-
-def primary(record: ContactMethod | None) -> pb.GetPrimaryContactMethodResponse:
-    """Return the answer to the question for a primary."""
-    return pb.GetPrimaryContactMethodResponse(contact_method=None if record is None else to_proto(record))
-
-
-def listed(page: Page) -> pb.ListContactMethodsResponse:
-    """Return the answer with a page."""
-    return pb.ListContactMethodsResponse(
-        contact_methods=map(to_proto, page.contact_methods),
-        next_page_token=page.next_page_token,
-        total_size=page.total_size,
-    )
-
-
-def client_listed(page: Page) -> pb.ListClientContactMethodsResponse:
-    """Return the answer with a page of one client."""
-    return pb.ListClientContactMethodsResponse(
-        contact_methods=map(to_proto, page.contact_methods), next_page_token=page.next_page_token
-    )
-
-
-def batch_created(outcomes: Iterable[Written | ContactsvcError]) -> pb.BatchCreateContactMethodsResponse:
-    """Return the answer to a batch of creates."""
-    return pb.BatchCreateContactMethodsResponse(
-        results=[
-            pb.BatchCreateContactMethodsResult(error=_batch_error(outcome))
-            if isinstance(outcome, ContactsvcError)
-            else pb.BatchCreateContactMethodsResult(
-                contact_method=to_proto(outcome.contact_method), demoted_ids=outcome.demoted_ids
-            )
-            for outcome in outcomes
-        ]
-    )
-
-
-def to_proto(record: ContactMethod) -> pb.ContactMethod:
-    """Return the message of a record."""
-    return pb.ContactMethod(
-        id=record.id,
-        client_id=record.client_id,
-        type=_TYPE_NUMBERS[record.type],
-        value=record.value.text,
-        normalized_value=record.value.normalized or "",
-        label=record.label,
-        is_primary=record.is_primary,
-        is_verified=record.verified_at is not None,
-        verified_at=None if record.verified_at is None else _timestamp(record.verified_at),
-        external_id=record.external_id,
-        metadata=record.metadata,
-        created_at=_timestamp(record.created_at),
-        updated_at=_timestamp(record.updated_at),
-        etag=record.etag,
-    )
-
-
-def _batch_error(error: ContactsvcError) -> pb.BatchError:
-    return pb.BatchError(
-        code=statuses.code_number_of(error),
-        reason=error.reason,
-        message=error.message,
-        field_violations=[
-            pb.FieldViolation(field=violation.field, description=violation.description)
-            for violation in error.violations
-        ],
-        metadata=error.metadata,
-    )
-
-
-def _timestamp(time: datetime) -> Timestamp:
-    seconds, remainder = divmod(time - _EPOCH, timedelta(seconds=1))
-    return Timestamp(seconds=seconds, nanos=remainder.microseconds * 1000)
-
-
 def _type(problems: Problems, path: str, number: int) -> ContactMethodType | None:
     # The number may be one that the enum does not have (proto3 enums are open).
     type_: ContactMethodType | None = _TYPES.get(number)  # type: ignore[call-overload]
@@ -352,18 +342,51 @@ def _type(problems: Problems, path: str, number: int) -> ContactMethodType | Non
     return type_
 
 
-def _items(path: str, raw: Sequence[RequestT], parse: Callable[[RequestT], ItemT]) -> list[ItemT | InvalidFields]:
-    """Parse the items of a batch; paths in what is wrong start at the batch."""
-    problems = Problems()
-    fields.count(problems, path, raw, at_least=1, at_most=fields.MAX_BATCH_ITEMS)
+def _mark(problems: Problems, request: Any) -> RequestMark | None:
+    """Return what tells the request from others, if it has a request_id; report what has been found wrong so far.
+
+    The digest is of the message as this service reads it, since callers may encode equal messages differently.
+    """
+    id_ = fields.request_id(problems, "request_id", request.request_id)
     problems.raise_if_any()
-    items: list[ItemT | InvalidFields] = []
-    for position, request in enumerate(raw):
-        try:
-            items.append(parse(request))
-        except InvalidFields as error:
-            items.append(error.below(f"{path}[{position}]"))
-    return items
+    if not id_:
+        return None
+    message: Message = request
+    digest = blake2b(message.DESCRIPTOR.full_name.encode(), digest_size=_DIGEST_BYTES)
+    digest.update(message.SerializeToString(deterministic=True))
+    return RequestMark(id_, digest.digest())
+
+
+def _batch(request: Any, parse: Callable[[Problems, Any], Operation]) -> tuple[Batch, RequestMark | None]:
+    """Read the items of a batch; each is parsed, or is what is wrong with it, with paths that start at the batch."""
+    problems = Problems()
+    fields.count(problems, "requests", request.requests, at_least=1, at_most=fields.MAX_BATCH_ITEMS)
+    mark = _mark(problems, request)
+    items: list[Operation | InvalidFields] = []
+    for position, item in enumerate(request.requests):
+        own = Problems()
+        parsed = parse(own, item)
+        if item.request_id:
+            own.add("request_id", "must not be set inside a batch; set it on the batch")
+        error = own.error()
+        items.append(error.below(f"requests[{position}]") if error else parsed)
+    return Batch(items, request.partial), mark
+
+
+def _update(problems: Problems, request: pb.UpdateContactMethodRequest) -> Update:
+    type_ = _type(problems, "type", request.type) if request.HasField("type") else UNSET
+    change = ContactMethodChange(
+        type=UNSET if type_ is None else type_,
+        value=fields.value(problems, "value", request.value) if request.HasField("value") else UNSET,
+        label=fields.label(problems, "label", request.label) if request.HasField("label") else UNSET,
+        is_primary=request.is_primary if request.HasField("is_primary") else UNSET,
+        external_id=(fields.external_id(problems, "external_id", request.external_id) if request.external_id else None)
+        if request.HasField("external_id")
+        else UNSET,
+        metadata=_metadata_change(problems, request),
+    )
+    id_ = fields.contact_method_id(problems, "id", request.id)
+    return Update(id_, change, fields.etag(problems, "etag", request.etag))
 
 
 def _texts(
@@ -400,9 +423,15 @@ def _metadata_change(problems: Problems, request: pb.UpdateContactMethodRequest)
     removed = set(_texts(problems, "remove_metadata_keys", request.remove_metadata_keys, fields.metadata_key))
     if removed & request.metadata.keys():
         problems.add("remove_metadata_keys", "must not name a key that metadata sets")
-    emptied = {fields.metadata_key(problems, "metadata", key) for key, value in request.metadata.items() if not value}
-    pairs = fields.metadata(problems, "metadata", {key: value for key, value in request.metadata.items() if value})
-    return MetadataChange(set=pairs, remove=frozenset(removed | emptied), replace=request.replace_metadata)
+    merged = _merged(problems, request.metadata)
+    return MetadataChange(set=merged.set, remove=merged.remove | removed, replace=request.replace_metadata)
+
+
+def _merged(problems: Problems, raw: Mapping[str, str]) -> MetadataChange:
+    """Read pairs to be merged; an empty value removes its key."""
+    emptied = {fields.metadata_key(problems, "metadata", key) for key, value in raw.items() if not value}
+    pairs = fields.metadata(problems, "metadata", {key: value for key, value in raw.items() if value})
+    return MetadataChange(set=pairs, remove=frozenset(emptied), replace=False)
 
 
 def _time_range(

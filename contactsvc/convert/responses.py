@@ -1,0 +1,186 @@
+"""Responses: domain -> protobuf."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from contactsvc import statuses
+from contactsvc.domain.contact_method import ContactMethod, ContactMethodType
+from contactsvc.domain.listing import Page
+from contactsvc.domain.operations import Action
+from contactsvc.errors import ContactsvcError
+from contactsvc.service import Deleted, Found, Outcome, Synced, Written
+from contactsvc.v1 import contact_methods_pb2 as pb
+
+_TYPE_NUMBERS = {
+    ContactMethodType.EMAIL: pb.CONTACT_METHOD_TYPE_EMAIL,
+    ContactMethodType.PHONE: pb.CONTACT_METHOD_TYPE_PHONE,
+    ContactMethodType.FAX: pb.CONTACT_METHOD_TYPE_FAX,
+    ContactMethodType.OTHER: pb.CONTACT_METHOD_TYPE_OTHER,
+}
+_ACTION_NUMBERS = {
+    Action.CREATED: pb.UPSERT_ACTION_CREATED,
+    Action.UPDATED: pb.UPSERT_ACTION_UPDATED,
+    Action.UNCHANGED: pb.UPSERT_ACTION_UNCHANGED,
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def created(written: Written) -> pb.CreateContactMethodResponse:
+    """Return the answer to a create."""
+    return pb.CreateContactMethodResponse(
+        contact_method=to_proto(written.contact_method), demoted_ids=written.demoted_ids
+    )
+
+
+def updated(written: Written) -> pb.UpdateContactMethodResponse:
+    """Return the answer to an update."""
+    return pb.UpdateContactMethodResponse(
+        contact_method=to_proto(written.contact_method), demoted_ids=written.demoted_ids
+    )
+
+
+def upserted(written: Written) -> pb.UpsertContactMethodResponse:
+    """Return the answer to an upsert."""
+    return pb.UpsertContactMethodResponse(
+        contact_method=to_proto(written.contact_method),
+        action=_ACTION_NUMBERS[written.action],
+        demoted_ids=written.demoted_ids,
+    )
+
+
+def deleted(deleted: Deleted) -> pb.DeleteContactMethodResponse:
+    """Return the answer to a delete."""
+    return pb.DeleteContactMethodResponse(promoted_id=deleted.promoted_id)
+
+
+def found(found: Found) -> pb.BatchGetContactMethodsResponse:
+    """Return the answer to the question for several records."""
+    return pb.BatchGetContactMethodsResponse(
+        contact_methods=map(to_proto, found.contact_methods), missing_ids=found.missing_ids
+    )
+
+
+def synced(synced: Synced) -> pb.SyncClientContactMethodsResponse:
+    """Return the answer to a sync."""
+    return pb.SyncClientContactMethodsResponse(
+        created=map(to_proto, synced.created),
+        updated=map(to_proto, synced.updated),
+        unchanged=map(to_proto, synced.unchanged),
+        deleted_ids=synced.deleted_ids,
+        demoted_ids=synced.demoted_ids,
+    )
+
+
+def primary(record: ContactMethod | None) -> pb.GetPrimaryContactMethodResponse:
+    """Return the answer to the question for a primary."""
+    return pb.GetPrimaryContactMethodResponse(contact_method=None if record is None else to_proto(record))
+
+
+def listed(page: Page) -> pb.ListContactMethodsResponse:
+    """Return the answer with a page."""
+    return pb.ListContactMethodsResponse(
+        contact_methods=map(to_proto, page.contact_methods),
+        next_page_token=page.next_page_token,
+        total_size=page.total_size,
+    )
+
+
+def client_listed(page: Page) -> pb.ListClientContactMethodsResponse:
+    """Return the answer with a page of one client."""
+    return pb.ListClientContactMethodsResponse(
+        contact_methods=map(to_proto, page.contact_methods), next_page_token=page.next_page_token
+    )
+
+
+def streamed(page: Page) -> pb.StreamContactMethodsResponse:
+    """Return one page of a stream."""
+    return pb.StreamContactMethodsResponse(
+        contact_methods=map(to_proto, page.contact_methods), next_page_token=page.next_page_token
+    )
+
+
+def batch_created(outcomes: Iterable[Outcome]) -> pb.BatchCreateContactMethodsResponse:
+    """Return the answer to a batch of creates."""
+    return pb.BatchCreateContactMethodsResponse(
+        results=[pb.BatchCreateContactMethodsResult(**_result(outcome)) for outcome in outcomes]
+    )
+
+
+def batch_updated(outcomes: Iterable[Outcome]) -> pb.BatchUpdateContactMethodsResponse:
+    """Return the answer to a batch of updates."""
+    return pb.BatchUpdateContactMethodsResponse(
+        results=[pb.BatchUpdateContactMethodsResult(**_result(outcome)) for outcome in outcomes]
+    )
+
+
+def batch_deleted(outcomes: Iterable[Outcome]) -> pb.BatchDeleteContactMethodsResponse:
+    """Return the answer to a batch of deletes."""
+    return pb.BatchDeleteContactMethodsResponse(
+        results=[pb.BatchDeleteContactMethodsResult(**_result(outcome)) for outcome in outcomes]
+    )
+
+
+def batch_upserted(outcomes: Iterable[Outcome]) -> pb.BatchUpsertContactMethodsResponse:
+    """Return the answer to a batch of upserts."""
+    return pb.BatchUpsertContactMethodsResponse(
+        results=[
+            pb.BatchUpsertContactMethodsResult(
+                **_result(outcome), action=_ACTION_NUMBERS[outcome.action] if isinstance(outcome, Written) else None
+            )
+            for outcome in outcomes
+        ]
+    )
+
+
+def _result(outcome: Outcome) -> dict[str, Any]:
+    """Return the fields that the result of one item has in every batch."""
+    match outcome:
+        case ContactsvcError():
+            return {"error": _batch_error(outcome)}
+        case Deleted():
+            return {"deleted_id": outcome.id}
+        case Written():
+            return {"contact_method": to_proto(outcome.contact_method), "demoted_ids": outcome.demoted_ids}
+
+
+def to_proto(record: ContactMethod) -> pb.ContactMethod:
+    """Return the message of a record."""
+    return pb.ContactMethod(
+        id=record.id,
+        client_id=record.client_id,
+        type=_TYPE_NUMBERS[record.type],
+        value=record.value.text,
+        normalized_value=record.value.normalized or "",
+        label=record.label,
+        is_primary=record.is_primary,
+        is_verified=record.verified_at is not None,
+        verified_at=None if record.verified_at is None else _timestamp(record.verified_at),
+        external_id=record.external_id,
+        metadata=record.metadata,
+        created_at=_timestamp(record.created_at),
+        updated_at=_timestamp(record.updated_at),
+        etag=record.etag,
+    )
+
+
+def _batch_error(error: ContactsvcError) -> pb.BatchError:
+    return pb.BatchError(
+        code=statuses.code_number_of(error),
+        reason=error.reason,
+        message=error.message,
+        field_violations=[
+            pb.FieldViolation(field=violation.field, description=violation.description)
+            for violation in error.violations
+        ],
+        metadata=error.metadata,
+    )
+
+
+def _timestamp(time: datetime) -> Timestamp:
+    seconds, remainder = divmod(time - _EPOCH, timedelta(seconds=1))
+    return Timestamp(seconds=seconds, nanos=remainder.microseconds * 1000)

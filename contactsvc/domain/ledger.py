@@ -1,0 +1,349 @@
+"""The ledger: writes applied one after the other to what was read, in memory, and the difference to be stored.
+
+Every write goes through it, alone or in a batch, so that the rules of what a write does stand in one place, and a batch
+does exactly what its items would do one by one. It is pure: whoever uses it reads beforehand what the operations may
+touch (`clients_with_moving_flags` and `slots_to_inherit` say what), and stores the difference afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from contactsvc.domain import fields
+from contactsvc.domain.contact_method import (
+    ContactMethod,
+    ContactMethodChange,
+    NewContactMethod,
+    Slot,
+    Unset,
+    changed,
+)
+from contactsvc.domain.ids import new_etag
+from contactsvc.domain.memory import Remembered, unexpired
+from contactsvc.domain.operations import Action, Applied, Delete, Operation, Update, Upsert
+from contactsvc.domain.primary import FlagIntent, PrimaryDeletePolicy, flag_intent, next_primary
+from contactsvc.domain.values import InvalidValue, ValueRules
+from contactsvc.errors import ContactMethodNotFound, EtagMismatch, ExternalIdTaken, PrimaryRejected
+
+# A record that is written often must not grow with every write: from so many on, its requests are remembered elsewhere.
+_MOST_REQUESTS_IN_A_RECORD = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What has to be stored.
+
+    Attributes:
+        inserted: new records.
+        replaced: changed records, before and after.
+        removed: deleted records; their `requests` must go on being remembered.
+        memories: requests to be remembered apart from records.
+    """
+
+    inserted: Sequence[ContactMethod]
+    replaced: Sequence[tuple[ContactMethod, ContactMethod]]
+    removed: Sequence[ContactMethod]
+    memories: Sequence[tuple[Remembered, ...]]
+
+    def __len__(self) -> int:
+        """Return how many documents have to be written."""
+        return len(self.inserted) + len(self.replaced) + len(self.removed) + len(self.memories)
+
+    @property
+    def contested(self) -> set[Slot]:
+        """The primary slots whose primary changes."""
+        versions = [*self.inserted, *self.removed, *(version for pair in self.replaced for version in pair)]
+        return {version.slot for version in versions if version.is_primary}
+
+
+class Ledger:
+    """Contact methods as they were read, and as they are after the operations applied so far.
+
+    Args:
+        rules: how values are read.
+        now: the time of the operations.
+        make_id: makes the ids of new records.
+    """
+
+    def __init__(self, rules: ValueRules, *, now: datetime, make_id: Callable[[], str]) -> None:
+        self.now = now
+        self._rules = rules
+        self._make_id = make_id
+        self._before: dict[str, ContactMethod] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Undo all operations."""
+        self._records: dict[str, ContactMethod] = {}
+        self._by_external_id: dict[str, str] = {}
+        self._primaries: dict[Slot, str] = {}
+        for record in self._before.values():
+            self._put(record)
+
+    def read(self, records: Iterable[ContactMethod]) -> None:
+        """Take in stored records; only before the first operation."""
+        for record in records:
+            self._before[record.id] = record
+            self._put(record)
+
+    def __getitem__(self, id_: str) -> ContactMethod:
+        """Return a record as it is now."""
+        return self._records[id_]
+
+    def of_client(self, client_id: str) -> list[ContactMethod]:
+        """Return the client's records as they are now, oldest first."""
+        found = [record for record in self._records.values() if record.client_id == client_id]
+        return sorted(found, key=lambda record: (record.created_at, record.id))
+
+    def find(self, id_: str) -> ContactMethod | None:
+        """Return the record with this id as it is now."""
+        return self._records.get(id_)
+
+    def find_by_external_id(self, external_id: str) -> ContactMethod | None:
+        """Return the record with this external id as it is now."""
+        id_ = self._by_external_id.get(external_id)
+        return None if id_ is None else self._records[id_]
+
+    def was_stored(self, id_: str) -> bool:
+        """Tell whether the record was there before the operations."""
+        return id_ in self._before
+
+    def clients_with_moving_flags(self, operations: Iterable[Operation]) -> set[str]:
+        """Return the clients whose primaries have to be read before these operations are applied."""
+        return {client_id for operation in operations if (client_id := self._client_with_moving_flag(operation))}
+
+    def slots_to_inherit(self, operations: Iterable[Operation]) -> set[Slot]:
+        """Return the slots of which all records have to be read, since one of them may follow a deleted primary."""
+        return {
+            record.slot
+            for operation in operations
+            if isinstance(operation, Delete) and operation.policy is PrimaryDeletePolicy.PROMOTE_NEXT
+            if (record := self._records.get(operation.id)) and record.is_primary
+        }
+
+    def apply(self, operation: Operation) -> Applied:
+        """Apply an operation; when it raises, it has changed nothing."""
+        match operation:
+            case NewContactMethod():
+                return self.create(operation)
+            case Update():
+                return self.update(operation.id, operation.change, etag=operation.etag)
+            case Delete():
+                return self.delete(operation)
+            case Upsert():
+                return self._upsert(operation)
+
+    def create(self, new: NewContactMethod) -> Applied:
+        """Create a record, and demote the present primary if the new one claims the flag.
+
+        Raises:
+            ExternalIdTaken: another record has the external id.
+        """
+        self._check_external_id(new.external_id)
+        record = ContactMethod(
+            id=self._make_id(),
+            client_id=new.client_id,
+            type=new.type,
+            value=new.value,
+            label=new.label,
+            is_primary=new.is_primary,
+            verified_at=None,
+            external_id=new.external_id,
+            metadata=new.metadata,
+            created_at=self.now,
+            updated_at=self.now,
+            etag=new_etag(),
+        )
+        demoted = self._demote(record.slot) if record.is_primary else ()
+        self._put(record)
+        return Applied(Action.CREATED, record.id, demoted, claimed=record.slot if record.is_primary else None)
+
+    def update(self, id_: str, change: ContactMethodChange, *, etag: str) -> Applied:
+        """Change a record.
+
+        Raises:
+            ContactMethodNotFound: there is no such record.
+            EtagMismatch: it has another etag.
+            InvalidFields: the change does not go together with what the record has.
+            ExternalIdTaken: another record has the external id.
+        """
+        before = self._records.get(id_)
+        if before is None:
+            raise ContactMethodNotFound("id")
+        _check_etag(before, etag)
+        if not isinstance(change.external_id, Unset):
+            self._check_external_id(change.external_id, of=id_)
+        slot = before.client_id, before.type if isinstance(change.type, Unset) else change.type
+        intent = flag_intent(before, change.is_primary, change.type)
+        if intent is FlagIntent.TAKE_IF_FREE and slot in self._primaries:
+            intent = FlagIntent.CLEAR
+        after = self._after(before, change, intent)
+        claimed = slot if change.is_primary is True else None
+        if after is before:
+            return Applied(Action.UNCHANGED, id_, claimed=claimed)
+        demoted = self._demote(slot, keep=id_) if after.is_primary else ()
+        self._put(after)
+        return Applied(Action.UPDATED, id_, demoted, claimed=claimed)
+
+    def delete(self, operation: Delete) -> Applied:
+        """Delete a record, and promote another in its place if the policy says so.
+
+        Raises:
+            ContactMethodNotFound: there is no such record, and that is not allowed.
+            EtagMismatch: it has another etag.
+            PrimaryRejected: it is primary, and the policy says no.
+        """
+        present = self._records.get(operation.id)
+        if present is None:
+            if operation.allow_missing:
+                return Applied(Action.DELETED, operation.id)
+            raise ContactMethodNotFound("id")
+        _check_etag(present, operation.etag)
+        if present.is_primary and operation.policy is PrimaryDeletePolicy.REJECT:
+            raise PrimaryRejected
+        self._take_away(present)
+        heir = None
+        if present.is_primary and operation.policy is PrimaryDeletePolicy.PROMOTE_NEXT:
+            heir = next_primary(record for record in self._records.values() if record.slot == present.slot)
+        if heir is None:
+            return Applied(Action.DELETED, present.id)
+        self._put(changed(heir, {"is_primary": True}, now=self.now, etag=new_etag()))
+        return Applied(Action.DELETED, present.id, promoted_id=heir.id)
+
+    def net(self, applied: Applied) -> Applied:
+        """Return what came of an operation, seen from the end: others may have changed its record before or after."""
+        before, after = self._before.get(applied.id), self._records.get(applied.id)
+        if after is None:
+            return applied
+        action = Action.CREATED if before is None else Action.UNCHANGED if after is before else Action.UPDATED
+        return replace(applied, action=action)
+
+    def difference(self, request: Remembered | None) -> Difference:
+        """Return what has to be stored, with the request that it came from.
+
+        A request that writes one record is remembered in that record, so that it stays one write.
+        """
+        inserted = [record for id_, record in self._records.items() if id_ not in self._before]
+        replaced = [
+            (before, replace(after, requests=unexpired(after.requests, self.now)))
+            for before, after in self._pairs()
+            if after is not before
+        ]
+        removed = [
+            replace(before, requests=unexpired(before.requests, self.now))
+            for id_, before in self._before.items()
+            if id_ not in self._records
+        ]
+        memories: list[tuple[Remembered, ...]] = []
+        if request is not None:
+            if len(inserted) + len(replaced) + len(removed) != 1:
+                memories.append((request,))
+            elif inserted:
+                inserted = [replace(inserted[0], requests=(request,))]
+            elif removed:
+                removed = [replace(removed[0], requests=(*removed[0].requests, request))]
+            else:
+                before, after = replaced[0]
+                requests = (*after.requests, request)
+                if len(requests) > _MOST_REQUESTS_IN_A_RECORD:
+                    memories.append(requests)
+                    requests = ()
+                replaced = [(before, replace(after, requests=requests))]
+        return Difference(inserted, replaced, removed, memories)
+
+    def _upsert(self, operation: Upsert) -> Applied:
+        present = self.find_by_external_id(operation.external_id)
+        if present is None:
+            if operation.etag:
+                raise EtagMismatch
+            new = operation.description.as_new(operation.client_id)
+            return self.create(replace(new, external_id=operation.external_id))
+        if present.client_id != operation.client_id:
+            raise ExternalIdTaken(present.id)
+        return self.update(present.id, operation.description.as_change(), etag=operation.etag)
+
+    def _after(self, before: ContactMethod, change: ContactMethodChange, intent: FlagIntent) -> ContactMethod:
+        """Return the record after the change; raise InvalidFields when the two do not go together."""
+        problems = fields.Problems()
+        after: dict[str, object] = {
+            name: wanted
+            for name in ("type", "label", "external_id")
+            if not isinstance(wanted := getattr(change, name), Unset)
+        }
+        new_type = before.type if isinstance(change.type, Unset) else change.type
+        text = before.value.text if isinstance(change.value, Unset) else change.value
+        if text != before.value.text or new_type is not before.type:
+            try:
+                after["value"] = self._rules.read(new_type, text)
+            except InvalidValue as error:
+                if isinstance(change.value, Unset):
+                    problems.add("type", f"the present value does not fit: {error}")
+                else:
+                    problems.add("value", str(error))
+        if not isinstance(change.metadata, Unset):
+            after["metadata"] = pairs = change.metadata.applied_to(before.metadata)
+            if len(pairs) > fields.MAX_METADATA_PAIRS:
+                problems.add("metadata", f"must have at most {fields.MAX_METADATA_PAIRS} pairs after the update")
+        problems.raise_if_any()
+        if intent is not FlagIntent.KEEP:
+            after["is_primary"] = intent is not FlagIntent.CLEAR
+        return changed(before, after, now=self.now, etag=new_etag())
+
+    def _client_with_moving_flag(self, operation: Operation) -> str | None:
+        match operation:
+            case NewContactMethod():
+                return operation.client_id if operation.is_primary else None
+            case Update():
+                record, change = self._records.get(operation.id), operation.change
+            case Upsert():
+                if operation.description.is_primary is True:
+                    return operation.client_id
+                record, change = self.find_by_external_id(operation.external_id), operation.description.as_change()
+            case Delete():
+                return None
+        if record is None:
+            return None
+        moves = flag_intent(record, change.is_primary, change.type) in {FlagIntent.TAKE, FlagIntent.TAKE_IF_FREE}
+        return record.client_id if moves or change.is_primary is True else None
+
+    def _check_external_id(self, external_id: str | None, *, of: str | None = None) -> None:
+        holder = None if external_id is None else self._by_external_id.get(external_id)
+        if holder not in {None, of}:
+            raise ExternalIdTaken(holder)
+
+    def _demote(self, slot: Slot, *, keep: str | None = None) -> tuple[str, ...]:
+        holder = self._primaries.get(slot)
+        if holder is None or holder == keep:
+            return ()
+        self._put(changed(self._records[holder], {"is_primary": False}, now=self.now, etag=new_etag()))
+        return (holder,)
+
+    def _put(self, record: ContactMethod) -> None:
+        if (present := self._records.get(record.id)) is not None:
+            self._take_away(present)
+        self._records[record.id] = record
+        if record.external_id is not None:
+            self._by_external_id[record.external_id] = record.id
+        if record.is_primary:
+            self._primaries[record.slot] = record.id
+
+    def _take_away(self, record: ContactMethod) -> None:
+        del self._records[record.id]
+        # Of records that were read one after the other while others wrote, two may seem to hold one place.
+        if record.external_id is not None and self._by_external_id.get(record.external_id) == record.id:
+            del self._by_external_id[record.external_id]
+        if self._primaries.get(record.slot) == record.id:
+            del self._primaries[record.slot]
+
+    def _pairs(self) -> Iterator[tuple[ContactMethod, ContactMethod]]:
+        for id_, before in self._before.items():
+            after = self._records.get(id_)
+            if after is not None:
+                yield before, after
+
+
+def _check_etag(present: ContactMethod, etag: str) -> None:
+    if etag and etag != present.etag:
+        raise EtagMismatch

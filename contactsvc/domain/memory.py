@@ -1,0 +1,46 @@
+"""The memory of requests that have been carried out, so that a write can be repeated without writing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from contactsvc.domain.operations import Applied
+from contactsvc.errors import ContactsvcError
+
+MEMORY = timedelta(hours=24)
+"""How long a request is remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestMark:
+    """The request_id of a caller, and a digest of all else that the request says."""
+
+    id: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A request that was carried out. Holds ids, but no contact data: it outlives records that are erased.
+
+    Attributes:
+        mark: which request.
+        at: when.
+        outcomes: what became of each of its items.
+    """
+
+    mark: RequestMark
+    at: datetime
+    outcomes: tuple[Applied | ContactsvcError, ...]
+
+    @property
+    def forget_at(self) -> datetime:
+        """When it is to be forgotten."""
+        return self.at + MEMORY
+
+
+def unexpired(requests: Iterable[Remembered], now: datetime) -> tuple[Remembered, ...]:
+    """Return the requests that are still to be remembered."""
+    return tuple(request for request in requests if request.forget_at > now)

@@ -1,0 +1,136 @@
+"""The writes that callers can ask for, and what came of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from contactsvc.domain.contact_method import (
+    UNSET,
+    ContactMethodChange,
+    ContactMethodType,
+    ContactValue,
+    MetadataChange,
+    NewContactMethod,
+    Slot,
+    Unset,
+)
+from contactsvc.domain.primary import PrimaryDeletePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Change the record with this id; with an etag, only if it still has that."""
+
+    id: str
+    change: ContactMethodChange
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete the record with this id; with an etag, only if it still has that."""
+
+    id: str
+    policy: PrimaryDeletePolicy = PrimaryDeletePolicy.LEAVE_NONE
+    allow_missing: bool = False
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """A contact method as a caller's own system has it: all that it says of it, and UNSET where it says nothing."""
+
+    type: ContactMethodType
+    value: ContactValue
+    label: str | Unset | None = UNSET
+    is_primary: bool | Unset = UNSET
+    external_id: str | Unset | None = UNSET
+    metadata: MetadataChange | Unset = UNSET
+
+    def as_new(self, client_id: str) -> NewContactMethod:
+        """Return the new record that it describes; what it does not say is the default."""
+        return NewContactMethod(
+            client_id=client_id,
+            type=self.type,
+            value=self.value,
+            label=None if isinstance(self.label, Unset) else self.label,
+            is_primary=self.is_primary is True,
+            external_id=None if isinstance(self.external_id, Unset) else self.external_id,
+            metadata={} if isinstance(self.metadata, Unset) else self.metadata.applied_to({}),
+        )
+
+    def as_change(self) -> ContactMethodChange:
+        """Return the change that makes a record what it describes; what it does not say stays."""
+        return ContactMethodChange(
+            type=self.type,
+            value=self.value.text,
+            label=self.label,
+            is_primary=self.is_primary,
+            external_id=self.external_id,
+            metadata=self.metadata,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """Create the record with this external id, or change the one that has it."""
+
+    client_id: str
+    external_id: str
+    description: Description
+    etag: str = ""
+
+
+Operation = NewContactMethod | Update | Delete | Upsert
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncItem:
+    """One record of a sync; without a description it is to be deleted, and is named by id or external id.
+
+    A description with `delete` names the record to delete by its type and value.
+    """
+
+    id: str | None = None
+    external_id: str | None = None
+    description: Description | None = None
+    etag: str = ""
+    delete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Make the records of a client what the items say; `replace` deletes those that no item matches."""
+
+    client_id: str
+    items: tuple[SyncItem, ...]
+    replace: bool
+
+
+class Action(StrEnum):
+    """What was done with a record."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of an operation.
+
+    Attributes:
+        action: what was done.
+        id: with which record.
+        demoted_ids: the records that lost the primary flag to it.
+        promoted_id: the record that became primary in place of a deleted one.
+        claimed: the primary slot that the operation asked for by name.
+    """
+
+    action: Action
+    id: str
+    demoted_ids: tuple[str, ...] = ()
+    promoted_id: str | None = None
+    claimed: Slot | None = field(default=None, compare=False)

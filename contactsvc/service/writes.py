@@ -1,0 +1,203 @@
+"""How a write is carried out: read what it may touch, apply it in a ledger, store the difference.
+
+A difference of one document is stored in one write that a racing write makes fail, and then it is all done again on
+what is there now. Any other takes a transaction. A request with an id is carried out once: its memory is part of the
+difference, under a unique index, so that of two equal requests one finds the other remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from contactsvc.domain.contact_method import ContactMethod, NewContactMethod
+from contactsvc.domain.ids import Clock
+from contactsvc.domain.ledger import Ledger
+from contactsvc.domain.memory import Remembered, RequestMark
+from contactsvc.domain.operations import Action, Applied, Delete, Operation, Update, Upsert
+from contactsvc.domain.values import ValueRules
+from contactsvc.errors import (
+    ContactsvcError,
+    DeadlineExceeded,
+    RequestIdReused,
+    StoreUnavailable,
+    TransactionsUnsupported,
+)
+from contactsvc.service.store import LostRace, RequestRemembered, Store
+
+# How often a write of one document is tried again when another one is faster.
+_ATTEMPTS = 10
+
+Outcome = Applied | ContactsvcError
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A write to be carried out.
+
+    Attributes:
+        apply: applies it to a ledger; when it raises, nothing is to be stored.
+        operations: what it consists of, as far as that says what has to be read.
+        ids: further records to be read.
+        external_ids: further records to be read, by their external ids.
+        client_id: the client of whom everything has to be read.
+        keys: what it may fight over with other writes.
+    """
+
+    apply: Callable[[Ledger], Sequence[Outcome]]
+    operations: Sequence[Operation] = ()
+    ids: frozenset[str] = frozenset()
+    external_ids: frozenset[str] = frozenset()
+    client_id: str | None = None
+    keys: frozenset[Hashable] = frozenset()
+
+    @staticmethod
+    def of_one(operation: Operation) -> Task:
+        """Return the task of a single operation."""
+        return Task(lambda ledger: [ledger.apply(operation)], [operation])
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of a task, and the records concerned as they are now."""
+
+    outcomes: Sequence[Outcome]
+    record: Callable[[str], ContactMethod | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """Carries out the writes of one environment."""
+
+    store: Store
+    rules: ValueRules
+    clock: Clock
+    make_id: Callable[[], str]
+
+    async def carry_out(self, task: Task, request: RequestMark | None) -> Done:
+        """Carry out a task, once if it has a request.
+
+        Raises:
+            RequestIdReused: the request's id belongs to another request.
+            TransactionsUnsupported: there is a request, and the database cannot remember it with what it changes.
+            ContactsvcError: what the task itself raises.
+        """
+        if request is None:
+            return await self._attempt(task, None)
+        if not self.store.transactional:
+            raise TransactionsUnsupported("a request_id")
+        while True:
+            with suppress(RequestRemembered):
+                return await self._attempt_or_recall(task, request)
+            remembered = await self.store.find_request(request.id)
+            if remembered is not None:
+                if remembered.forget_at > self.clock():
+                    return await self._recall(request, remembered)
+                await self.store.forget(request.id)
+
+    async def _attempt_or_recall(self, task: Task, request: RequestMark) -> Done:
+        """Attempt the task; when it fails on what it has itself done before, let that be found."""
+        try:
+            done = await self._attempt(task, request)
+        except (StoreUnavailable, DeadlineExceeded):
+            raise
+        except ContactsvcError:
+            await self._raise_if_remembered(request)
+            raise
+        if _all_failed(done.outcomes):
+            await self._raise_if_remembered(request)
+        return done
+
+    async def _raise_if_remembered(self, request: RequestMark) -> None:
+        remembered = await self.store.find_request(request.id)
+        if remembered is not None and remembered.forget_at > self.clock():
+            raise RequestRemembered
+
+    async def _recall(self, request: RequestMark, remembered: Remembered) -> Done:
+        if remembered.mark != request:
+            raise RequestIdReused
+        ids = {
+            outcome.id
+            for outcome in remembered.outcomes
+            if isinstance(outcome, Applied) and outcome.action is not Action.DELETED
+        }
+        records = {record.id: record for record in await self.store.find_by_ids(ids)} if ids else {}
+        return Done(remembered.outcomes, records.get)
+
+    async def _attempt(self, task: Task, request: RequestMark | None) -> Done:
+        keys = set(task.keys)
+        if request is not None:
+            keys.add(("request", request.id))
+        # Several operations need a transaction anyhow, and a first look outside would be in vain.
+        if len(task.operations) == 1 or not self.store.transactional:
+            # While nobody holds the slot and the external id, all that a create takes is one write.
+            blindly = isinstance(next(iter(task.operations), None), NewContactMethod)
+            for attempt in range(_ATTEMPTS):
+                ledger = self._ledger() if blindly and attempt == 0 else await self._read(self.store, task)
+                outcomes = task.apply(ledger)
+                difference = ledger.difference(_memory(request, outcomes, ledger.now))
+                if len(difference) > 1:
+                    keys |= difference.contested
+                    break
+                try:
+                    if len(difference):
+                        await self.store.write(difference)
+                except LostRace as lost:
+                    if attempt == _ATTEMPTS - 1:
+                        raise lost.outcome from None
+                else:
+                    return Done(outcomes, ledger.find)
+        return await self._attempt_together(task, request, keys)
+
+    async def _attempt_together(self, task: Task, request: RequestMark | None, keys: set[Hashable]) -> Done:
+        async def work(store: Store) -> Done:
+            ledger = await self._read(store, task)
+            outcomes = task.apply(ledger)
+            difference = ledger.difference(_memory(request, outcomes, ledger.now))
+            if len(difference):
+                await store.write(difference)
+            return Done(outcomes, ledger.find)
+
+        return await self.store.atomically(work, keys=keys)
+
+    async def _read(self, store: Store, task: Task) -> Ledger:
+        """Return a ledger that has read all that the task may touch."""
+        ledger = self._ledger()
+        ids, external_ids = set(task.ids), set(task.external_ids)
+        for operation in task.operations:
+            match operation:
+                case NewContactMethod(external_id=str(external_id)) | Upsert(external_id=external_id):
+                    external_ids.add(external_id)
+                case Update():
+                    ids.add(operation.id)
+                    if isinstance(operation.change.external_id, str):
+                        external_ids.add(operation.change.external_id)
+                case Delete():
+                    ids.add(operation.id)
+        if ids:
+            ledger.read(await store.find_by_ids(ids))
+        if external_ids:
+            ledger.read(await store.find_by_external_ids(external_ids))
+        if task.client_id is not None:
+            ledger.read(await store.find_of_client(task.client_id))
+        if clients := ledger.clients_with_moving_flags(task.operations):
+            ledger.read(await store.find_primaries(clients))
+        for slot in ledger.slots_to_inherit(task.operations):
+            ledger.read(await store.find_in_slot(slot))
+        return ledger
+
+    def _ledger(self) -> Ledger:
+        return Ledger(self.rules, now=self.clock(), make_id=self.make_id)
+
+
+def _memory(request: RequestMark | None, outcomes: Sequence[Outcome], now: datetime) -> Remembered | None:
+    """Return what is to be remembered of a request: nothing when all of it failed, for that may be tried again."""
+    if request is None or _all_failed(outcomes):
+        return None
+    return Remembered(request, now, tuple(outcomes))
+
+
+def _all_failed(outcomes: Sequence[Outcome]) -> bool:
+    return bool(outcomes) and all(isinstance(outcome, ContactsvcError) for outcome in outcomes)

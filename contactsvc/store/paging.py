@@ -1,0 +1,47 @@
+"""A listing as queries, and their results as pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from contactsvc.domain.listing import Listing, Page
+from contactsvc.store import page_tokens, queries
+from contactsvc.store.documents import from_document
+from contactsvc.store.drivers import Document
+
+
+class Paging:
+    """How a listing is answered.
+
+    Args:
+        listing: what is asked for.
+        environment: what the page tokens are bound to, besides filter and order.
+
+    Attributes:
+        query: which documents the listing is about, on all pages.
+        keys: in which order.
+
+    Raises:
+        InvalidPageToken: the token does not belong to the listing.
+    """
+
+    def __init__(self, listing: Listing, environment: str) -> None:
+        self.query = queries.filter_query(listing.filter)
+        self.keys = queries.order(listing.sort)
+        self._mark = page_tokens.fingerprint(environment, self.query, self.keys)
+        self._position = page_tokens.decode(self._mark, self.keys, listing.page_token) if listing.page_token else None
+
+    @property
+    def parts(self) -> Iterator[Document]:
+        """The queries whose results, one after the other, are what the listing has from its token on."""
+        if self._position is None:
+            return iter([self.query])
+        return queries.continuations(self.query, self.keys, self._position)
+
+    def page(self, documents: Sequence[Document], *, more: bool, total_size: int | None = None) -> Page:
+        """Return a page; `more` says whether another one follows."""
+        return Page(
+            contact_methods=[from_document(document) for document in documents],
+            next_page_token=page_tokens.encode(self._mark, self.keys, documents[-1]) if more else "",
+            total_size=total_size,
+        )

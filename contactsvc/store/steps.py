@@ -1,0 +1,129 @@
+"""A difference as writes of single documents, in an order that no unique index minds."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
+
+from contactsvc.domain.contact_method import ContactMethod
+from contactsvc.domain.ledger import Difference
+from contactsvc.store.documents import to_document, to_memory
+from contactsvc.store.drivers import Collection, Document
+
+
+class Step(ABC):
+    """A write of one document."""
+
+    @abstractmethod
+    def bulk(self) -> Any:
+        """Return the step as a part of a bulk write."""
+
+    @abstractmethod
+    async def alone(self, collection: Collection) -> bool:
+        """Take the step by itself; tell whether the document was there as expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Insert(Step):
+    """Insert a document."""
+
+    document: Document
+
+    def bulk(self) -> Any:
+        """Return the step as a part of a bulk write."""
+        return InsertOne(self.document)
+
+    async def alone(self, collection: Collection) -> bool:
+        """Take the step by itself."""
+        await collection.insert_one(self.document)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Replace(Step):
+    """Replace the document of a record, if it is still as it was read."""
+
+    before: ContactMethod
+    document: Document
+
+    def bulk(self) -> Any:
+        """Return the step as a part of a bulk write."""
+        return ReplaceOne(_as_read(self.before), self.document)
+
+    async def alone(self, collection: Collection) -> bool:
+        """Take the step by itself; tell whether the document was there as expected."""
+        result = await collection.replace_one(_as_read(self.before), self.document)
+        return result.matched_count == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Step):
+    """Take the primary flag and the external id from a record that is to be replaced later."""
+
+    before: ContactMethod
+
+    def bulk(self) -> Any:
+        """Return the step as a part of a bulk write."""
+        return UpdateOne(_as_read(self.before), _NOTHING_CLAIMED)
+
+    async def alone(self, collection: Collection) -> bool:
+        """Take the step by itself; tell whether the document was there as expected."""
+        result = await collection.update_one(_as_read(self.before), _NOTHING_CLAIMED)
+        return result.matched_count == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Remove(Step):
+    """Remove the document of a record, if it is still as it was read."""
+
+    before: ContactMethod
+
+    def bulk(self) -> Any:
+        """Return the step as a part of a bulk write."""
+        return DeleteOne(_as_read(self.before))
+
+    async def alone(self, collection: Collection) -> bool:
+        """Take the step by itself; tell whether the document was there as expected."""
+        result = await collection.delete_one(_as_read(self.before))
+        return result.deleted_count == 1
+
+
+_NOTHING_CLAIMED = {"$set": {"is_primary": False}, "$unset": {"external_id": ""}}
+
+
+def steps_of(difference: Difference) -> list[Step]:
+    """Return the steps that store a difference.
+
+    What gives up a primary slot or an external id comes before what takes it. A record that does both is first made to
+    give up what it has.
+    """
+    final = [*difference.inserted, *(after for _, after in difference.replaced)]
+    primaries = {record.slot: record.id for record in final if record.is_primary}
+    external_ids = {record.external_id: record.id for record in final if record.external_id is not None}
+
+    def gives_up(before: ContactMethod) -> bool:
+        """Tell whether another record is to have what this one has."""
+        slot_goes = before.is_primary and primaries.get(before.slot, before.id) != before.id
+        return slot_goes or external_ids.get(before.external_id or "", before.id) != before.id
+
+    def takes(before: ContactMethod, after: ContactMethod) -> bool:
+        takes_slot = after.is_primary and (not before.is_primary or before.slot != after.slot)
+        return takes_slot or (after.external_id is not None and after.external_id != before.external_id)
+
+    steps: list[Step] = [
+        Replace(record, to_memory(record.requests)) if record.requests else Remove(record)
+        for record in difference.removed
+    ]
+    steps += [Release(before) for before, after in difference.replaced if takes(before, after) and gives_up(before)]
+    in_order = sorted(difference.replaced, key=lambda pair: takes(*pair))
+    steps += [Replace(before, to_document(after)) for before, after in in_order]
+    steps += [Insert(to_document(record)) for record in difference.inserted]
+    steps += [Insert(to_memory(requests)) for requests in difference.memories]
+    return steps
+
+
+def _as_read(before: ContactMethod) -> Document:
+    return {"_id": before.id, "etag": before.etag}

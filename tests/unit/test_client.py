@@ -29,6 +29,8 @@ from contactsvc_client import (
 from contactsvc_client import errors as sdk_errors
 from contactsvc_client.filters import filter_message, sort_messages
 
+from contactsvc import statuses
+from contactsvc.errors import TransactionsUnsupported
 from contactsvc.v1 import contact_methods_pb2 as pb
 from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc
 from tests.conftest import Api
@@ -39,19 +41,36 @@ class FakeService(pb_grpc.ContactMethodsServiceServicer):
 
     def __init__(self) -> None:
         self.failures: list[grpc.StatusCode] = []
-        self.seen: list[tuple[str, dict[str, Any]]] = []
+        self.seen: list[tuple[Any, dict[str, Any]]] = []
+        self.pages: list[pb.StreamContactMethodsResponse | grpc.StatusCode] = []
+        self.transactional = True
 
-    async def _answer(self, name: str, context: Any, response: Any) -> Any:
-        self.seen.append((name, dict(context.invocation_metadata())))
+    async def _answer(self, request: Any, context: Any, response: Any) -> Any:
+        self.seen.append((request, dict(context.invocation_metadata())))
         if self.failures:
             await context.abort(self.failures.pop(0), "told to")
         return response
 
     async def GetContactMethod(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return await self._answer("get", context, pb.GetContactMethodResponse())
+        return await self._answer(request, context, pb.GetContactMethodResponse())
 
     async def CreateContactMethod(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return await self._answer("create", context, pb.CreateContactMethodResponse())
+        if request.request_id and not self.transactional:
+            status = statuses.status_of(TransactionsUnsupported("a request_id"))
+            trailing = (("grpc-status-details-bin", status.SerializeToString()),)
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, status.message, trailing)
+        return await self._answer(request, context, pb.CreateContactMethodResponse())
+
+    async def ListContactMethods(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return await self._answer(request, context, pb.ListContactMethodsResponse(next_page_token="start"))
+
+    async def StreamContactMethods(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.seen.append((request, {}))
+        while self.pages:
+            page = self.pages.pop(0)
+            if isinstance(page, grpc.StatusCode):
+                await context.abort(page, "told to")
+            yield page
 
     async def GetPrimaryContactMethod(self, request: Any, context: Any) -> Any:  # noqa: N802
         await asyncio.Event().wait()
@@ -78,14 +97,73 @@ async def test_reads_are_retried_while_the_service_is_unavailable() -> None:
         assert len(service.seen) == 3
 
 
-async def test_writes_are_not_retried() -> None:
+async def test_writes_are_retried_with_the_request_id_of_the_first_attempt() -> None:
     async with faked() as (service, target), AsyncContactsClient(target) as sdk:
         service.failures = [grpc.StatusCode.UNAVAILABLE] * 2
 
-        with pytest.raises(NetworkError):
+        await sdk.contact_methods.create(client_id="c", type="email", value="a@example.com")
+        await sdk.contact_methods.create(client_id="c", type="email", value="a@example.com")
+        await sdk.contact_methods.create(client_id="c", type="email", value="a@example.com", request_id="mine")
+
+        used = [request.request_id for request, _ in service.seen]
+    assert len(used) == 5
+    assert used[0] == used[1] == used[2]
+    assert len({*used[2:]}) == 3
+    assert used[4] == "mine"
+
+
+async def test_other_failures_are_not_retried() -> None:
+    async with faked() as (service, target), AsyncContactsClient(target) as sdk:
+        service.failures = [grpc.StatusCode.INTERNAL] * 2
+
+        with pytest.raises(ServerError):
             await sdk.contact_methods.create(client_id="c", type="email", value="a@example.com")
 
         assert len(service.seen) == 1
+
+
+async def test_where_requests_cannot_be_remembered_writes_go_without_an_id_and_only_once() -> None:
+    async with faked() as (service, target), AsyncContactsClient(target) as sdk:
+        service.transactional = False
+
+        await sdk.contact_methods.create(client_id="c", type="email", value="a@example.com")
+        service.failures = [grpc.StatusCode.UNAVAILABLE]
+        with pytest.raises(NetworkError):
+            await sdk.contact_methods.create(client_id="c", type="email", value="a@example.com")
+        with pytest.raises(ConflictError, match="request_id"):
+            await sdk.contact_methods.create(client_id="c", type="email", value="a@example.com", request_id="mine")
+
+        assert [request.request_id for request, _ in service.seen] == ["", ""]
+
+
+def page_of(*ids: str, token: str) -> pb.StreamContactMethodsResponse:
+    return pb.StreamContactMethodsResponse(
+        contact_methods=[pb.ContactMethod(id=id_) for id_ in ids], next_page_token=token
+    )
+
+
+async def test_a_broken_stream_is_taken_up_where_it_stopped() -> None:
+    async with faked() as (service, target), AsyncContactsClient(target) as sdk:
+        service.pages = [
+            page_of("a", "b", token="after-b"),
+            grpc.StatusCode.UNAVAILABLE,
+            page_of("c", token="after-c"),
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            page_of("d", token=""),
+        ]
+
+        found = [record.id async for record in sdk.contact_methods.iterate()]
+
+    assert found == ["a", "b", "c", "d"]
+    assert [request.page_token for request, _ in service.seen[1:]] == ["start", "after-b", "after-c"]
+
+
+async def test_a_stream_that_brings_nothing_ends_with_its_error() -> None:
+    async with faked() as (service, target), AsyncContactsClient(target) as sdk:
+        service.pages = [page_of("a", token="after-a"), *[grpc.StatusCode.DEADLINE_EXCEEDED] * 2]
+
+        with pytest.raises(TimeoutError):
+            await collect_all(sdk.contact_methods.iterate())
 
 
 async def test_every_call_carries_key_and_environment() -> None:
@@ -249,3 +327,96 @@ def test_importing_the_client_loads_neither_drivers_nor_server() -> None:
     )
 
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+async def use_every_method(sdk: Any) -> dict[str, Any]:
+    """Call every method of either client, with arguments of every kind."""
+
+    async def settled(result: Any) -> Any:
+        return await result if asyncio.iscoroutine(result) else result
+
+    do = sdk.contact_methods
+    seen: dict[str, Any] = {}
+    made = await settled(do.create(client_id="c", type="email", value="a@example.com", is_primary=True))
+    seen["update"] = await settled(do.update(made.id, label="Work", etag=made.etag))
+    seen["create_many"] = await settled(
+        do.create_many([{"client_id": "c", "type": "email", "value": "b@example.com", "external_id": "b"}])
+    )
+    seen["update_many"] = await settled(do.update_many([{"id": made.id, "label": None, "metadata": {"k": "v"}}]))
+    seen["upsert"] = await settled(
+        do.upsert_by_external_id("b", client_id="c", type="email", value="b@example.com", is_primary=True)
+    )
+    seen["upsert_many"] = await settled(
+        do.upsert_many_by_external_id(
+            [
+                {"external_id": "b", "client_id": "c", "type": "email", "value": "b@example.com"},
+                {"external_id": "x", "client_id": "c", "type": "fax", "value": "nonsense"},
+            ],
+            atomic=False,
+        )
+    )
+    seen["retrieve_many"] = await settled(do.retrieve_many([made.id, "nobody"]))
+    seen["sync"] = await settled(
+        do.sync("c", [{"type": "email", "value": "b@example.com"}, {"type": "other", "value": "@b"}], replace=True)
+    )
+    seen["delete_many"] = await settled(do.delete_many([seen["sync"].created[0].id]))
+    seen["erase"] = await settled(do.erase_client("c"))
+    return seen
+
+
+@pytest.mark.parametrize("kind", [AsyncContactsClient, ContactsClient])
+async def test_every_write_has_a_method(embedded_api: Api, kind: Any) -> None:
+    if kind is AsyncContactsClient:
+        async with AsyncContactsClient(embedded_api.target) as sdk:
+            seen = await use_every_method(sdk)
+    else:
+        with ContactsClient(embedded_api.target) as blocking:
+            seen = await asyncio.to_thread(lambda: asyncio.run(use_every_method(blocking)))
+
+    made = seen["update"]
+    assert made.label == "Work"
+    (second,) = seen["create_many"].data
+    assert [(record.label, dict(record.metadata)) for record in seen["update_many"].data] == [(None, {"k": "v"})]
+    assert (seen["upsert"].id, seen["upsert"].action, seen["upsert"].demoted_ids) == (second.id, "updated", (made.id,))
+    ((_, unchanged),) = seen["upsert_many"].succeeded
+    assert (unchanged.action, unchanged.etag) == ("unchanged", seen["upsert"].etag)
+    assert [(index, error.reason) for index, error in seen["upsert_many"].failed] == [(1, "INVALID_FIELD")]
+    assert ([record.id for record in seen["retrieve_many"].data], seen["retrieve_many"].missing_ids) == (
+        [made.id],
+        ["nobody"],
+    )
+    sync = seen["sync"]
+    assert [record.value for record in sync.created] == ["@b"]
+    assert ([record.id for record in sync.unchanged], sync.deleted_ids) == ([second.id], [made.id])
+    assert seen["delete_many"].data == [sync.created[0].id]
+    assert seen["erase"] == 1
+
+
+@pytest.mark.parametrize(
+    ("items", "at_fault"),
+    [
+        ([{"id": "x", "lable": "Work"}], r"requests\[0\].lable"),
+        ([{"id": "x"}, {"label": "Work"}], r"requests\[1\].id"),
+        ([{"id": "x", "value": None}], r"requests\[0\].value"),
+        ([{"id": "x", "type": "pager"}], r"requests\[0\].type"),
+        ([{"id": "x", "label": 7}], r"requests\[0\].label"),
+    ],
+)
+async def test_items_that_cannot_be_sent_are_named(items: list[dict[str, Any]], at_fault: str) -> None:
+    async with AsyncContactsClient("127.0.0.1:1") as sdk:
+        with pytest.raises(ValidationError, match=at_fault):
+            await sdk.contact_methods.update_many(items)
+
+
+async def test_an_iteration_over_many_pages_gives_every_record_once(embedded_api: Api) -> None:
+    async with AsyncContactsClient(embedded_api.target) as sdk:
+        for batch in range(4):
+            await sdk.contact_methods.create_many(
+                [{"client_id": "c", "type": "other", "value": f"{batch}-{i}"} for i in range(250)]
+            )
+
+        found = [record.value async for record in sdk.contact_methods.iterate({"client_id": "c"})]
+        first = await collect_up_to(sdk.contact_methods.iterate(), 300)
+
+    assert found == [f"{batch}-{i}" for batch in range(4) for i in range(250)]
+    assert len(first) == 300

@@ -18,15 +18,19 @@ from contactsvc_client.errors import (
 )
 from contactsvc_client.filters import Filter, contains, one_of
 from contactsvc_client.iteration import collect_all, collect_up_to, get_first
-from contactsvc_client.operations import NewContactMethod
+from contactsvc_client.operations import ContactMethodUpdate, ContactMethodUpsert, NewContactMethod, SyncItem
 from contactsvc_client.records import (
     AtomicBatch,
     ContactMethod,
     ContactMethodType,
     DeleteResult,
+    FoundMany,
     Page,
     Pagination,
     PartialBatch,
+    SyncResult,
+    UpsertAction,
+    UpsertedContactMethod,
 )
 
 __all__ = [
@@ -37,12 +41,15 @@ __all__ = [
     "ConflictError",
     "ContactMethod",
     "ContactMethodType",
+    "ContactMethodUpdate",
+    "ContactMethodUpsert",
     "ContactMethods",
     "ContactsClient",
     "ContactsError",
     "DeleteResult",
     "Filter",
     "ForbiddenError",
+    "FoundMany",
     "Issue",
     "NetworkError",
     "NewContactMethod",
@@ -52,8 +59,12 @@ __all__ = [
     "PartialBatch",
     "RateLimitError",
     "ServerError",
+    "SyncItem",
+    "SyncResult",
     "TimeoutError",
     "UnauthorizedError",
+    "UpsertAction",
+    "UpsertedContactMethod",
     "ValidationError",
     "collect_all",
     "collect_up_to",

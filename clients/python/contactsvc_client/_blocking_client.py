@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
@@ -10,10 +11,28 @@ import grpc
 
 from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc
 from contactsvc_client import channels, operations
-from contactsvc_client.errors import from_rpc_error
+from contactsvc_client.errors import APIError, ConflictError, from_rpc_error
 from contactsvc_client.filters import Filter, Sort
-from contactsvc_client.operations import OMITTED, NewContactMethod, Omitted, OnPrimary, Operation
-from contactsvc_client.records import AtomicBatch, ContactMethod, DeleteResult, Page, PartialBatch
+from contactsvc_client.operations import (
+    OMITTED,
+    ContactMethodUpdate,
+    ContactMethodUpsert,
+    NewContactMethod,
+    Omitted,
+    OnPrimary,
+    Operation,
+    SyncItem,
+)
+from contactsvc_client.records import (
+    AtomicBatch,
+    ContactMethod,
+    DeleteResult,
+    FoundMany,
+    Page,
+    PartialBatch,
+    SyncResult,
+    UpsertedContactMethod,
+)
 
 T = TypeVar("T")
 
@@ -52,9 +71,10 @@ class ContactsClient:
         self._headers = channels.headers(api_key, environment)
         self._timeout = timeout
         self._credentials = credentials
-        self._options = channels.channel_options(channel_options)
-        self._channel: grpc.Channel | None = None
-        self._stub: Any = None
+        self._options = channel_options
+        # By whether writes are repeated as well: the channel, and the stub on it.
+        self._channels: dict[bool, tuple[grpc.Channel, Any]] = {}
+        self._remembers_requests = True
         self.contact_methods = ContactMethods(self)
 
     def __repr__(self) -> str:
@@ -70,26 +90,57 @@ class ContactsClient:
 
     def close(self) -> None:
         """Close the connection; a later call opens another one."""
-        channel, self._channel = self._channel, None
-        if channel is not None:
+        while self._channels:
+            _, (channel, _) = self._channels.popitem()
             channel.close()
 
     def call(self, operation: Operation[T], timeout: float | None) -> T:
-        """Make a call; raise what it ends with as an exception of this package."""
-        if self._channel is None:
-            if self._credentials is None:
-                self._channel = grpc.insecure_channel(self._target, options=self._options)
-            else:
-                self._channel = grpc.secure_channel(self._target, self._credentials, options=self._options)
-            self._stub = pb_grpc.ContactMethodsServiceStub(self._channel)  # type: ignore[no-untyped-call]
-        rpc = getattr(self._stub, operation.rpc)
+        """Make a call; raise what it ends with as an exception of this package.
+
+        A write gets a request_id, so that it can be repeated while the service is unavailable without writing twice.
+        """
+        sent = operation.with_request_id() if self._remembers_requests else operation
         try:
-            response = rpc(
-                operation.request, timeout=self._timeout if timeout is None else timeout, metadata=self._headers
-            )
+            return operation.read(self._send(sent, timeout))
+        except ConflictError as error:
+            if sent is operation or error.reason != "TRANSACTIONS_UNSUPPORTED":
+                raise
+            # On a database without transactions a request_id is refused: from now on writes go without, and only once.
+            self._remembers_requests = False
+            return operation.read(self._send(operation, timeout))
+
+    def stream(self, operation: Operation[T], timeout: float | None) -> Generator[T]:
+        """Make a call that answers with a stream; raise what it ends with as an exception of this package."""
+        call = self._start(operation, timeout)
+        try:
+            for response in call:
+                yield operation.read(response)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
-        return operation.read(response)
+        finally:
+            call.cancel()
+
+    def _send(self, operation: Operation[T], timeout: float | None) -> Any:
+        try:
+            return self._start(operation, timeout)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error
+
+    def _start(self, operation: Operation[T], timeout: float | None) -> Any:
+        rpc = getattr(self._stub(operation.may_be_repeated), operation.rpc)
+        return rpc(operation.request, timeout=self._timeout if timeout is None else timeout, metadata=self._headers)
+
+    def _stub(self, retry_writes: bool) -> Any:
+        if retry_writes not in self._channels:
+            options = channels.channel_options(self._options, retry_writes=retry_writes)
+            channel = (
+                grpc.insecure_channel(self._target, options=options)
+                if self._credentials is None
+                else grpc.secure_channel(self._target, self._credentials, options=options)
+            )
+            stub: Any = pb_grpc.ContactMethodsServiceStub(channel)  # type: ignore[no-untyped-call]
+            self._channels[retry_writes] = channel, stub
+        return self._channels[retry_writes][1]
 
 
 class ContactMethods:
@@ -97,6 +148,10 @@ class ContactMethods:
 
     Every method takes a `timeout` in seconds instead of the client's, and raises ValidationError for a bad argument and
     the classes of APIError for what the service or the network answers.
+
+    Every write takes a `request_id`, a name for this one request: repeated with the same arguments within 24 hours it
+    writes nothing again. Without one the client makes one, and keeps it when it repeats the call by itself. An `etag`
+    is that of a record as you have seen it: when it has changed since, the write raises ConflictError (ETAG_MISMATCH).
     """
 
     def __init__(self, client: ContactsClient) -> None:
@@ -112,6 +167,7 @@ class ContactMethods:
         is_primary: bool = False,
         external_id: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        request_id: str | None = None,
         timeout: float | None = None,
     ) -> ContactMethod:
         """Create a contact method; as primary it takes the flag from the one that has it.
@@ -124,12 +180,14 @@ class ContactMethods:
             is_primary: whether it becomes the primary of its client and type.
             external_id: your own identifier, unique in the environment, 1-255 characters.
             metadata: your own pairs, at most 50.
+            request_id: makes the call safe to repeat; the client makes one by itself.
             timeout: seconds.
 
         Raises:
             ConflictError: the external id is taken, or others kept changing the same primary.
         """
         operation = operations.create(
+            request_id,
             client_id=client_id,
             type=type,
             value=value,
@@ -204,18 +262,36 @@ class ContactMethods:
         page_size: int = 200,
         timeout: float | None = None,
     ) -> Iterator[ContactMethod]:
-        """Yield all contact methods that match, fetching page after page as they are consumed.
+        """Yield all contact methods that match.
 
-        What nobody touches meanwhile comes exactly once. `timeout` holds for each page.
+        What nobody touches meanwhile comes exactly once. The first page is fetched alone; what follows is streamed, as
+        fast as it is consumed. When the stream breaks off, or takes longer than the timeout, it is taken up again where
+        it stopped; an error is raised when nothing more arrives.
+
+        Args:
+            filter: which ones, as for `list`.
+            sort: in which order, as for `list`.
+            page_size: how many the first page has at most.
+            timeout: seconds within which at least one page must arrive.
         """
-        cursor: str | None = None
-        while True:
-            page = self.list(filter=filter, sort=sort, cursor=cursor, limit=page_size, timeout=timeout)
-            for contact_method in page.data:
-                yield contact_method
-            cursor = page.pagination.next_cursor
-            if cursor is None:
+        page = self.list(filter=filter, sort=sort, limit=page_size, timeout=timeout)
+        for contact_method in page.data:
+            yield contact_method
+        cursor = page.pagination.next_cursor
+        while cursor is not None:
+            start = cursor
+            try:
+                with closing(self._client.stream(operations.stream(filter, sort, cursor), timeout)) as pages:
+                    for page in pages:
+                        for contact_method in page.data:
+                            yield contact_method
+                        cursor = page.pagination.next_cursor
                 return
+            except APIError as error:
+                if cursor is None:
+                    return
+                if error.code not in {"UNAVAILABLE", "DEADLINE_EXCEEDED"} or cursor == start:
+                    raise
 
     def update(
         self,
@@ -229,6 +305,8 @@ class ContactMethods:
         metadata: Mapping[str, str | None] | Omitted = OMITTED,
         remove_metadata_keys: Sequence[str] | Omitted = OMITTED,
         replace_metadata: bool = False,
+        etag: str | None = None,
+        request_id: str | None = None,
         timeout: float | None = None,
     ) -> ContactMethod:
         """Change a contact method: an omitted argument is left alone, and None clears.
@@ -243,11 +321,13 @@ class ContactMethods:
             metadata: pairs to merge; None as a value removes its key.
             remove_metadata_keys: keys to remove.
             replace_metadata: whether `metadata` replaces all pairs instead.
+            etag: that of the record as you have seen it; None takes any.
+            request_id: makes the call safe to repeat; the client makes one by itself.
             timeout: seconds.
 
         Raises:
             NotFoundError: there is no such contact method.
-            ConflictError: the external id is taken, or others kept changing the same primary.
+            ConflictError: the external id is taken, the etag differs, or others kept changing the same primary.
         """
         fields = {
             "type": type,
@@ -258,8 +338,9 @@ class ContactMethods:
             "metadata": metadata,
             "remove_metadata_keys": remove_metadata_keys,
             "replace_metadata": replace_metadata,
+            "etag": etag,
         }
-        return self._client.call(operations.update(id, fields), timeout)
+        return self._client.call(operations.update(id, request_id, fields), timeout)
 
     def delete(
         self,
@@ -267,6 +348,8 @@ class ContactMethods:
         *,
         allow_missing: bool = False,
         on_primary: OnPrimary | None = None,
+        etag: str | None = None,
+        request_id: str | None = None,
         timeout: float | None = None,
     ) -> DeleteResult:
         """Delete a contact method.
@@ -275,13 +358,17 @@ class ContactMethods:
             id: which one.
             allow_missing: whether one that does not exist counts as deleted.
             on_primary: when it is primary: None leaves none, "promote_next" promotes the next one, "reject" refuses.
+            etag: that of the record as you have seen it; None takes any.
+            request_id: makes the call safe to repeat; the client makes one by itself.
             timeout: seconds.
 
         Raises:
             NotFoundError: there is no such contact method.
-            ConflictError: it is primary, and `on_primary` is "reject".
+            ConflictError: it is primary, and `on_primary` is "reject"; or the etag differs.
         """
-        operation = operations.delete(id, allow_missing=allow_missing, on_primary=on_primary)
+        operation = operations.delete(
+            id, allow_missing=allow_missing, on_primary=on_primary, etag=etag, request_id=request_id
+        )
         return self._client.call(operation, timeout)
 
     def get_primary(
@@ -300,32 +387,244 @@ class ContactMethods:
         items: Iterable[NewContactMethod | Mapping[str, Any]],
         *,
         atomic: Literal[True] = True,
+        request_id: str | None = None,
         timeout: float | None = None,
-    ) -> AtomicBatch: ...
+    ) -> AtomicBatch[ContactMethod]: ...
     @overload
     def create_many(
         self,
         items: Iterable[NewContactMethod | Mapping[str, Any]],
         *,
         atomic: Literal[False],
+        request_id: str | None = None,
         timeout: float | None = None,
-    ) -> PartialBatch: ...
+    ) -> PartialBatch[ContactMethod]: ...
     def create_many(
         self,
         items: Iterable[NewContactMethod | Mapping[str, Any]],
         *,
         atomic: bool = True,
+        request_id: str | None = None,
         timeout: float | None = None,
-    ) -> AtomicBatch | PartialBatch:
+    ) -> AtomicBatch[ContactMethod] | PartialBatch[ContactMethod]:
         """Create up to 250 contact methods, as if one after the other.
 
         Args:
             items: the arguments of `create`, each as a dictionary.
             atomic: all or nothing; otherwise each item succeeds or fails alone.
+            request_id: makes the call safe to repeat; the client makes one by itself.
             timeout: seconds.
 
         Raises:
             ValidationError: atomic, and items are wrong; `issues` names all of them, as in `requests[3].value`.
             ConflictError: atomic, and an external id is taken.
         """
-        return self._client.call(operations.create_many(items, atomic=atomic), timeout)
+        return self._client.call(operations.create_many(items, atomic=atomic, request_id=request_id), timeout)
+
+    @overload
+    def update_many(
+        self,
+        items: Iterable[ContactMethodUpdate | Mapping[str, Any]],
+        *,
+        atomic: Literal[True] = True,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AtomicBatch[ContactMethod]: ...
+    @overload
+    def update_many(
+        self,
+        items: Iterable[ContactMethodUpdate | Mapping[str, Any]],
+        *,
+        atomic: Literal[False],
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> PartialBatch[ContactMethod]: ...
+    def update_many(
+        self,
+        items: Iterable[ContactMethodUpdate | Mapping[str, Any]],
+        *,
+        atomic: bool = True,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AtomicBatch[ContactMethod] | PartialBatch[ContactMethod]:
+        """Change up to 250 contact methods, as if one after the other.
+
+        Args:
+            items: the arguments of `update`, each as a dictionary with its `id`.
+            atomic: all or nothing; otherwise each item succeeds or fails alone.
+            request_id: makes the call safe to repeat; the client makes one by itself.
+            timeout: seconds.
+
+        Raises:
+            ValidationError: atomic, and items are wrong; `issues` names all of them, as in `requests[3].value`.
+            NotFoundError: atomic, and a contact method does not exist.
+            ConflictError: atomic, and an external id is taken or an etag differs.
+        """
+        return self._client.call(operations.update_many(items, atomic=atomic, request_id=request_id), timeout)
+
+    @overload
+    def delete_many(
+        self,
+        ids: Iterable[str],
+        *,
+        atomic: Literal[True] = True,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AtomicBatch[str]: ...
+    @overload
+    def delete_many(
+        self,
+        ids: Iterable[str],
+        *,
+        atomic: Literal[False],
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> PartialBatch[str]: ...
+    def delete_many(
+        self,
+        ids: Iterable[str],
+        *,
+        atomic: bool = True,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AtomicBatch[str] | PartialBatch[str]:
+        """Delete up to 250 contact methods; what comes back are their ids.
+
+        Args:
+            ids: which ones.
+            atomic: all or nothing; otherwise each item succeeds or fails alone.
+            request_id: makes the call safe to repeat; the client makes one by itself.
+            timeout: seconds.
+
+        Raises:
+            NotFoundError: atomic, and a contact method does not exist.
+        """
+        return self._client.call(operations.delete_many(ids, atomic=atomic, request_id=request_id), timeout)
+
+    def retrieve_many(self, ids: Iterable[str], *, timeout: float | None = None) -> FoundMany:
+        """Return up to 250 contact methods by their ids, and the ids that do not exist."""
+        return self._client.call(operations.retrieve_many(ids), timeout)
+
+    def upsert_by_external_id(
+        self,
+        external_id: str,
+        *,
+        client_id: str,
+        type: str,  # noqa: A002 - the SDK's name
+        value: str,
+        label: str | Omitted | None = OMITTED,
+        is_primary: bool | Omitted = OMITTED,
+        metadata: Mapping[str, str | None] | Omitted = OMITTED,
+        etag: str | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> UpsertedContactMethod:
+        """Create the contact method with your own identifier, or change the one that has it.
+
+        On one that exists an omitted argument is left alone, and None clears. When nothing would change nothing is
+        written; `action` of the result says what was done.
+
+        Args:
+            external_id: your own identifier, 1-255 characters.
+            client_id: the client it belongs to; one that exists must be this client's.
+            type: "email", "phone", "fax" or "other".
+            value: the address or number.
+            label: what people call it.
+            is_primary: True takes the flag from the one that has it; False leaves none.
+            metadata: pairs to merge; None as a value removes its key.
+            etag: that of the record as you have seen it, which then must exist; None takes any or none.
+            request_id: makes the call safe to repeat; the client makes one by itself.
+            timeout: seconds.
+
+        Raises:
+            ConflictError: another client's record has the external id, the etag differs, or others kept changing the
+                same primary.
+        """
+        fields = {
+            "external_id": external_id,
+            "client_id": client_id,
+            "type": type,
+            "value": value,
+            "label": label,
+            "is_primary": is_primary,
+            "metadata": metadata,
+            "etag": etag,
+        }
+        return self._client.call(operations.upsert(request_id, fields), timeout)
+
+    @overload
+    def upsert_many_by_external_id(
+        self,
+        items: Iterable[ContactMethodUpsert | Mapping[str, Any]],
+        *,
+        atomic: Literal[True] = True,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AtomicBatch[UpsertedContactMethod]: ...
+    @overload
+    def upsert_many_by_external_id(
+        self,
+        items: Iterable[ContactMethodUpsert | Mapping[str, Any]],
+        *,
+        atomic: Literal[False],
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> PartialBatch[UpsertedContactMethod]: ...
+    def upsert_many_by_external_id(
+        self,
+        items: Iterable[ContactMethodUpsert | Mapping[str, Any]],
+        *,
+        atomic: bool = True,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AtomicBatch[UpsertedContactMethod] | PartialBatch[UpsertedContactMethod]:
+        """Upsert up to 250 contact methods, as if one after the other.
+
+        Args:
+            items: the arguments of `upsert_by_external_id`, each as a dictionary.
+            atomic: all or nothing; otherwise each item succeeds or fails alone.
+            request_id: makes the call safe to repeat; the client makes one by itself.
+            timeout: seconds.
+
+        Raises:
+            ValidationError: atomic, and items are wrong; `issues` names all of them, as in `requests[3].value`.
+            ConflictError: atomic, and another client's record has an external id, or an etag differs.
+        """
+        return self._client.call(operations.upsert_many(items, atomic=atomic, request_id=request_id), timeout)
+
+    def sync(
+        self,
+        client_id: str,
+        items: Iterable[SyncItem | Mapping[str, Any]],
+        *,
+        replace: bool = False,
+        allow_empty_replace: bool = False,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> SyncResult:
+        """Make the contact methods of a client what a list says, all or nothing.
+
+        Each item means the record with its `id`, else the one with its `external_id`, else one with its type and value;
+        an item that means none becomes a new record. The same sync again changes nothing.
+
+        Args:
+            client_id: the client.
+            items: up to 250 dictionaries; `delete` in one removes its record.
+            replace: whether the client's other records are deleted.
+            allow_empty_replace: must be set to delete everything with `replace` and no items.
+            request_id: makes the call safe to repeat; the client makes one by itself.
+            timeout: seconds.
+
+        Raises:
+            ValidationError: items are wrong; `issues` names all of them, as in `items[3].value`.
+            NotFoundError: an item names a record that does not exist, or is another client's.
+            ConflictError: an external id is taken, an etag differs, or others kept changing the same primary.
+        """
+        operation = operations.sync(
+            client_id, items, replace=replace, allow_empty_replace=allow_empty_replace, request_id=request_id
+        )
+        return self._client.call(operation, timeout)
+
+    def erase_client(self, client_id: str, *, request_id: str | None = None, timeout: float | None = None) -> int:
+        """Delete all contact methods of a client, for the right to erasure; return how many there were."""
+        return self._client.call(operations.erase_client(client_id, request_id), timeout)

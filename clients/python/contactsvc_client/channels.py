@@ -12,27 +12,28 @@ from contactsvc_client.filters import invalid
 SERVICE = pb.DESCRIPTOR.services_by_name["ContactMethodsService"]
 _NO_SIDE_EFFECTS = 1
 
-# Only reads: a write that was not answered may have happened.
 _READS = [method.name for method in SERVICE.methods if method.GetOptions().idempotency_level == _NO_SIDE_EFFECTS]
-_SERVICE_CONFIG = {
-    "methodConfig": [
-        {
-            "name": [{"service": SERVICE.full_name, "method": name} for name in _READS],
-            "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "2s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ]
+_RETRY_POLICY = {
+    "maxAttempts": 4,
+    "initialBackoff": "0.1s",
+    "maxBackoff": "2s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"],
 }
 
 
-def channel_options(extra: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Return the options of a channel; the caller's own come last and win."""
-    return [("grpc.enable_retries", 1), ("grpc.service_config", json.dumps(_SERVICE_CONFIG)), *extra]
+def channel_options(extra: Sequence[tuple[str, Any]], *, retry_writes: bool) -> list[tuple[str, Any]]:
+    """Return the options of a channel; the caller's own come last and win.
+
+    Args:
+        extra: the caller's own options.
+        retry_writes: whether all calls are repeated while the service is unavailable, or only reads. A write without a
+            request_id that was not answered may have happened, and must not be repeated.
+    """
+    service = SERVICE.full_name
+    names = [{"service": service}] if retry_writes else [{"service": service, "method": name} for name in _READS]
+    config = {"methodConfig": [{"name": names, "retryPolicy": _RETRY_POLICY}]}
+    return [("grpc.enable_retries", 1), ("grpc.service_config", json.dumps(config)), *extra]
 
 
 def headers(api_key: str | None, environment: str | None) -> list[tuple[str, str]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Generic, Literal, NotRequired, Required, TypedDict, TypeVar
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Generic, Literal, Required, TypedDict, TypeVar
 
 from contactsvc.v1 import contact_methods_pb2 as pb
 from contactsvc_client.errors import from_batch_error
@@ -13,10 +14,14 @@ from contactsvc_client.records import (
     AtomicBatch,
     ContactMethod,
     DeleteResult,
+    FoundMany,
     Page,
     Pagination,
     PartialBatch,
+    SyncResult,
+    UpsertedContactMethod,
     from_proto,
+    upserted_from_proto,
 )
 
 T = TypeVar("T")
@@ -30,6 +35,8 @@ class Omitted:
 
 
 OMITTED: Final = Omitted()
+
+_NEVER_OMITTED = ("client_id", "type", "value")
 
 OnPrimary = Literal["promote_next", "reject"]
 
@@ -46,24 +53,89 @@ class NewContactMethod(TypedDict, total=False):
     client_id: Required[str]
     type: Required[str]
     value: Required[str]
-    label: NotRequired[str | None]
-    is_primary: NotRequired[bool]
-    external_id: NotRequired[str | None]
-    metadata: NotRequired[Mapping[str, str] | None]
+    label: str | None
+    is_primary: bool
+    external_id: str | None
+    metadata: Mapping[str, str] | None
+
+
+class ContactMethodUpdate(TypedDict, total=False):
+    """An item of `update_many`: the arguments of `update`. What is not there is left alone, and None clears."""
+
+    id: Required[str]
+    type: str
+    value: str
+    label: str | None
+    is_primary: bool
+    external_id: str | None
+    metadata: Mapping[str, str | None]
+    remove_metadata_keys: Sequence[str]
+    replace_metadata: bool
+    etag: str | None
+
+
+class ContactMethodUpsert(TypedDict, total=False):
+    """An item of `upsert_many_by_external_id`. What is not there is left alone on a record that exists."""
+
+    external_id: Required[str]
+    client_id: Required[str]
+    type: Required[str]
+    value: Required[str]
+    label: str | None
+    is_primary: bool
+    metadata: Mapping[str, str | None]
+    etag: str | None
+
+
+class SyncItem(TypedDict, total=False):
+    """An item of `sync`. What is not there is left alone on a record that exists.
+
+    `type` and `value` are required, unless `delete` comes with an id or external id.
+    """
+
+    id: str
+    external_id: str | None
+    type: str
+    value: str
+    label: str | None
+    is_primary: bool
+    metadata: Mapping[str, str | None]
+    etag: str | None
+    delete: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Operation(Generic[T]):
-    """A call: which RPC, with what, and how to read its response."""
+    """A call: which RPC, with what (not in its repr, since it holds contact values), and how to read its response."""
 
     rpc: str
-    request: Any
+    request: Any = field(repr=False)
     read: Callable[[Any], T]
 
+    @property
+    def may_be_repeated(self) -> bool:
+        """Whether the service does it once, however often it is sent: a read, or a write with a request_id."""
+        return not self._writes or bool(self.request.request_id)
 
-def create(**fields: Any) -> Operation[ContactMethod]:
+    def with_request_id(self) -> Operation[T]:
+        """Return the operation with a request_id of its own, or itself if it needs none."""
+        if self.may_be_repeated:
+            return self
+        request = type(self.request)()
+        request.CopyFrom(self.request)
+        request.request_id = uuid.uuid4().hex
+        return replace(self, request=request)
+
+    @property
+    def _writes(self) -> bool:
+        return "request_id" in self.request.DESCRIPTOR.fields_by_name
+
+
+def create(request_id: str | None, **fields: Any) -> Operation[ContactMethod]:
     """Create one record."""
-    return Operation("CreateContactMethod", _create_request("", fields), _record)
+    request = _create_request("", fields)
+    request.request_id = request_id or ""
+    return Operation("CreateContactMethod", request, _record)
 
 
 def retrieve(id_: str) -> Operation[ContactMethod]:
@@ -123,39 +195,82 @@ def list_by_client(client_id: str, type_: str | None, cursor: str | None, limit:
     return Operation("ListClientContactMethods", request, _client_page)
 
 
-def update(id_: str, fields: Mapping[str, Any]) -> Operation[ContactMethod]:
+def retrieve_many(ids: Iterable[str]) -> Operation[FoundMany]:
+    """Get several records by their ids."""
+    request = message(pb.BatchGetContactMethodsRequest, "", {"ids": list(ids)})
+    return Operation("BatchGetContactMethods", request, _found_many)
+
+
+def stream(filter_: Filter | Mapping[str, Any] | None, sort: Sort | None, cursor: str) -> Operation[Page]:
+    """Get all pages after a position."""
+    fields = {"filter": filter_message(filter_), "sort": sort_messages(sort), "page_token": cursor}
+    request = message(pb.StreamContactMethodsRequest, "", fields)
+    return Operation("StreamContactMethods", request, lambda response: _page_of(response, None))
+
+
+def update(id_: str, request_id: str | None, fields: Mapping[str, Any]) -> Operation[ContactMethod]:
     """Change a record: omitted fields are left alone, None clears."""
-    sent: dict[str, Any] = {"id": id_}
-    for name, value in fields.items():
-        if isinstance(value, Omitted):
-            continue
-        if name in {"label", "external_id"}:
-            sent[name] = "" if value is None else value
-        elif value is None:
-            raise invalid(name, "cannot be cleared; omit it to leave it alone")
-        elif name == "type":
-            sent[name] = type_number("type", value)
-        elif name == "metadata":
-            sent[name] = {key: "" if pair is None else pair for key, pair in value.items()}
-        else:
-            sent[name] = value
-    return Operation("UpdateContactMethod", message(pb.UpdateContactMethodRequest, "", sent), _record)
+    request = _request(pb.UpdateContactMethodRequest, "", {"id": id_, "request_id": request_id, **fields})
+    return Operation("UpdateContactMethod", request, _record)
 
 
-def delete(id_: str, *, allow_missing: bool, on_primary: OnPrimary | None) -> Operation[DeleteResult]:
+def delete(
+    id_: str, *, allow_missing: bool, on_primary: OnPrimary | None, etag: str | None, request_id: str | None
+) -> Operation[DeleteResult]:
     """Delete a record."""
     if on_primary not in _POLICIES:
         raise invalid("on_primary", "must be promote_next, reject or None")
     request = message(
         pb.DeleteContactMethodRequest,
         "",
-        {"id": id_, "allow_missing": allow_missing, "on_primary": _POLICIES[on_primary]},
+        {
+            "id": id_,
+            "allow_missing": allow_missing,
+            "on_primary": _POLICIES[on_primary],
+            "etag": etag,
+            "request_id": request_id,
+        },
     )
     return Operation(
         "DeleteContactMethod",
         request,
         lambda response: DeleteResult(response.promoted_id if response.HasField("promoted_id") else None),
     )
+
+
+def upsert(request_id: str | None, fields: Mapping[str, Any]) -> Operation[UpsertedContactMethod]:
+    """Create or change the record with an external id."""
+    request = _request(pb.UpsertContactMethodRequest, "", {"request_id": request_id, **fields})
+    return Operation("UpsertContactMethod", request, upserted_from_proto)
+
+
+def sync(
+    client_id: str,
+    items: Iterable[SyncItem | Mapping[str, Any]],
+    *,
+    replace: bool,
+    allow_empty_replace: bool,
+    request_id: str | None,
+) -> Operation[SyncResult]:
+    """Make the records of a client what a list says."""
+    request = message(
+        pb.SyncClientContactMethodsRequest,
+        "",
+        {
+            "client_id": client_id,
+            "items": [_item(pb.SyncItem, f"items[{index}]", SyncItem, (), item) for index, item in enumerate(items)],
+            "replace": replace,
+            "allow_empty_replace": allow_empty_replace,
+            "request_id": request_id,
+        },
+    )
+    return Operation("SyncClientContactMethods", request, _sync_result)
+
+
+def erase_client(client_id: str, request_id: str | None) -> Operation[int]:
+    """Delete all records of a client."""
+    request = message(pb.EraseClientContactMethodsRequest, "", {"client_id": client_id, "request_id": request_id})
+    return Operation("EraseClientContactMethods", request, lambda response: int(response.erased_count))
 
 
 def get_primary(client_id: str, type_: str) -> Operation[ContactMethod | None]:
@@ -171,21 +286,103 @@ def get_primary(client_id: str, type_: str) -> Operation[ContactMethod | None]:
 
 
 def create_many(
-    items: Iterable[NewContactMethod | Mapping[str, Any]], *, atomic: bool
-) -> Operation[AtomicBatch | PartialBatch]:
+    items: Iterable[NewContactMethod | Mapping[str, Any]], *, atomic: bool, request_id: str | None
+) -> Operation[AtomicBatch[ContactMethod] | PartialBatch[ContactMethod]]:
     """Create several records."""
     requests = [_create_request(f"requests[{index}]", item) for index, item in enumerate(items)]
-    request = pb.BatchCreateContactMethodsRequest(requests=requests, partial=not atomic)
-    return Operation("BatchCreateContactMethods", request, _atomic_batch if atomic else _partial_batch)
+    request = message(
+        pb.BatchCreateContactMethodsRequest,
+        "",
+        {"requests": requests, "partial": not atomic, "request_id": request_id},
+    )
+    return Operation("BatchCreateContactMethods", request, _batch(atomic, _record))
+
+
+def update_many(
+    items: Iterable[ContactMethodUpdate | Mapping[str, Any]], *, atomic: bool, request_id: str | None
+) -> Operation[AtomicBatch[ContactMethod] | PartialBatch[ContactMethod]]:
+    """Change several records."""
+    requests = [
+        _item(pb.UpdateContactMethodRequest, f"requests[{index}]", ContactMethodUpdate, ("id",), item)
+        for index, item in enumerate(items)
+    ]
+    request = message(
+        pb.BatchUpdateContactMethodsRequest,
+        "",
+        {"requests": requests, "partial": not atomic, "request_id": request_id},
+    )
+    return Operation("BatchUpdateContactMethods", request, _batch(atomic, _record))
+
+
+def delete_many(
+    ids: Iterable[str], *, atomic: bool, request_id: str | None
+) -> Operation[AtomicBatch[str] | PartialBatch[str]]:
+    """Delete several records."""
+    request = message(
+        pb.BatchDeleteContactMethodsRequest, "", {"ids": list(ids), "partial": not atomic, "request_id": request_id}
+    )
+    return Operation("BatchDeleteContactMethods", request, _batch(atomic, lambda result: str(result.deleted_id)))
+
+
+def upsert_many(
+    items: Iterable[ContactMethodUpsert | Mapping[str, Any]], *, atomic: bool, request_id: str | None
+) -> Operation[AtomicBatch[UpsertedContactMethod] | PartialBatch[UpsertedContactMethod]]:
+    """Create or change the records with several external ids."""
+    requests = [
+        _item(
+            pb.UpsertContactMethodRequest,
+            f"requests[{index}]",
+            ContactMethodUpsert,
+            ("external_id", *_NEVER_OMITTED),
+            item,
+        )
+        for index, item in enumerate(items)
+    ]
+    request = message(
+        pb.BatchUpsertContactMethodsRequest,
+        "",
+        {"requests": requests, "partial": not atomic, "request_id": request_id},
+    )
+    return Operation("BatchUpsertContactMethods", request, _batch(atomic, upserted_from_proto))
+
+
+def _item(kind: Any, where: str, known: Any, required: Sequence[str], fields: Mapping[str, Any]) -> Any:
+    """Return the message of an item that came as a dictionary."""
+    for name in fields:
+        if name not in known.__annotations__:
+            raise invalid(f"{where}.{name}", "is no field of this item")
+    for name in required:
+        if name not in fields:
+            raise invalid(f"{where}.{name}", "is missing")
+    return _request(kind, where, fields)
+
+
+def _request(kind: Any, where: str, fields: Mapping[str, Any]) -> Any:
+    """Return a message in which omitted fields are absent, and None clears."""
+    prefix = f"{where}." if where else ""
+    sent: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, Omitted):
+            continue
+        if name in {"label", "external_id", "etag", "request_id"}:
+            sent[name] = "" if value is None else value
+        elif value is None:
+            raise invalid(f"{prefix}{name}", "cannot be cleared; omit it to leave it alone")
+        elif name == "type":
+            sent[name] = type_number(f"{prefix}type", value)
+        elif name == "metadata":
+            sent[name] = {key: "" if pair is None else pair for key, pair in value.items()}
+        else:
+            sent[name] = value
+    return message(kind, where, sent)
 
 
 def _create_request(where: str, fields: Mapping[str, Any]) -> pb.CreateContactMethodRequest:
     prefix = f"{where}." if where else ""
-    known = NewContactMethod.__annotations__
     for name in fields:
-        if name not in known:
+        if name not in NewContactMethod.__annotations__:
             raise invalid(f"{prefix}{name}", "is no field of a contact method")
-    for name in ("client_id", "type", "value"):
+    for name in _NEVER_OMITTED:
         if name not in fields:
             raise invalid(f"{prefix}{name}", "is missing")
     sent = {**fields, "type": type_number(f"{prefix}type", fields["type"])}
@@ -213,20 +410,45 @@ def _client_page(response: pb.ListClientContactMethodsResponse) -> Page:
     return _page_of(response, None)
 
 
-def _page_of(response: pb.ListContactMethodsResponse | pb.ListClientContactMethodsResponse, total: int | None) -> Page:
+def _page_of(
+    response: pb.ListContactMethodsResponse | pb.ListClientContactMethodsResponse | pb.StreamContactMethodsResponse,
+    total: int | None,
+) -> Page:
     token = response.next_page_token
     return Page(
         [from_proto(record) for record in response.contact_methods], Pagination(bool(token), token or None, total)
     )
 
 
-def _atomic_batch(response: pb.BatchCreateContactMethodsResponse) -> AtomicBatch | PartialBatch:
-    return AtomicBatch([from_proto(result.contact_method) for result in response.results])
+def _found_many(response: pb.BatchGetContactMethodsResponse) -> FoundMany:
+    return FoundMany([from_proto(record) for record in response.contact_methods], list(response.missing_ids))
 
 
-def _partial_batch(response: pb.BatchCreateContactMethodsResponse) -> AtomicBatch | PartialBatch:
-    outcomes = list(enumerate(response.results))
-    return PartialBatch(
-        succeeded=[(i, from_proto(result.contact_method)) for i, result in outcomes if not result.HasField("error")],
-        failed=[(i, from_batch_error(result.error)) for i, result in outcomes if result.HasField("error")],
+def _sync_result(response: pb.SyncClientContactMethodsResponse) -> SyncResult:
+    return SyncResult(
+        created=[from_proto(record) for record in response.created],
+        updated=[from_proto(record) for record in response.updated],
+        unchanged=[from_proto(record) for record in response.unchanged],
+        deleted_ids=list(response.deleted_ids),
+        demoted_ids=list(response.demoted_ids),
     )
+
+
+def _batch(atomic: bool, read: Callable[[Any], T]) -> Callable[[Any], AtomicBatch[T] | PartialBatch[T]]:
+    """Return the reading of a batch's response, of which `read` reads the results that are no errors."""
+
+    def read_atomic(response: Any) -> AtomicBatch[T]:
+        for result in response.results:
+            if result.HasField("error"):
+                # The batch was carried out before, and somebody has deleted this record since.
+                raise from_batch_error(result.error)
+        return AtomicBatch([read(result) for result in response.results])
+
+    def read_partial(response: Any) -> PartialBatch[T]:
+        outcomes = list(enumerate(response.results))
+        return PartialBatch(
+            succeeded=[(index, read(result)) for index, result in outcomes if not result.HasField("error")],
+            failed=[(index, from_batch_error(result.error)) for index, result in outcomes if result.HasField("error")],
+        )
+
+    return read_atomic if atomic else read_partial

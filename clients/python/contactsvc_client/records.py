@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from contactsvc.v1 import contact_methods_pb2 as pb
 from contactsvc_client.errors import ContactsError
+
+T = TypeVar("T")
 
 
 class ContactMethodType(StrEnum):
@@ -22,6 +24,14 @@ class ContactMethodType(StrEnum):
     OTHER = "other"
 
 
+class UpsertAction(StrEnum):
+    """What an upsert did."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+
+
 TYPE_NUMBERS = {
     ContactMethodType.EMAIL: pb.CONTACT_METHOD_TYPE_EMAIL,
     ContactMethodType.PHONE: pb.CONTACT_METHOD_TYPE_PHONE,
@@ -29,6 +39,11 @@ TYPE_NUMBERS = {
     ContactMethodType.OTHER: pb.CONTACT_METHOD_TYPE_OTHER,
 }
 _TYPES = {number: type_ for type_, number in TYPE_NUMBERS.items()}
+_ACTIONS = {
+    pb.UPSERT_ACTION_CREATED: UpsertAction.CREATED,
+    pb.UPSERT_ACTION_UPDATED: UpsertAction.UPDATED,
+    pb.UPSERT_ACTION_UNCHANGED: UpsertAction.UNCHANGED,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +83,19 @@ class ContactMethod:
     etag: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpsertedContactMethod(ContactMethod):
+    """A contact method after an upsert.
+
+    Attributes:
+        action: what was done.
+        demoted_ids: the ids of those that lost the primary flag to it.
+    """
+
+    action: UpsertAction
+    demoted_ids: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Pagination:
     """Where a page stands in its list.
@@ -99,49 +127,94 @@ class DeleteResult:
 
 
 @dataclass(frozen=True, slots=True)
-class AtomicBatch:
-    """The outcome of an atomic batch, in which all items succeeded.
+class FoundMany:
+    """The contact methods with several ids.
 
     Attributes:
-        data: the records, in the order of the items.
-        atomic: always True; tells the two outcomes apart.
+        data: the records, in the order of the ids, without the missing ones.
+        missing_ids: the ids that no record has.
     """
 
     data: list[ContactMethod]
+    missing_ids: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """What a sync did.
+
+    Attributes:
+        created: the new records, in the order of their items.
+        updated: the records of items that changed.
+        unchanged: the records of items that did not.
+        deleted_ids: the ids of the deleted records.
+        demoted_ids: the ids of those that lost the primary flag to an item.
+    """
+
+    created: list[ContactMethod]
+    updated: list[ContactMethod]
+    unchanged: list[ContactMethod]
+    deleted_ids: list[str]
+    demoted_ids: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class AtomicBatch(Generic[T]):
+    """The outcome of an atomic batch, in which all items succeeded.
+
+    Attributes:
+        data: what came of the items, in their order: records, or the ids of deleted ones.
+        atomic: always True; tells the two outcomes apart.
+    """
+
+    data: list[T]
     atomic: Literal[True] = True
 
 
 @dataclass(frozen=True, slots=True)
-class PartialBatch:
+class PartialBatch(Generic[T]):
     """The outcome of a batch whose items succeeded or failed alone.
 
     Attributes:
-        succeeded: pairs of an item's index and its record.
+        succeeded: pairs of an item's index and what came of it: a record, or the id of a deleted one.
         failed: pairs of an item's index and what the same call alone would have raised.
         atomic: always False; tells the two outcomes apart.
     """
 
-    succeeded: list[tuple[int, ContactMethod]]
+    succeeded: list[tuple[int, T]]
     failed: list[tuple[int, ContactsError]]
     atomic: Literal[False] = False
 
 
 def from_proto(message: pb.ContactMethod) -> ContactMethod:
     """Return the record of a message."""
-    return ContactMethod(
-        id=message.id,
-        client_id=message.client_id,
+    return ContactMethod(**_fields(message))
+
+
+def upserted_from_proto(
+    result: pb.UpsertContactMethodResponse | pb.BatchUpsertContactMethodsResult,
+) -> UpsertedContactMethod:
+    """Return the record of an upsert."""
+    # A newer server may do what this client has no word for.
+    action = _ACTIONS.get(result.action, UpsertAction.UPDATED)
+    return UpsertedContactMethod(**_fields(result.contact_method), action=action, demoted_ids=tuple(result.demoted_ids))
+
+
+def _fields(message: pb.ContactMethod) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "client_id": message.client_id,
         # A newer server may know types that this client does not.
-        type=_TYPES.get(message.type, ContactMethodType.OTHER),
-        value=message.value,
-        normalized_value=message.normalized_value or None,
-        label=message.label if message.HasField("label") else None,
-        is_primary=message.is_primary,
-        is_verified=message.is_verified,
-        verified_at=message.verified_at.ToDatetime(UTC) if message.HasField("verified_at") else None,
-        external_id=message.external_id if message.HasField("external_id") else None,
-        metadata=MappingProxyType(dict(message.metadata)),
-        created_at=message.created_at.ToDatetime(UTC),
-        updated_at=message.updated_at.ToDatetime(UTC),
-        etag=message.etag,
-    )
+        "type": _TYPES.get(message.type, ContactMethodType.OTHER),
+        "value": message.value,
+        "normalized_value": message.normalized_value or None,
+        "label": message.label if message.HasField("label") else None,
+        "is_primary": message.is_primary,
+        "is_verified": message.is_verified,
+        "verified_at": message.verified_at.ToDatetime(UTC) if message.HasField("verified_at") else None,
+        "external_id": message.external_id if message.HasField("external_id") else None,
+        "metadata": MappingProxyType(dict(message.metadata)),
+        "created_at": message.created_at.ToDatetime(UTC),
+        "updated_at": message.updated_at.ToDatetime(UTC),
+        "etag": message.etag,
+    }

@@ -18,6 +18,7 @@ from mongomock_motor import AsyncMongoMockClient
 from contactsvc import embedded, store
 from contactsvc.config import ListenAddress
 from contactsvc.domain.environment import Environment
+from contactsvc.domain.ids import Clock, now_utc
 from contactsvc.domain.values import ValueRules
 from contactsvc.server import Server
 from contactsvc.store.indexes import ensure_indexes
@@ -29,6 +30,8 @@ from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc
 MONGODB_URI_VARIABLE = "CONTACTSVC_TEST_MONGODB_URI"
 
 DATABASES = ["mock", "embedded", "embedded_pymongo", *(["mongodb"] if MONGODB_URI_VARIABLE in os.environ else [])]
+
+NO_TRANSACTIONS = "it has no transactions"
 
 OpenStores = Callable[[], Awaitable[dict[Environment, MongoStore]]]
 
@@ -105,9 +108,11 @@ def ids(records: Iterable[pb.ContactMethod]) -> list[str]:
 
 
 @asynccontextmanager
-async def serving(stores: dict[Environment, MongoStore], rules: ValueRules | None = None) -> AsyncIterator[Api]:
+async def serving(
+    stores: dict[Environment, MongoStore], rules: ValueRules | None = None, *, clock: Clock = now_utc
+) -> AsyncIterator[Api]:
     """Run a server on a free port, in this process."""
-    server = Server(stores, rules or ValueRules())
+    server = Server(stores, rules or ValueRules(), clock=clock)
     address = await server.start(ListenAddress("127.0.0.1", 0))
     try:
         async with grpc.aio.insecure_channel(str(address)) as channel:
@@ -212,4 +217,11 @@ async def api(open_stores: OpenStores) -> AsyncIterator[Api]:
 async def embedded_api(on_embedded: OpenStores) -> AsyncIterator[Api]:
     """Run a server on the embedded database only."""
     async with serving(await on_embedded()) as running:
+        yield running
+
+
+@pytest.fixture
+async def mock_api() -> AsyncIterator[Api]:
+    """Run a server on mongomock only, which has no transactions."""
+    async with serving(await open_mock_stores()) as running:
         yield running

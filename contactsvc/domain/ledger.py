@@ -21,7 +21,7 @@ from contactsvc.domain.contact_method import (
     changed,
 )
 from contactsvc.domain.ids import new_etag
-from contactsvc.domain.memory import Remembered, unexpired
+from contactsvc.domain.memory import Remembered, RequestRemembered, unexpired
 from contactsvc.domain.operations import Action, Applied, Delete, Operation, Update, Upsert
 from contactsvc.domain.primary import FlagIntent, PrimaryDeletePolicy, flag_intent, next_primary
 from contactsvc.domain.values import InvalidValue, ValueRules
@@ -224,6 +224,9 @@ class Ledger:
         """Return what has to be stored, with the request that it came from.
 
         A request that writes one record is remembered in that record, so that it stays one write.
+
+        Raises:
+            RequestRemembered: that record remembers the request already, which no unique index would mind.
         """
         inserted = [record for id_, record in self._records.items() if id_ not in self._before]
         replaced = [
@@ -238,6 +241,9 @@ class Ledger:
         ]
         memories: list[tuple[Remembered, ...]] = []
         if request is not None:
+            known = (old for record in (*removed, *(after for _, after in replaced)) for old in record.requests)
+            if any(old.mark.id == request.mark.id for old in known):
+                raise RequestRemembered
             if len(inserted) + len(replaced) + len(removed) != 1:
                 memories.append((request,))
             elif inserted:

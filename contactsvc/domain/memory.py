@@ -41,6 +41,10 @@ class Remembered:
         return self.at + MEMORY
 
 
+class RequestRemembered(Exception):
+    """The request has been carried out before: it is remembered. Never leaves the use cases."""
+
+
 def unexpired(requests: Iterable[Remembered], now: datetime) -> tuple[Remembered, ...]:
     """Return the requests that are still to be remembered."""
     return tuple(request for request in requests if request.forget_at > now)

@@ -98,10 +98,6 @@ class Store(Protocol):
         ...
 
 
-class RequestRemembered(Exception):
-    """The request has been carried out before: the store remembers its id. Never leaves the use cases."""
-
-
 class LostRace(Exception):
     """Another write was faster, and this one did nothing; it may be worked out anew. Never leaves the use cases.
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from contactsvc.domain.contact_method import ContactMethod, NewContactMethod
 from contactsvc.domain.ids import Clock
 from contactsvc.domain.ledger import Ledger
-from contactsvc.domain.memory import Remembered, RequestMark
+from contactsvc.domain.memory import Remembered, RequestMark, RequestRemembered
 from contactsvc.domain.operations import Action, Applied, Delete, Operation, Update, Upsert
 from contactsvc.domain.values import ValueRules
 from contactsvc.errors import (
@@ -25,7 +25,7 @@ from contactsvc.errors import (
     StoreUnavailable,
     TransactionsUnsupported,
 )
-from contactsvc.service.store import LostRace, RequestRemembered, Store
+from contactsvc.service.store import LostRace, Store
 
 # How often a write of one document is tried again when another one is faster.
 _ATTEMPTS = 10

@@ -20,8 +20,9 @@ from pymongo.errors import (
     WaitQueueTimeoutError,
 )
 
+from contactsvc.domain.memory import RequestRemembered
 from contactsvc.errors import ContactsvcError, DeadlineExceeded, ExternalIdTaken, PrimaryConflict, StoreUnavailable
-from contactsvc.service.store import LostRace, RequestRemembered
+from contactsvc.service.store import LostRace
 
 _WRITE_CONFLICT = 112
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from contactsvc.domain.contact_method import ContactMethod, Slot
 from contactsvc.domain.ledger import Difference
@@ -108,7 +108,8 @@ class MongoStore:
             if len(found) == wanted:
                 break
         total_size = await self._count(paging.query) if listing.include_total_size else None
-        return paging.page(found[: listing.page_size], more=len(found) > listing.page_size, total_size=total_size)
+        count = paging.fitting(found)
+        return paging.page(found[:count], more=len(found) > count, total_size=total_size)
 
     async def stream_pages(self, listing: Listing) -> AsyncGenerator[Page]:
         """Yield page after page to the end, as they are asked for, holding one at a time; errors as in `find_page`."""
@@ -117,20 +118,18 @@ class MongoStore:
         for part in paging.parts:
             cursor = self._collection.find(part).sort(paging.keys).batch_size(listing.page_size)
             try:
-                while True:
-                    with translated():
-                        found = await cursor.to_list(length=listing.page_size)
-                    if not found:
-                        break
+                while found := await self._next_batch(cursor, listing.page_size):
                     held += found
                     # A page is sent once there is more than it: only then is it known not to be the last.
-                    if len(held) > listing.page_size:
-                        yield paging.page(held[: listing.page_size], more=True)
-                        held = held[listing.page_size :]
+                    while len(held) > (count := paging.fitting(held)):
+                        yield paging.page(held[:count], more=True)
+                        held = held[count:]
             finally:
                 await cursor.close()
-        if held:
-            yield paging.page(held, more=False)
+        while held:
+            count = paging.fitting(held)
+            yield paging.page(held[:count], more=len(held) > count)
+            held = held[count:]
 
     async def find_request(self, request_id: str) -> Remembered | None:
         """Return the request that is remembered under this id, expired or not."""
@@ -196,6 +195,11 @@ class MongoStore:
         else:
             with translated():
                 yield
+
+    async def _next_batch(self, cursor: Any, size: int) -> list[Document]:
+        with translated():
+            found: list[Document] = await cursor.to_list(length=size)
+        return found
 
     async def _find_one(self, query: Document) -> ContactMethod | None:
         with self._translated():

@@ -9,6 +9,13 @@ from contactsvc.store import page_tokens, queries
 from contactsvc.store.documents import from_document
 from contactsvc.store.drivers import Document
 
+# A page has to fit into a message, and gRPC's receivers take 4 MiB unless told otherwise. In bytes of UTF-8 a record
+# has at most this much besides its metadata: value and normalized value 2048 each, external id 1020, client id 512,
+# label 400, and the rest.
+_MOST_BESIDES_METADATA = 6_400
+_BYTES_PER_CHARACTER = 4
+_MOST_IN_A_PAGE = 3_500_000
+
 
 class Paging:
     """How a listing is answered.
@@ -26,6 +33,7 @@ class Paging:
     """
 
     def __init__(self, listing: Listing, environment: str) -> None:
+        self._page_size = listing.page_size
         self.query = queries.filter_query(listing.filter)
         self.keys = queries.order(listing.sort)
         self._mark = page_tokens.fingerprint(environment, self.query, self.keys)
@@ -37,6 +45,15 @@ class Paging:
         if self._position is None:
             return iter([self.query])
         return queries.continuations(self.query, self.keys, self._position)
+
+    def fitting(self, documents: Sequence[Document]) -> int:
+        """Return how many of these documents go into one page: as many as asked for, if they fit into a message."""
+        size = 0
+        for position, document in enumerate(documents[: self._page_size]):
+            size += _MOST_BESIDES_METADATA + _BYTES_PER_CHARACTER * sum(map(len, document["metadata"]))
+            if size > _MOST_IN_A_PAGE and position:
+                return position
+        return min(len(documents), self._page_size)
 
     def page(self, documents: Sequence[Document], *, more: bool, total_size: int | None = None) -> Page:
         """Return a page; `more` says whether another one follows."""

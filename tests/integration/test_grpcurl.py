@@ -7,10 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import Api
 
-SERVICE = "contactsvc.v1.ContactMethodsService"
+SERVICE_NAME = "ContactMethodsService"
+SERVICE = f"contactsvc.v1.{SERVICE_NAME}"
+TYPE = "CONTACT_METHOD_TYPE_EMAIL"
 
 
 async def grpcurl(*arguments: str) -> tuple[int, str]:
@@ -63,6 +67,43 @@ async def test_calls_speak_the_names_of_the_sdk(embedded_api: Api) -> None:
 
     assert found["contactMethod"] == created
     assert created["normalizedValue"] == "juan@example.com"
+
+
+# A request of every RPC, in the names of JSON; `ID` stands for a record that is there.
+REQUESTS: dict[str, dict[str, Any]] = {
+    "CreateContactMethod": {"clientId": "c", "type": TYPE, "value": "a@example.com", "requestId": "r-1"},
+    "GetContactMethod": {"id": "ID"},
+    "GetContactMethodByExternalId": {"externalId": "x"},
+    "GetContactMethodByMetadata": {"key": "k", "value": "v"},
+    "ListContactMethods": {"filter": {"types": [TYPE]}, "sort": [{"field": "CONTACT_METHOD_SORT_FIELD_CREATED_AT"}]},
+    "ListClientContactMethods": {"clientId": "c1", "pageSize": 5},
+    "UpdateContactMethod": {"id": "ID", "isPrimary": True, "metadata": {"k": "v"}},
+    "DeleteContactMethod": {"id": "ID", "onPrimary": "PRIMARY_DELETE_POLICY_PROMOTE_NEXT"},
+    "GetPrimaryContactMethod": {"clientId": "c1", "type": TYPE},
+    "BatchCreateContactMethods": {"requests": [{"clientId": "c", "type": TYPE, "value": "a@example.com"}]},
+    "BatchUpdateContactMethods": {"requests": [{"id": "ID", "label": "New"}]},
+    "BatchDeleteContactMethods": {"ids": ["ID"]},
+    "BatchGetContactMethods": {"ids": ["ID"]},
+    "UpsertContactMethod": {"externalId": "x", "clientId": "c1", "type": TYPE, "value": "b@example.com"},
+    "BatchUpsertContactMethods": {
+        "requests": [{"externalId": "y", "clientId": "c1", "type": TYPE, "value": "b@example.com"}], "partial": True
+    },
+    "SyncClientContactMethods": {"clientId": "c1", "items": [{"id": "ID", "delete": True}], "replace": True},
+    "StreamContactMethods": {},
+    "EraseClientContactMethods": {"clientId": "c1"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rpc", [method.name for method in pb.DESCRIPTOR.services_by_name[SERVICE_NAME].methods])
+async def test_every_rpc_answers(embedded_api: Api, rpc: str) -> None:
+    record = await embedded_api.create("c1", external_id="x", metadata={"k": "v"}, is_primary=True)
+    await embedded_api.create("c1")
+    request = json.loads(json.dumps(REQUESTS[rpc]).replace('"ID"', f'"{record.id}"'))
+
+    answer = await call(embedded_api, rpc, request)
+
+    # Each of these requests has something to tell: an empty message would mean that it came to nothing.
+    assert answer
 
 
 async def test_health_is_serving(embedded_api: Api) -> None:

@@ -182,7 +182,7 @@ class PrimaryConflict(Aborted):
     reason = "PRIMARY_CONFLICT"
 
     def __init__(self) -> None:
-        super().__init__("other callers are changing the primary of the same client and type; retry")
+        super().__init__("other callers keep writing the same contact methods, or their primary; retry")
 
 
 class RuleSaysNo(ContactsvcError):

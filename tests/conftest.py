@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
+import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -29,9 +32,13 @@ from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc
 
 MONGODB_URI_VARIABLE = "CONTACTSVC_TEST_MONGODB_URI"
 
-DATABASES = ["mock", "embedded", "embedded_pymongo", *(["mongodb"] if MONGODB_URI_VARIABLE in os.environ else [])]
-
-NO_TRANSACTIONS = "it has no transactions"
+WITHOUT_TRANSACTIONS = ["mock", "standalone"]
+DATABASES = [
+    *WITHOUT_TRANSACTIONS,
+    "embedded",
+    "embedded_pymongo",
+    *(["mongodb"] if MONGODB_URI_VARIABLE in os.environ else []),
+]
 
 OpenStores = Callable[[], Awaitable[dict[Environment, MongoStore]]]
 
@@ -160,6 +167,30 @@ async def on_embedded_pymongo(embedded_uri: str) -> AsyncIterator[OpenStores]:
 
 
 @pytest.fixture(scope="session")
+async def on_standalone(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OpenStores]:
+    """Make stores on a server that, like a standalone MongoDB, has no transactions."""
+    directory = tmp_path_factory.mktemp("standalone")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (directory / "secantusd.toml").touch()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", "from secantus.cli import main; main()", "--standalone", "--log-level", "WARNING"),
+        *("--host", "127.0.0.1", "--port", str(port)),
+        *("--storage-path", str(directory / "data"), "--config", str(directory / "secantusd.toml")),
+    )
+    try:
+        # The driver waits until the server answers.
+        async with deployed(
+            f"mongodb://127.0.0.1:{port}/?directConnection=true&serverSelectionTimeoutMS=30000"
+        ) as made:
+            yield made
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+@pytest.fixture(scope="session")
 async def on_mongodb() -> AsyncIterator[OpenStores | None]:
     """Make stores on a real MongoDB, if one is named."""
     uri = os.environ.get(MONGODB_URI_VARIABLE)
@@ -189,6 +220,7 @@ def pytest_report_header() -> str:
 @pytest.fixture(params=DATABASES)
 async def open_stores(
     request: pytest.FixtureRequest,
+    on_standalone: OpenStores,
     on_embedded: OpenStores,
     on_embedded_pymongo: OpenStores,
     on_mongodb: OpenStores | None,
@@ -196,8 +228,11 @@ async def open_stores(
     """Make stores on each kind of database in turn."""
     if request.param == "mock" and (marker := request.node.get_closest_marker("not_on_mock")):
         pytest.skip(f"mongomock: {marker.args[0]}")
+    if request.param in WITHOUT_TRANSACTIONS and request.node.get_closest_marker("needs_transactions"):
+        pytest.skip("this database has no transactions")
     made = {
         "mock": open_mock_stores,
+        "standalone": on_standalone,
         "embedded": on_embedded,
         "embedded_pymongo": on_embedded_pymongo,
         "mongodb": on_mongodb,
@@ -221,7 +256,7 @@ async def embedded_api(on_embedded: OpenStores) -> AsyncIterator[Api]:
 
 
 @pytest.fixture
-async def mock_api() -> AsyncIterator[Api]:
-    """Run a server on mongomock only, which has no transactions."""
-    async with serving(await open_mock_stores()) as running:
+async def standalone_api(on_standalone: OpenStores) -> AsyncIterator[Api]:
+    """Run a server on a database without transactions only."""
+    async with serving(await on_standalone()) as running:
         yield running

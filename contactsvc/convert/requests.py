@@ -420,7 +420,12 @@ def _metadata_change(problems: Problems, request: pb.UpdateContactMethodRequest)
         return UNSET
     if request.replace_metadata and request.remove_metadata_keys:
         problems.add("remove_metadata_keys", "cannot be combined with replace_metadata")
-    removed = set(_texts(problems, "remove_metadata_keys", request.remove_metadata_keys, fields.metadata_key))
+    names = request.remove_metadata_keys
+    fields.count(problems, "remove_metadata_keys", names, at_most=fields.MAX_METADATA_PAIRS)
+    removed = {
+        fields.metadata_key(problems, f"remove_metadata_keys[{position}]", name)
+        for position, name in enumerate(names[: fields.MAX_METADATA_PAIRS])
+    }
     if removed & request.metadata.keys():
         problems.add("remove_metadata_keys", "must not name a key that metadata sets")
     merged = _merged(problems, request.metadata)
@@ -429,6 +434,9 @@ def _metadata_change(problems: Problems, request: pb.UpdateContactMethodRequest)
 
 def _merged(problems: Problems, raw: Mapping[str, str]) -> MetadataChange:
     """Read pairs to be merged; an empty value removes its key."""
+    if len(raw) > fields.MAX_METADATA_PAIRS:
+        fields.metadata(problems, "metadata", raw)
+        return MetadataChange(set={}, remove=frozenset(), replace=False)
     emptied = {fields.metadata_key(problems, "metadata", key) for key, value in raw.items() if not value}
     pairs = fields.metadata(problems, "metadata", {key: value for key, value in raw.items() if value})
     return MetadataChange(set=pairs, remove=frozenset(emptied), replace=False)

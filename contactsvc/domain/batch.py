@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from contactsvc.domain.contact_method import NewContactMethod, Slot
 from contactsvc.domain.ledger import Ledger
-from contactsvc.domain.operations import Applied, Operation, Upsert
+from contactsvc.domain.operations import Applied, Operation, Update, Upsert, contested_by
 from contactsvc.domain.primary import rival_claims
 from contactsvc.errors import ContactsvcError, ExternalIdTaken, FieldViolation, InvalidFields
+
+# How many items an error names that claim the same primary.
+_MOST_NAMED = 3
+# How often a batch is applied anew because refused claims have brought others to light. More is no honest batch.
+_ROUNDS = 10
 
 Outcome = Applied | ContactsvcError
 Step = Callable[[], Outcome]
@@ -39,9 +44,15 @@ class Batch:
         return [item for item in self.items if not isinstance(item, InvalidFields)]
 
     @property
-    def claimed_slots(self) -> set[Slot]:
-        """The primary slots that items ask for, as far as it can be told without reading records."""
-        return {slot for item in self.items if (slot := _claim_of(item))}
+    def contested(self) -> set[Hashable]:
+        """What the items may fight over with other writes, as far as it can be told without reading records."""
+        keys: set[Hashable] = {slot for item in self.items if (slot := _claim_of(item))}
+        for item in self.operations:
+            keys |= contested_by(item)
+            if isinstance(item, Update) and item.change.is_primary is True:
+                # Of which client and type is not known yet: all such batches take turns.
+                keys.add("a promotion in a batch")
+        return keys
 
     def screened(self) -> Batch:
         """Return the batch with an error in place of each item that claims the flag that another item claims, too.
@@ -101,7 +112,7 @@ def apply_in_order(ledger: Ledger, steps: Sequence[tuple[str, Step]]) -> list[Ou
         steps: with the paths of their items.
     """
     refused: dict[str, InvalidFields] = {}
-    while True:
+    for attempt in range(_ROUNDS + 1):
         ledger.reset()
         outcomes = [refused.get(path) or step() for path, step in steps]
         # Seen only now: which slot an update claims depends on its record, and on the items before it.
@@ -113,8 +124,11 @@ def apply_in_order(ledger: Ledger, steps: Sequence[tuple[str, Step]]) -> list[Ou
             ]
         )
         if not rivals:
-            return outcomes
+            break
+        if attempt == _ROUNDS:
+            raise InvalidFields([violation for error in rivals.values() for violation in error.violations])
         refused |= rivals
+    return outcomes
 
 
 def raise_refusal(ledger: Ledger, outcomes: Sequence[Outcome]) -> None:
@@ -126,7 +140,8 @@ def raise_refusal(ledger: Ledger, outcomes: Sequence[Outcome]) -> None:
     if not errors:
         return
     leading = next((error for error in errors if isinstance(error, InvalidFields)), errors[0])
-    refusal = leading.naming(violation for error in errors for violation in error.violations)
+    in_order = [leading, *(error for error in errors if error is not leading)]
+    refusal = leading.naming(violation for error in in_order for violation in error.violations)
     if isinstance(refusal, ExternalIdTaken):
         taken = [error.metadata["existing_id"] for error in errors if isinstance(error, ExternalIdTaken)]
         # A holder that is an item of the refused batch itself will never exist.
@@ -139,7 +154,8 @@ def _refused_claims(claims: Sequence[tuple[str, Slot]]) -> dict[str, InvalidFiel
     """Return the errors of the items that claim a primary slot that other items claim, too, by their paths."""
     refused = {}
     for group in rival_claims(claims):
-        rule = f"{', '.join(group)} claim the primary of the same client and type"
+        more = f" and {len(group) - _MOST_NAMED} more" if len(group) > _MOST_NAMED else ""
+        rule = f"{', '.join(group[:_MOST_NAMED])}{more} claim the primary of the same client and type"
         for path in group:
             refused[path] = InvalidFields([FieldViolation(f"{path}.is_primary", rule)])
     return refused

@@ -88,10 +88,6 @@ class Ledger:
             self._before[record.id] = record
             self._put(record)
 
-    def __getitem__(self, id_: str) -> ContactMethod:
-        """Return a record as it is now."""
-        return self._records[id_]
-
     def of_client(self, client_id: str) -> list[ContactMethod]:
         """Return the client's records as they are now, oldest first."""
         found = [record for record in self._records.values() if record.client_id == client_id]
@@ -223,7 +219,8 @@ class Ledger:
     def difference(self, request: Remembered | None) -> Difference:
         """Return what has to be stored, with the request that it came from.
 
-        A request that writes one record is remembered in that record, so that it stays one write.
+        A request of one operation that writes one record is remembered in that record, so that it stays one write.
+        What came of several may be long, and would make every read of the record slow.
 
         Raises:
             RequestRemembered: that record remembers the request already, which no unique index would mind.
@@ -244,7 +241,7 @@ class Ledger:
             known = (old for record in (*removed, *(after for _, after in replaced)) for old in record.requests)
             if any(old.mark.id == request.mark.id for old in known):
                 raise RequestRemembered
-            if len(inserted) + len(replaced) + len(removed) != 1:
+            if len(inserted) + len(replaced) + len(removed) != 1 or len(request.outcomes) != 1:
                 memories.append((request,))
             elif inserted:
                 inserted = [replace(inserted[0], requests=(request,))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -85,6 +86,16 @@ class Upsert:
 Operation = NewContactMethod | Update | Delete | Upsert
 
 
+def contested_by(operation: Operation) -> set[Hashable]:
+    """Return the record and the external id that an operation names, over which it may fight with others."""
+    match operation:
+        case NewContactMethod(external_id=str(external_id)) | Upsert(external_id=external_id):
+            return {("external id", external_id)}
+        case Update() | Delete():
+            return {("record", operation.id)}
+    return set()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncItem:
     """One record of a sync; without a description it is to be deleted, and is named by id or external id.
@@ -126,6 +137,7 @@ class Applied:
         id: with which record.
         demoted_ids: the records that lost the primary flag to it.
         promoted_id: the record that became primary in place of a deleted one.
+        count: how many records, of a write that is about all of a client's and names none.
         claimed: the primary slot that the operation asked for by name.
     """
 
@@ -133,4 +145,5 @@ class Applied:
     id: str
     demoted_ids: tuple[str, ...] = ()
     promoted_id: str | None = None
+    count: int = 1
     claimed: Slot | None = field(default=None, compare=False)

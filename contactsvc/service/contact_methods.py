@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from contactsvc.domain.batch import Batch
 from contactsvc.domain.contact_method import ContactMethod, NewContactMethod, Slot
@@ -139,13 +139,13 @@ class ContactMethods:
         """
         batch = batch.screened()
         if self._store.transactional:
-            task = Task(batch.applied_to, batch.operations, keys=frozenset(batch.claimed_slots))
+            task = Task(batch.applied_to, batch.operations, keys=frozenset(batch.contested))
             return _outcomes(await self._writes.carry_out(task, request))
         if not batch.partial:
             raise TransactionsUnsupported("an atomic batch")
         if request is not None:
             raise TransactionsUnsupported("a request_id")
-        return [await self._write_alone(batch, position) for position in range(len(batch.items))]
+        return await self._write_each(batch)
 
     async def sync(self, sync: Sync, request: RequestMark | None = None) -> Synced:
         """Make the records of a client what the items say, in one transaction."""
@@ -176,11 +176,12 @@ class ContactMethods:
         """Delete all records of a client; return how many."""
 
         def erase(ledger: Ledger) -> list[Applied]:
-            ledger.reset()
-            return [ledger.delete(Delete(record.id)) for record in ledger.of_client(client_id)]
+            erased = [ledger.delete(Delete(record.id)) for record in ledger.of_client(client_id)]
+            return [Applied(Action.DELETED, "", count=len(erased))]
 
         task = Task(erase, client_id=client_id, keys=_client_key(client_id))
-        return len((await self._writes.carry_out(task, request)).outcomes)
+        done = await self._writes.carry_out(task, request)
+        return sum(applied.count for applied in done.outcomes if isinstance(applied, Applied))
 
     async def _write(self, operation: Operation, request: RequestMark | None) -> Written:
         outcome = _outcomes(await self._writes.carry_out(Task.of_one(operation), request))[0]
@@ -190,14 +191,28 @@ class ContactMethods:
             raise TypeError(f"a write came out as {type(outcome).__name__}")
         return outcome
 
-    async def _write_alone(self, batch: Batch, position: int) -> Outcome:
-        item = batch.items[position]
-        if isinstance(item, InvalidFields):
-            return item
-        try:
-            return _outcomes(await self._writes.carry_out(Task.of_one(item), None))[0]
-        except ContactsvcError as error:
-            return batch.failure(position, error)
+    async def _write_each(self, batch: Batch) -> list[Outcome]:
+        """Carry out the items of a partial batch as writes of their own, except those that are wrong at first sight."""
+        sight = await self._writes.try_out(Task(batch.applied_to, batch.operations))
+        outcomes: list[Outcome] = []
+        for position, (item, seen) in enumerate(zip(batch.items, sight, strict=True)):
+            if isinstance(seen, InvalidFields):
+                outcomes.append(seen)
+                continue
+            if isinstance(item, InvalidFields):
+                raise TypeError("an item that could not be parsed was tried out")
+            try:
+                outcomes += _outcomes(await self._writes.carry_out(Task.of_one(item), None))
+            except ContactsvcError as error:
+                outcomes.append(batch.failure(position, error))
+        written = {outcome.contact_method.id for outcome in outcomes if isinstance(outcome, Written)}
+        now = {record.id: record for record in await self._store.find_by_ids(written)} if written else {}
+        return [
+            replace(outcome, contact_method=now.get(outcome.contact_method.id, outcome.contact_method))
+            if isinstance(outcome, Written)
+            else outcome
+            for outcome in outcomes
+        ]
 
 
 def _found(record: ContactMethod | None, looked_up_by: str) -> ContactMethod:

@@ -73,8 +73,8 @@ class Store(Protocol):
         """Return the request that is remembered under this id, expired or not."""
         ...
 
-    async def forget(self, request_id: str) -> None:
-        """Forget the request that is remembered under this id."""
+    async def forget(self, request: Remembered) -> None:
+        """Forget this request, if it is still remembered; not a later one under the same id."""
         ...
 
     async def write(self, difference: Difference) -> None:

@@ -2,7 +2,7 @@
 
 A difference of one document is stored in one write that a racing write makes fail, and then it is all done again on
 what is there now. Any other takes a transaction. A request with an id is carried out once: its memory is part of the
-difference, under a unique index, so that of two equal requests one finds the other remembered.
+difference, and no two documents may remember one request, so that of two equal requests one finds the other remembered.
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ from contactsvc.domain.contact_method import ContactMethod, NewContactMethod
 from contactsvc.domain.ids import Clock
 from contactsvc.domain.ledger import Ledger
 from contactsvc.domain.memory import Remembered, RequestMark, RequestRemembered
-from contactsvc.domain.operations import Action, Applied, Delete, Operation, Update, Upsert
+from contactsvc.domain.operations import Action, Applied, Delete, Operation, Update, Upsert, contested_by
 from contactsvc.domain.values import ValueRules
 from contactsvc.errors import (
     ContactsvcError,
     DeadlineExceeded,
+    EtagMismatch,
     RequestIdReused,
     StoreUnavailable,
     TransactionsUnsupported,
 )
 from contactsvc.service.store import LostRace, Store
 
-# How often a write of one document is tried again when another one is faster.
-_ATTEMPTS = 10
+# How often a write of one document is tried before it takes turns with those that it keeps losing against.
+_ATTEMPTS = 2
+# How often a request is found remembered, and then not, before its caller is told to come back.
+_RECALLS = 10
 
 Outcome = Applied | ContactsvcError
 
@@ -88,14 +91,19 @@ class Writes:
             return await self._attempt(task, None)
         if not self.store.transactional:
             raise TransactionsUnsupported("a request_id")
-        while True:
+        for _ in range(_RECALLS):
             with suppress(RequestRemembered):
                 return await self._attempt_or_recall(task, request)
             remembered = await self.store.find_request(request.id)
             if remembered is not None:
                 if remembered.forget_at > self.clock():
                     return await self._recall(request, remembered)
-                await self.store.forget(request.id)
+                await self.store.forget(remembered)
+        raise EtagMismatch
+
+    async def try_out(self, task: Task) -> Sequence[Outcome]:
+        """Return what would come of a task now; store nothing."""
+        return task.apply(await self._read(self.store, task))
 
     async def _attempt_or_recall(self, task: Task, request: RequestMark) -> Done:
         """Attempt the task; when it fails on what it has itself done before, let that be found."""
@@ -144,11 +152,11 @@ class Writes:
                 try:
                     if len(difference):
                         await self.store.write(difference)
-                except LostRace as lost:
-                    if attempt == _ATTEMPTS - 1:
-                        raise lost.outcome from None
-                else:
-                    return Done(outcomes, ledger.find)
+                except LostRace:
+                    continue
+                return Done(outcomes, ledger.find)
+            for operation in task.operations:
+                keys |= contested_by(operation)
         return await self._attempt_together(task, request, keys)
 
     async def _attempt_together(self, task: Task, request: RequestMark | None, keys: set[Hashable]) -> Done:

@@ -1,6 +1,6 @@
 """Contact methods in MongoDB: the only place that knows motor, pymongo and bson.
 
-`connect` opens a deployment, and the deployment gives one `Store` (service.py) per environment.
+`connect` opens a deployment, and the deployment gives one `Store` (service/store.py) per environment.
 """
 
 from contactsvc.store.deployment import Deployment, connect

@@ -79,6 +79,14 @@ def to_memory(requests: Sequence[Remembered]) -> Document:
     return {**_remembering(requests), "forget_at": forget_at, "schema_version": SCHEMA_VERSION}
 
 
+def remembering_only(requests: Sequence[Remembered]) -> Document:
+    """Return the update that makes a document remember these requests and no others."""
+    if requests:
+        return {"$set": _remembering(requests)}
+    # Not an empty array: that counts as a value in a unique index, and only one document could have it.
+    return {"$unset": {"request_ids": "", "requests": ""}}
+
+
 def is_contact_method(document: Document) -> bool:
     """Tell whether the document is more than a memory of requests."""
     return "client_id" in document
@@ -149,6 +157,8 @@ def _from_outcome(outcome: Applied | ContactsvcError) -> Document:
         document["demoted_ids"] = list(outcome.demoted_ids)
     if outcome.promoted_id is not None:
         document["promoted_id"] = outcome.promoted_id
+    if outcome.count != 1:
+        document["count"] = outcome.count
     return document
 
 
@@ -156,5 +166,10 @@ def _to_outcome(document: Document) -> Applied | ContactsvcError:
     if "reason" in document:
         violations = [FieldViolation(*violation) for violation in document["violations"]]
         return ContactsvcError.recalled(document["reason"], document["message"], violations, document["metadata"])
-    demoted_ids = tuple(document.get("demoted_ids", ()))
-    return Applied(Action(document["action"]), document["id"], demoted_ids, document.get("promoted_id"))
+    return Applied(
+        Action(document["action"]),
+        document["id"],
+        tuple(document.get("demoted_ids", ())),
+        document.get("promoted_id"),
+        document.get("count", 1),
+    )

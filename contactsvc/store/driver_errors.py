@@ -41,6 +41,9 @@ _TABLE: tuple[tuple[type[PyMongoError], type[ContactsvcError]], ...] = (
 # NotPrimaryOrSecondary, and WriteConcernFailed, WriteConcernTimeout: written, but not by a majority in time.
 _UNAVAILABLE_CODES = frozenset({6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436, 64, 100})
 
+# CursorNotFound, CursorKilled.
+_CURSOR_LOST_CODES = frozenset({43, 237})
+
 
 @contextmanager
 def translated() -> Iterator[None]:
@@ -69,6 +72,21 @@ def duplicates_translated() -> Iterator[None]:
         if rule is None:
             raise
         raise rule from error
+
+
+class CursorLost(Exception):
+    """The database has dropped the cursor of a long read; the read can go on with another one."""
+
+
+@contextmanager
+def lost_cursors_translated() -> Iterator[None]:
+    """Raise CursorLost when the database does not know the cursor any more."""
+    try:
+        yield
+    except OperationFailure as error:
+        if error.code not in _CURSOR_LOST_CODES:
+            raise
+        raise CursorLost from error
 
 
 def is_transient(error: PyMongoError) -> bool:

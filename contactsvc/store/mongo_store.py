@@ -7,23 +7,25 @@ delete do not.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from datetime import datetime
 from typing import Any, TypeVar
+
+from pymongo.errors import DuplicateKeyError
 
 from contactsvc.domain.contact_method import ContactMethod, Slot
 from contactsvc.domain.ledger import Difference
 from contactsvc.domain.listing import Listing, Page
 from contactsvc.domain.memory import Remembered
-from contactsvc.errors import EtagMismatch
+from contactsvc.errors import EtagMismatch, StoreUnavailable
 from contactsvc.service.store import LostRace, Store
 from contactsvc.store import queries
-from contactsvc.store.documents import metadata_pair, to_records, to_requests
-from contactsvc.store.driver_errors import duplicates_translated, translated
+from contactsvc.store.documents import metadata_pair, remembering_only, to_records, to_requests
+from contactsvc.store.driver_errors import CursorLost, duplicates_translated, lost_cursors_translated, translated
 from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver, Session
 from contactsvc.store.paging import Paging
-from contactsvc.store.steps import steps_of
+from contactsvc.store.steps import Step, steps_of
 from contactsvc.store.transactions import KeyLocks, in_transaction, retried
 
 T = TypeVar("T")
@@ -115,21 +117,35 @@ class MongoStore:
         """Yield page after page to the end, as they are asked for, holding one at a time; errors as in `find_page`."""
         paging = Paging(listing, self._collection.full_name)
         held: list[Document] = []
-        for part in paging.parts:
-            cursor = self._collection.find(part).sort(paging.keys).batch_size(listing.page_size)
-            try:
-                while found := await self._next_batch(cursor, listing.page_size):
-                    held += found
-                    # A page is sent once there is more than it: only then is it known not to be the last.
-                    while len(held) > (count := paging.fitting(held)):
-                        yield paging.page(held[:count], more=True)
-                        held = held[count:]
-            finally:
-                await cursor.close()
+        async with aclosing(self._batches(paging, listing.page_size)) as batches:
+            async for batch in batches:
+                held += batch
+                # A page is sent once there is more than it: only then is it known not to be the last.
+                while len(held) > (count := paging.fitting(held)):
+                    yield paging.page(held[:count], more=True)
+                    held = held[count:]
         while held:
             count = paging.fitting(held)
             yield paging.page(held[:count], more=len(held) > count)
             held = held[count:]
+
+    async def _batches(self, paging: Paging, size: int) -> AsyncGenerator[list[Document]]:
+        """Yield the documents of a listing as they come from the database."""
+        parts, last = paging.parts, None
+        while (part := next(parts, None)) is not None:
+            cursor = self._collection.find(part).sort(paging.keys).batch_size(size)
+            progress = last
+            try:
+                while batch := await self._next_batch(cursor, size):
+                    last = batch[-1]
+                    yield batch
+            except CursorLost:
+                # MongoDB drops a cursor that nobody asks for ten minutes, and our caller may read as slowly as that.
+                if last is progress:
+                    raise StoreUnavailable from None
+                parts = paging.parts_after(last)
+            finally:
+                await cursor.close()
 
     async def find_request(self, request_id: str) -> Remembered | None:
         """Return the request that is remembered under this id, expired or not."""
@@ -137,20 +153,17 @@ class MongoStore:
         requests = (request for document in found for request in to_requests(document))
         return next((request for request in requests if request.mark.id == request_id), None)
 
-    async def forget(self, request_id: str) -> None:
-        """Forget the request that is remembered under this id."""
-        with self._translated():
-            # Not $pull alone: an empty array counts as a value in a unique index, and only one document could have it.
-            result = await self._collection.update_one(
-                {"request_ids": request_id, "requests": {"$size": 1}},
-                {"$unset": {"request_ids": "", "requests": ""}},
-                session=self._session,
-            )
-            if not result.matched_count:
+    async def forget(self, request: Remembered) -> None:
+        """Forget this request, if it is still remembered; not a later one under the same id."""
+        for document in await self._find({"request_ids": request.mark.id}, {"requests": 1}):
+            remembered = to_requests(document)
+            left = tuple(other for other in remembered if (other.mark, other.at) != (request.mark, request.at))
+            if len(left) == len(remembered):
+                continue
+            with self._translated():
+                # Only as it was read: meanwhile another caller may have come to the same end, and begun anew.
                 await self._collection.update_one(
-                    {"request_ids": request_id},
-                    {"$pull": {"request_ids": request_id, "requests": {"id": request_id}}},
-                    session=self._session,
+                    {"_id": document["_id"], "requests": document["requests"]}, remembering_only(left)
                 )
 
     async def forget_expired(self, now: datetime) -> None:
@@ -167,10 +180,25 @@ class MongoStore:
                 if result.inserted_count + result.matched_count + result.deleted_count != len(steps):
                     raise LostRace(EtagMismatch())
                 return
-            # One by one: mongomock knows no bulk writes, and without a transaction they would promise no more.
+            await self._write_one_by_one(steps)
+
+    async def _write_one_by_one(self, steps: Sequence[Step]) -> None:
+        """Take the steps without a transaction, and take them back when one of them fails.
+
+        mongomock knows no bulk writes, and without a transaction they would promise no more than this.
+        """
+        taken: list[Step] = []
+        try:
             for step in steps:
                 if not await step.alone(self._collection):
                     raise LostRace(EtagMismatch())
+                taken.append(step)
+        except (LostRace, DuplicateKeyError):
+            for step in reversed(taken):
+                # Whoever has changed the record or taken its place since was later than this, and stays.
+                with suppress(DuplicateKeyError):
+                    await step.undo(self._collection)
+            raise
 
     async def atomically(self, work: Callable[[Store], Awaitable[T]], *, keys: Collection[Hashable]) -> T:
         """Run `work` on a store whose writes take effect together, and again when it loses a race."""
@@ -197,7 +225,7 @@ class MongoStore:
                 yield
 
     async def _next_batch(self, cursor: Any, size: int) -> list[Document]:
-        with translated():
+        with translated(), lost_cursors_translated():
             found: list[Document] = await cursor.to_list(length=size)
         return found
 

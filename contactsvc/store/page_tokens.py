@@ -46,7 +46,8 @@ def decode(mark: bytes, keys: Sequence[tuple[str, int]], token: str) -> list[Any
     try:
         raw = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
         *times, id_ = json.loads(raw[_FINGERPRINT_BYTES:])
-        position = [*(_EPOCH + timedelta(milliseconds=int(time)) for time in times), str(id_)]
+        # What is no text at all, such as half a surrogate pair, is found out by encoding it.
+        position = [*(_EPOCH + timedelta(milliseconds=int(time)) for time in times), str(id_).encode().decode()]
     except (UnicodeError, binascii.Error, ValueError, TypeError, OverflowError, RecursionError):
         raise InvalidPageToken from None
     if raw[:_FINGERPRINT_BYTES] != mark or len(position) != len(keys):

@@ -46,6 +46,10 @@ class Paging:
             return iter([self.query])
         return queries.continuations(self.query, self.keys, self._position)
 
+    def parts_after(self, document: Document) -> Iterator[Document]:
+        """Return the queries for what follows a document."""
+        return queries.continuations(self.query, self.keys, [document[field] for field, _ in self.keys])
+
     def fitting(self, documents: Sequence[Document]) -> int:
         """Return how many of these documents go into one page: as many as asked for, if they fit into a message."""
         size = 0

@@ -25,6 +25,10 @@ class Step(ABC):
     async def alone(self, collection: Collection) -> bool:
         """Take the step by itself; tell whether the document was there as expected."""
 
+    @abstractmethod
+    async def undo(self, collection: Collection) -> None:
+        """Take the step back, unless somebody has changed the document since."""
+
 
 @dataclass(frozen=True, slots=True)
 class Insert(Step):
@@ -40,6 +44,10 @@ class Insert(Step):
         """Take the step by itself."""
         await collection.insert_one(self.document)
         return True
+
+    async def undo(self, collection: Collection) -> None:
+        """Take the step back."""
+        await collection.delete_one({"_id": self.document["_id"], "etag": self.document.get("etag")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,11 @@ class Replace(Step):
         result = await collection.replace_one(_as_read(self.before), self.document)
         return result.matched_count == 1
 
+    async def undo(self, collection: Collection) -> None:
+        """Take the step back."""
+        written = {"_id": self.before.id, "etag": self.document.get("etag")}
+        await collection.replace_one(written, to_document(self.before))
+
 
 @dataclass(frozen=True, slots=True)
 class Release(Step):
@@ -74,6 +87,10 @@ class Release(Step):
         result = await collection.update_one(_as_read(self.before), _NOTHING_CLAIMED)
         return result.matched_count == 1
 
+    async def undo(self, collection: Collection) -> None:
+        """Take the step back."""
+        await collection.replace_one(_as_read(self.before), to_document(self.before))
+
 
 @dataclass(frozen=True, slots=True)
 class Remove(Step):
@@ -89,6 +106,10 @@ class Remove(Step):
         """Take the step by itself; tell whether the document was there as expected."""
         result = await collection.delete_one(_as_read(self.before))
         return result.deleted_count == 1
+
+    async def undo(self, collection: Collection) -> None:
+        """Take the step back."""
+        await collection.insert_one(to_document(self.before))
 
 
 _NOTHING_CLAIMED = {"$set": {"is_primary": False}, "$unset": {"external_id": ""}}

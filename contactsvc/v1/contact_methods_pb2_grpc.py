@@ -246,8 +246,8 @@ class ContactMethodsServiceServicer(object):
 
         Atomic (the default): all are created or none, in one transaction, and an error names every item at fault with paths
         such as `requests[3].value`. With partial = true the call succeeds and each result carries its record or its error;
-        what succeeds still takes effect together. Two items that claim the primary flag of one client and type are refused:
-        the whole batch when atomic, both items when partial.
+        what succeeds still takes effect together. Two items that claim the primary flag of one client and type, even for one
+        record, are refused: the whole batch when atomic, both items when partial.
 
         INVALID_ARGUMENT INVALID_FIELD: no items, more than 250, or (atomic) an item breaks a rule.
         ALREADY_EXISTS EXTERNAL_ID_TAKEN: (atomic) an external id is taken by a record or by an earlier item.
@@ -307,7 +307,8 @@ class ContactMethodsServiceServicer(object):
         INVALID_ARGUMENT INVALID_FIELD: a field breaks its rule.
         ALREADY_EXISTS EXTERNAL_ID_TAKEN: a record of another client has this external id; its id is in the ErrorInfo
         metadata as `existing_id`. A contact method never changes its client.
-        ABORTED ETAG_MISMATCH: the record no longer has the etag of the request, or there is none; nothing was written.
+        ABORTED ETAG_MISMATCH: the record no longer has the etag of the request, or there is none, or others kept changing it;
+        nothing was written.
         ABORTED PRIMARY_CONFLICT: other callers kept changing the same primary; nothing was written, try again.
         Retry: safe. Without a request_id a repeated upsert may undo what others have changed in between.
         """
@@ -344,7 +345,8 @@ class ContactMethodsServiceServicer(object):
         ABORTED ETAG_MISMATCH: a record no longer has the etag of its item; nothing was written.
         ABORTED PRIMARY_CONFLICT: other callers kept changing the same primaries; nothing was written, try again.
         FAILED_PRECONDITION TRANSACTIONS_UNSUPPORTED: the database has no transactions.
-        Retry: safe. Without a request_id a repeated sync may undo what others have changed in between.
+        Retry: safe. With a request_id a repeated sync leaves out the records that have been deleted since; without one it
+        may undo what others have changed in between.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from contactsvc.v1 import contact_methods_pb2 as pb
-from tests.conftest import NO_TRANSACTIONS, Api, failure_of, ids
+from tests.conftest import Api, failure_of, ids
 
 EMAIL, PHONE = pb.CONTACT_METHOD_TYPE_EMAIL, pb.CONTACT_METHOD_TYPE_PHONE
 
@@ -29,7 +29,7 @@ def change(id_: str, **fields: Any) -> pb.UpdateContactMethodRequest:
     return pb.UpdateContactMethodRequest(id=id_, **fields)
 
 
-@pytest.mark.not_on_mock(NO_TRANSACTIONS)
+@pytest.mark.needs_transactions
 async def test_an_atomic_batch_creates_all_in_order(api: Api) -> None:
     before = await api.create(is_primary=True)
     requests = [item(f"{i}@example.com", is_primary=i == 2) for i in range(250)]
@@ -55,7 +55,7 @@ async def test_an_atomic_batch_reports_every_violation_and_writes_nothing(api: A
     assert await api.total() == 0
 
 
-@pytest.mark.not_on_mock(NO_TRANSACTIONS)
+@pytest.mark.needs_transactions
 async def test_an_atomic_batch_names_every_taken_external_id_and_writes_nothing(api: Api) -> None:
     holder = await api.create(external_id="x")
     present = await api.create(is_primary=True)
@@ -119,7 +119,7 @@ async def test_a_partial_batch_gives_each_item_its_own_outcome(api: Api) -> None
 
 
 @pytest.mark.parametrize("rpc", ["Create", "Update", "Delete", "Upsert"])
-async def test_without_transactions_an_atomic_batch_is_refused(mock_api: Api, rpc: str) -> None:
+async def test_without_transactions_an_atomic_batch_is_refused(standalone_api: Api, rpc: str) -> None:
     items = {
         "Create": pb.BatchCreateContactMethodsRequest(requests=[item("a@example.com")]),
         "Update": pb.BatchUpdateContactMethodsRequest(requests=[change("x")]),
@@ -129,12 +129,12 @@ async def test_without_transactions_an_atomic_batch_is_refused(mock_api: Api, rp
         ),
     }
 
-    failure = await failure_of(getattr(mock_api.stub, f"Batch{rpc}ContactMethods")(items[rpc]))
+    failure = await failure_of(getattr(standalone_api.stub, f"Batch{rpc}ContactMethods")(items[rpc]))
 
     assert (failure.code, failure.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "TRANSACTIONS_UNSUPPORTED")
 
 
-@pytest.mark.not_on_mock(NO_TRANSACTIONS)
+@pytest.mark.needs_transactions
 async def test_updates_of_a_batch_apply_in_order(api: Api) -> None:
     first, second = await api.create(external_id="x", is_primary=True), await api.create()
 
@@ -155,7 +155,7 @@ async def test_updates_of_a_batch_apply_in_order(api: Api) -> None:
     assert not (await api.get(first.id)).HasField("external_id")
 
 
-@pytest.mark.not_on_mock(NO_TRANSACTIONS)
+@pytest.mark.needs_transactions
 async def test_two_records_can_swap_their_places(api: Api) -> None:
     first = await api.create(external_id="a", is_primary=True)
     second = await api.create(external_id="b", type=PHONE, value="+525512345678", is_primary=True)
@@ -172,7 +172,7 @@ async def test_two_records_can_swap_their_places(api: Api) -> None:
     assert (other.external_id, other.type, other.is_primary) == ("a", EMAIL, True)
 
 
-@pytest.mark.not_on_mock(NO_TRANSACTIONS)
+@pytest.mark.needs_transactions
 async def test_an_atomic_batch_of_updates_names_every_item_at_fault_and_writes_nothing(api: Api) -> None:
     good, taken = await api.create(), await api.create(external_id="x")
 
@@ -193,14 +193,15 @@ async def test_an_atomic_batch_of_updates_names_every_item_at_fault_and_writes_n
     assert await api.get(taken.id) == taken
 
 
-@pytest.mark.not_on_mock(NO_TRANSACTIONS)
+@pytest.mark.needs_transactions
 async def test_a_bad_request_outweighs_what_may_pass(api: Api) -> None:
     record = await api.create()
 
     failure = await failure_of(update_all(api, change("nobody"), change(record.id, type=PHONE)))
 
     assert failure.code is grpc.StatusCode.INVALID_ARGUMENT
-    assert failure.fields == ["requests[0].id", "requests[1].type"]
+    assert failure.fields == ["requests[1].type", "requests[0].id"]
+    assert "the present value does not fit" in failure.message
 
 
 async def test_each_item_of_a_partial_batch_of_updates_has_its_own_outcome(api: Api) -> None:
@@ -226,7 +227,7 @@ async def test_each_item_of_a_partial_batch_of_updates_has_its_own_outcome(api: 
     assert [violation.field for violation in long.error.field_violations] == ["requests[4].label"]
 
 
-@pytest.mark.not_on_mock("without transactions the items of a partial batch are writes of their own")
+@pytest.mark.needs_transactions
 async def test_two_updates_that_claim_one_slot_are_both_refused(api: Api) -> None:
     first, second, other = await api.create(), await api.create(), await api.create("client_2")
     requests = [
@@ -247,7 +248,7 @@ async def test_two_updates_that_claim_one_slot_are_both_refused(api: Api) -> Non
     assert await api.primary_id("client_2") == other.id
 
 
-@pytest.mark.not_on_mock(NO_TRANSACTIONS)
+@pytest.mark.needs_transactions
 async def test_a_batch_deletes_all_or_none(api: Api) -> None:
     records = [await api.create() for _ in range(3)]
 
@@ -293,7 +294,7 @@ async def test_items_carry_no_request_ids(api: Api) -> None:
     assert (failure.code, failure.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["requests[1].request_id"])
 
 
-@pytest.mark.not_on_mock(NO_TRANSACTIONS)
+@pytest.mark.needs_transactions
 async def test_a_batch_on_a_busy_slot_still_comes_through(api: Api) -> None:
     before = await api.create(is_primary=True)
 
@@ -311,3 +312,17 @@ async def test_a_batch_on_a_busy_slot_still_comes_through(api: Api) -> None:
     assert [result.action for result in response.results] == [pb.UPSERT_ACTION_CREATED] * 20
     assert list(response.results[7].demoted_ids) == [before.id]
     assert await api.primary_id("client_1") == response.results[7].contact_method.id
+
+
+@pytest.mark.parametrize("rivals", [False, True])
+async def test_an_error_reaches_its_caller_however_many_items_are_wrong(embedded_api: Api, rivals: bool) -> None:
+    requests = [item(f"{i}@example.com" if rivals else "nonsense", is_primary=rivals) for i in range(250)]
+
+    failure = await failure_of(
+        embedded_api.stub.BatchCreateContactMethods(pb.BatchCreateContactMethodsRequest(requests=requests))
+    )
+
+    assert (failure.code, failure.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    assert len(failure.fields) > 20
+    assert len(failure.fields) + int(failure.metadata["violations_left_out"]) == 250
+    assert "and 249 more" in failure.message

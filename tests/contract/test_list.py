@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from itertools import chain
 from typing import Any
 
@@ -173,6 +174,12 @@ async def test_the_pages_of_a_client_follow_each_other(api: Api) -> None:
     assert ids(first.contact_methods) + ids(second.contact_methods) == made
 
 
+def forged(token: str, position: str) -> str:
+    """Return a token of the same listing with a position of our own."""
+    fingerprint = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))[:8]
+    return base64.urlsafe_b64encode(fingerprint + position.encode()).decode().rstrip("=")
+
+
 async def test_a_token_is_bound_to_its_listing(api: Api) -> None:
     for _ in range(3):
         await api.create()
@@ -190,6 +197,8 @@ async def test_a_token_is_bound_to_its_listing(api: Api) -> None:
         api.stub.ListContactMethods(pb.ListContactMethodsRequest(page_token=token[:-4])),
         api.stub.ListContactMethods(pb.ListContactMethodsRequest(page_token="garbage")),
         api.stub.ListContactMethods(pb.ListContactMethodsRequest(page_token="ümläut")),
+        api.stub.ListContactMethods(pb.ListContactMethodsRequest(page_token=forged(token, r'[1,"\ud800"]'))),
+        api.stub.ListContactMethods(pb.ListContactMethodsRequest(page_token=forged(token, "[1e400,1]"))),
     ):
         failure = await failure_of(call)
         assert (failure.code, failure.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PAGE_TOKEN")

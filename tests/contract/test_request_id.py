@@ -283,8 +283,48 @@ async def test_environments_do_not_share_request_ids(embedded_api: Api) -> None:
 
 
 @pytest.mark.parametrize("rpc", WRITES)
-async def test_without_transactions_a_request_id_is_refused(mock_api: Api, rpc: str) -> None:
-    failure = await failure_of(getattr(mock_api.stub, rpc)(marked(WRITES[rpc]("nobody")[0])))
+async def test_without_transactions_a_request_id_is_refused(standalone_api: Api, rpc: str) -> None:
+    failure = await failure_of(getattr(standalone_api.stub, rpc)(marked(WRITES[rpc]("nobody")[0])))
 
     assert (failure.code, failure.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "TRANSACTIONS_UNSUPPORTED")
-    assert await mock_api.total() == 0
+    assert await standalone_api.total() == 0
+
+
+async def test_callers_who_use_an_expired_request_id_at_once_write_once(on_embedded: OpenStores) -> None:
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    async with serving(await on_embedded(), clock=lambda: now) as api:
+        await api.stub.CreateContactMethod(marked(new()))
+        now += timedelta(hours=25)
+
+        responses = await asyncio.gather(
+            *(api.stub.CreateContactMethod(marked(new("b@example.com"))) for _ in range(30))
+        )
+
+        assert len({response.contact_method.id for response in responses}) == 1
+        assert await api.total() == 2
+
+
+async def test_what_came_of_a_batch_is_not_remembered_in_a_record(embedded_api: Api) -> None:
+    record = await embedded_api.create()
+    wrong = pb.UpdateContactMethodRequest(id=record.id, remove_metadata_keys=[""] * 50)
+    requests = [pb.UpdateContactMethodRequest(id=record.id, label="New"), *[wrong] * 249]
+
+    await embedded_api.stub.BatchUpdateContactMethods(
+        pb.BatchUpdateContactMethodsRequest(requests=requests, partial=True, request_id="r-1")
+    )
+
+    store = embedded_api.stores[Environment.LIVE]
+    (document,) = await store._collection.find({"_id": record.id}).to_list(None)
+    assert "requests" not in document
+
+
+async def test_a_change_between_a_request_and_its_repetition_stays(embedded_api: Api) -> None:
+    record = await embedded_api.create()
+    first = marked(pb.UpdateContactMethodRequest(id=record.id, label="First"))
+    await embedded_api.stub.UpdateContactMethod(first)
+    await embedded_api.stub.UpdateContactMethod(pb.UpdateContactMethodRequest(id=record.id, label="Second"))
+
+    again = await embedded_api.stub.UpdateContactMethod(first)
+
+    assert again.contact_method.label == "Second"
+    assert (await embedded_api.get(record.id)).label == "Second"

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator
 from typing import Any
 
 import grpc
 import pytest
+from motor.motor_asyncio import AsyncIOMotorCursor
 
 from contactsvc.domain.environment import Environment
 from contactsvc.domain.listing import Filter, Listing, Page
@@ -148,6 +150,27 @@ async def test_a_caller_that_reads_slowly_slows_the_service_down_and_can_stop_it
         await endless.closed.wait()
 
     assert 1 <= asked < 100
+
+
+async def test_a_stream_goes_on_when_the_database_has_dropped_its_cursor(embedded_api: Api) -> None:
+    made = await fill(embedded_api, 1000)
+    store = embedded_api.stores[Environment.LIVE]
+    found: list[str] = []
+
+    async for page in store.stream_pages(Listing(filter=Filter(), page_size=200)):
+        found += [record.id for record in page.contact_methods]
+        await drop_cursors(store)
+
+    assert found == made
+
+
+async def drop_cursors(store: MongoStore) -> None:
+    """Drop all cursors that the store has open, as MongoDB does after ten minutes without a question."""
+    open_cursors: list[Any] = [found for found in gc.get_objects() if isinstance(found, AsyncIOMotorCursor)]
+    for cursor in open_cursors:
+        if cursor.alive and cursor.cursor_id:
+            command = {"killCursors": store._collection.name, "cursors": [cursor.cursor_id]}
+            await store._collection.database.command(command)
 
 
 async def test_erasing_a_client_deletes_all_of_it_and_nothing_else(api: Api) -> None:

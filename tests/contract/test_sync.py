@@ -221,7 +221,7 @@ async def test_a_sync_has_at_most_250_items(embedded_api: Api) -> None:
     assert [record.value for record in response.created] == [f"{i}@example.com" for i in range(250)]
 
 
-async def test_without_transactions_a_sync_is_refused(mock_api: Api) -> None:
-    failure = await failure_of(sync(mock_api, item("a@example.com")))
+async def test_without_transactions_a_sync_is_refused(standalone_api: Api) -> None:
+    failure = await failure_of(sync(standalone_api, item("a@example.com")))
 
     assert (failure.code, failure.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "TRANSACTIONS_UNSUPPORTED")

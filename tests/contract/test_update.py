@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -114,3 +115,50 @@ async def test_lenient_servers_keep_what_they_cannot_read(on_embedded: OpenStore
 
         assert (record.value, record.normalized_value) == ("call reception", "")
         assert await api.get(record.id) == record
+
+
+async def test_updates_of_one_record_at_once_all_come_through(api: Api) -> None:
+    record = await api.create()
+
+    await asyncio.gather(*(update(api, record.id, metadata={f"k{i}": "v"}) for i in range(40)))
+
+    assert len((await api.get(record.id)).metadata) == 40
+
+
+async def test_an_etag_lets_only_the_first_of_two_changes_through(api: Api) -> None:
+    seen = await api.create(label="Old")
+
+    after = await update(api, seen.id, label="New", etag=seen.etag)
+    failure = await failure_of(update(api, seen.id, label="Newer", etag=seen.etag))
+    unneeded = await failure_of(update(api, seen.id, etag=seen.etag))
+
+    assert after.label == "New"
+    assert {(f.code, f.reason) for f in (failure, unneeded)} == {(grpc.StatusCode.ABORTED, "ETAG_MISMATCH")}
+    assert await api.get(seen.id) == after
+
+
+async def test_an_etag_guards_a_deletion(api: Api) -> None:
+    seen = await api.create()
+    now = await update(api, seen.id, label="New")
+
+    failure = await failure_of(api.stub.DeleteContactMethod(pb.DeleteContactMethodRequest(id=seen.id, etag=seen.etag)))
+    await api.stub.DeleteContactMethod(pb.DeleteContactMethodRequest(id=seen.id, etag=now.etag))
+
+    assert (failure.code, failure.reason) == (grpc.StatusCode.ABORTED, "ETAG_MISMATCH")
+    assert await api.total() == 0
+
+
+async def test_a_promotion_that_fails_leaves_the_primary_where_it_was(standalone_api: Api) -> None:
+    for attempt in range(10):
+        client_id = f"client_{attempt}"
+        present = await standalone_api.create(client_id, is_primary=True)
+        record = await standalone_api.create(client_id)
+
+        promoted, *_ = await asyncio.gather(
+            update(standalone_api, record.id, is_primary=True, etag=record.etag),
+            *(update(standalone_api, record.id, label=f"{i}") for i in range(4)),
+            return_exceptions=True,
+        )
+
+        primary = present.id if isinstance(promoted, BaseException) else record.id
+        assert await standalone_api.primary_id(client_id) == primary

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from contactsvc.v1 import contact_methods_pb2 as pb
-from tests.conftest import NO_TRANSACTIONS, Api, failure_of
+from tests.conftest import Api, failure_of
 
 EMAIL, PHONE = pb.CONTACT_METHOD_TYPE_EMAIL, pb.CONTACT_METHOD_TYPE_PHONE
 CREATED, UPDATED, UNCHANGED = pb.UPSERT_ACTION_CREATED, pb.UPSERT_ACTION_UPDATED, pb.UPSERT_ACTION_UNCHANGED
@@ -103,7 +103,7 @@ async def test_an_upsert_that_breaks_a_rule_names_the_field(
     assert (failure.code, failure.fields) == (grpc.StatusCode.INVALID_ARGUMENT, [at_fault])
 
 
-@pytest.mark.not_on_mock(NO_TRANSACTIONS)
+@pytest.mark.needs_transactions
 async def test_a_batch_of_upserts_is_all_or_nothing(api: Api) -> None:
     await api.create("client_2", external_id="theirs")
 

@@ -33,7 +33,13 @@ def channel_options(extra: Sequence[tuple[str, Any]], *, retry_writes: bool) -> 
     service = SERVICE.full_name
     names = [{"service": service}] if retry_writes else [{"service": service, "method": name} for name in _READS]
     config = {"methodConfig": [{"name": names, "retryPolicy": _RETRY_POLICY}]}
-    return [("grpc.enable_retries", 1), ("grpc.service_config", json.dumps(config)), *extra]
+    return [
+        ("grpc.enable_retries", 1),
+        ("grpc.service_config", json.dumps(config)),
+        # The answer to a batch of records with much metadata is larger than gRPC's default of 4 MiB.
+        ("grpc.max_receive_message_length", -1),
+        *extra,
+    ]
 
 
 def headers(api_key: str | None, environment: str | None) -> list[tuple[str, str]]:

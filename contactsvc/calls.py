@@ -1,4 +1,4 @@
-"""The one wrapper around every RPC of the service: bytes in, environment, errors -> status.
+"""The one wrapper around every RPC: limits, who calls, bytes in, deadline, errors -> status, metrics, log line.
 
 Requests are decoded here, since bytes that gRPC itself cannot decode would end before any code of ours, as INTERNAL
 with the decoder's text. Health and reflection are not wrapped: they have handlers of their own shape.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import aclosing
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
@@ -20,11 +21,13 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import DecodeError, Message
 
-from contactsvc import statuses
+from contactsvc import deadlines, statuses
 from contactsvc.domain.environment import Environment
-from contactsvc.errors import ContactsvcError, FieldViolation, InternalFault, InvalidFields, MalformedRequest
+from contactsvc.errors import ContactsvcError, DeadlineExceeded, InternalFault, MalformedRequest
+from contactsvc.gate import Caller, Gate
+from contactsvc.limits import InFlight
+from contactsvc.metrics import MethodMetrics, Metrics
 
-ENVIRONMENT_HEADER = "x-environment"
 REQUEST_ID_HEADER = "x-request-id"
 
 _LONGEST_REQUEST_ID = 128
@@ -46,6 +49,9 @@ class Context(Protocol):
     def invocation_metadata(self) -> Any:
         """Return the metadata that came with the call."""
 
+    def time_remaining(self) -> float | None:
+        """Return how many seconds the caller still waits; None is for ever."""
+
     def set_trailing_metadata(self, trailing_metadata: Any) -> None:
         """Set the metadata that goes out with the status."""
 
@@ -54,9 +60,20 @@ class Context(Protocol):
 
 
 class Calls:
-    """Makes gRPC handlers of a servicer's methods, and keeps the writes that are under way."""
+    """Makes gRPC handlers of a servicer's methods, and keeps the writes that are under way.
 
-    def __init__(self) -> None:
+    Args:
+        gate: lets callers in.
+        in_flight: limits how many calls there are at a time.
+        metrics: counts them.
+        longest: how many seconds a unary call may take, however long its caller would wait.
+    """
+
+    def __init__(self, gate: Gate, in_flight: InFlight, metrics: Metrics, *, longest: float) -> None:
+        self._gate = gate
+        self._in_flight = in_flight
+        self._metrics = metrics
+        self._longest = longest
         self._writes: set[asyncio.Task[Any]] = set()
 
     def handler(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
@@ -74,49 +91,81 @@ class Calls:
         """Wait for the writes whose callers have gone."""
         await asyncio.gather(*self._writes, return_exceptions=True)
 
-    def _method_handler(
-        self, method: MethodDescriptor, rpc: Callable[[Any, Call], Any]
-    ) -> grpc.RpcMethodHandler[Any, Any]:
+    def _method_handler(self, method: MethodDescriptor, rpc: Callable[[Any, Call], Any]) -> Any:
+        kind = "server_stream" if method.server_streaming else "unary"
+        metrics = self._metrics.of_method(kind, method.containing_service.full_name, method.name)
         if method.server_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._streaming(method, rpc))
-        return grpc.unary_unary_rpc_method_handler(self._unary(method, rpc))
+            return grpc.unary_stream_rpc_method_handler(self._streaming(method, rpc, metrics))
+        return grpc.unary_unary_rpc_method_handler(self._unary(method, rpc, metrics))
 
     def _unary(
-        self, method: MethodDescriptor, rpc: Callable[[Any, Call], Coroutine[Any, Any, Message]]
+        self,
+        method: MethodDescriptor,
+        rpc: Callable[[Any, Call], Coroutine[Any, Any, Message]],
+        metrics: MethodMetrics,
     ) -> Callable[[bytes, Context], Awaitable[bytes]]:
         request_class = symbol_database.Default().GetSymbol(method.input_type.full_name)
         reads_only = method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
+        name = method.name
 
         async def handle(raw: bytes, context: Context) -> bytes:
-            exchange = _Exchange(method.name, context)
-            try:
-                running = rpc(_decoded(request_class, raw), exchange.call())
-                response = await (running if reads_only else self._to_the_end(running, method.name))
-                context.set_trailing_metadata(exchange.trailing)
-                return response.SerializeToString()
-            except BaseException as error:
-                failure = exchange.failure(error)
-            return await exchange.abort(failure)
+            exchange = _Exchange(name, context, metrics)
+            with exchange.reported():
+                try:
+                    with self._in_flight.in_process():
+                        caller = exchange.caller = await self._gate.admit(exchange.metadata, name)
+                        with self._in_flight.with_key(caller.key_id):
+                            request = _decoded(request_class, raw)
+                            left = context.time_remaining()
+                            seconds = self._longest if left is None else min(left, self._longest)
+                            deadlines.begin(seconds)
+                            running = rpc(request, Call(caller.environment, exchange.request_id))
+                            try:
+                                async with asyncio.timeout(seconds):
+                                    response = await (running if reads_only else self._to_the_end(running, name))
+                            except TimeoutError:
+                                raise DeadlineExceeded from None
+                            context.set_trailing_metadata(exchange.trailing)
+                            answer = response.SerializeToString()
+                            metrics.sent()
+                            return answer
+                except BaseException as error:
+                    failure = exchange.failure(error)
+                return await exchange.abort(failure)
 
         return handle
 
     def _streaming(
-        self, method: MethodDescriptor, rpc: Callable[[Any, Call], AsyncGenerator[Message]]
+        self,
+        method: MethodDescriptor,
+        rpc: Callable[[Any, Call], AsyncGenerator[Message]],
+        metrics: MethodMetrics,
     ) -> Callable[[bytes, Context], AsyncGenerator[bytes]]:
         request_class = symbol_database.Default().GetSymbol(method.input_type.full_name)
+        name = method.name
 
         async def handle(raw: bytes, context: Context) -> AsyncGenerator[bytes]:
-            exchange = _Exchange(method.name, context)
-            try:
-                async with aclosing(rpc(_decoded(request_class, raw), exchange.call())) as messages:
-                    async for message in messages:
-                        # gRPC asks for the next one when the transport has taken this one: a slow caller slows us down.
-                        yield message.SerializeToString()
-                context.set_trailing_metadata(exchange.trailing)
-                return
-            except BaseException as error:
-                failure = exchange.failure(error)
-            await exchange.abort(failure)
+            exchange = _Exchange(name, context, metrics)
+            with exchange.reported():
+                try:
+                    with self._in_flight.in_process():
+                        caller = exchange.caller = await self._gate.admit(exchange.metadata, name)
+                        with self._in_flight.with_key(caller.key_id):
+                            request = _decoded(request_class, raw)
+                            # A stream takes as long as its caller reads: only the caller's own deadline counts.
+                            deadlines.begin(context.time_remaining())
+                            running = rpc(request, Call(caller.environment, exchange.request_id))
+                            async with aclosing(running) as messages:
+                                async for message in messages:
+                                    metrics.sent()
+                                    # gRPC asks for the next one when the transport has taken this one: a slow caller
+                                    # slows us down.
+                                    yield message.SerializeToString()
+                            context.set_trailing_metadata(exchange.trailing)
+                            return
+                except BaseException as error:
+                    failure = exchange.failure(error)
+                await exchange.abort(failure)
 
         return handle
 
@@ -133,38 +182,71 @@ class Calls:
 
 
 class _Exchange:
-    """One call: what came with it, and how it ends when it fails."""
+    """One call: what came with it, how it ends, and the report of it."""
 
-    def __init__(self, method: str, context: Context) -> None:
+    def __init__(self, method: str, context: Context, metrics: MethodMetrics) -> None:
         self._method = method
         self._context = context
-        self._metadata = dict(context.invocation_metadata() or ())
-        self._request_id = _request_id(self._metadata.get(REQUEST_ID_HEADER))
-        self.trailing = ((REQUEST_ID_HEADER, self._request_id),)
+        self._metrics = metrics
+        self.metadata: dict[str, tuple[str | bytes, ...]] = {}
+        for key, value in context.invocation_metadata() or ():
+            self.metadata[key] = (*self.metadata.get(key, ()), value)
+        self.request_id = _request_id(self.metadata.get(REQUEST_ID_HEADER, ()))
+        self.trailing = ((REQUEST_ID_HEADER, self.request_id),)
+        self.caller: Caller | None = None
+        self._code = "OK"
+        self._reason = ""
 
-    def call(self) -> Call:
-        """Return what the methods need to know; raise InvalidFields for a header that makes no sense."""
-        return Call(_environment(self._metadata.get(ENVIRONMENT_HEADER)), self._request_id)
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """Count and log the call when the block ends."""
+        started = time.monotonic()
+        self._metrics.started()
+        self._metrics.received()
+        try:
+            yield
+        finally:
+            seconds = time.monotonic() - started
+            self._metrics.ended(self._code, seconds)
+            if _log.isEnabledFor(logging.INFO):
+                self._log_line(seconds)
 
     def failure(self, error: BaseException) -> ContactsvcError:
         """Return what the caller is told of an error; raise it again when it is not for the caller."""
         if isinstance(error, ContactsvcError):
-            return error
-        task = asyncio.current_task()
-        # A CancelledError that nobody sent to this call comes from something below it. Let through, it would end the
-        # call without a status, and the caller would wait for ever.
-        stray = isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
-        if not stray and not isinstance(error, Exception):
-            raise error
-        _log.error("%s failed, request id %s", self._method, self._request_id, exc_info=error)
-        return InternalFault(self._request_id)
+            failure = error
+        else:
+            task = asyncio.current_task()
+            # A CancelledError that nobody sent to this call comes from something below it. Let through, it would end
+            # the call without a status, and the caller would wait for ever.
+            stray = isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
+            if not stray and not isinstance(error, Exception):
+                self._code = "CANCELLED"
+                raise error
+            _log.error("%s failed, request id %s", self._method, self.request_id, exc_info=error)
+            failure = InternalFault(self.request_id)
+        self._code, self._reason = statuses.code_of(failure).name, failure.reason
+        return failure
 
     async def abort(self, failure: ContactsvcError) -> NoReturn:
         """End the call with the status of a failure."""
         status = statuses.status_of(failure)
-        details = ("grpc-status-details-bin", status.SerializeToString())
-        await self._context.abort(statuses.code_of(failure), status.message, (*self.trailing, details))
+        trailing = (*self.trailing, *statuses.trailing_of(failure, status))
+        await self._context.abort(statuses.code_of(failure), status.message, trailing)
         raise AssertionError("abort returned")
+
+    def _log_line(self, seconds: float) -> None:
+        caller = self.caller
+        fields = {
+            "method": self._method,
+            "code": self._code,
+            "reason": self._reason,
+            "ms": round(seconds * 1000, 2),
+            "request_id": self.request_id,
+            "environment": caller.environment.value if caller else "",
+            "key_id": (caller.key_id if caller else None) or "",
+        }
+        _log.info("call", extra={"fields": {name: value for name, value in fields.items() if value != ""}})
 
 
 def _log_lost_failure(task: asyncio.Task[Any]) -> None:
@@ -183,17 +265,10 @@ def _decoded(request_class: type[Message], raw: bytes) -> Message:
         raise MalformedRequest(request_class.DESCRIPTOR.name) from None
 
 
-def _environment(asked: str | bytes | None) -> Environment:
-    if asked is None:
-        return Environment.LIVE
-    try:
-        return Environment(str(asked))
-    except ValueError:
-        raise InvalidFields([FieldViolation(ENVIRONMENT_HEADER, "must be live or test")]) from None
-
-
-def _request_id(asked: str | bytes | None) -> str:
+def _request_id(values: tuple[str | bytes, ...]) -> str:
     """Return the caller's request id if it can go into a log, or a new one."""
-    if isinstance(asked, str) and 0 < len(asked) <= _LONGEST_REQUEST_ID and asked.isascii() and asked.isprintable():
-        return asked
+    if len(values) == 1:
+        (asked,) = values
+        if isinstance(asked, str) and 0 < len(asked) <= _LONGEST_REQUEST_ID and asked.isascii() and asked.isprintable():
+            return asked
     return secrets.token_hex(16)

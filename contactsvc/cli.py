@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import click
 
 from contactsvc import __version__, config
-from contactsvc.errors import StartupError
+from contactsvc.domain.access import Permission
+from contactsvc.domain.environment import Environment
+from contactsvc.errors import ConfigurationError, ContactsvcError, StartupError
+
+_Command = Callable[..., Any]
 
 _FAILED = 1
+_FILE = click.Path(path_type=Path)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -20,37 +31,222 @@ def main() -> None:
     """contactsvc: the one place for how to reach your clients."""
 
 
+_DATABASE_FLAGS = (
+    click.option("--mongodb-uri", metavar="URI", help="The MongoDB to use.  [none: the embedded database]"),
+    click.option("--database", metavar="NAME", help="Name of the databases, before _live and _test.  [contactsvc]"),
+    click.option("--data-dir", metavar="DIR", help="Files of the embedded database.  [./contactsvc-data]"),
+    click.option("--driver", metavar="motor|pymongo", help="The MongoDB driver.  [motor]"),
+)
+_LOG_FLAGS = (
+    click.option("--log-format", metavar="text|json", help="How log lines look.  [text]"),
+    click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [info]"),
+)
+_VALUE_FLAGS = (
+    click.option("--default-region", metavar="REGION", help="Region of phone numbers without +, such as MX.  [none]"),
+    click.option("--value-validation", metavar="strict|lenient", help="Refuse or keep unreadable values.  [strict]"),
+)
+
+
+def _flags(*groups: tuple[Callable[[_Command], _Command], ...]) -> Callable[[_Command], _Command]:
+    """Return the decorator that gives a command these flags, in this order."""
+
+    def decorate(command: _Command) -> _Command:
+        for flag in reversed([flag for group in groups for flag in group]):
+            command = flag(command)
+        return command
+
+    return decorate
+
+
 @main.command()
 @click.option("--listen", metavar="HOST:PORT", help="Where to serve gRPC; port 0 takes a free one.  [127.0.0.1:50051]")
-@click.option("--mongodb-uri", metavar="URI", help="The MongoDB to use.  [none: the embedded database]")
-@click.option("--database", metavar="NAME", help="Name of the databases, before _live and _test.  [contactsvc]")
-@click.option("--data-dir", metavar="DIR", help="Files of the embedded database.  [./contactsvc-data]")
-@click.option("--default-region", metavar="REGION", help="Region of phone numbers without +, such as MX.  [none]")
-@click.option("--value-validation", metavar="strict|lenient", help="Refuse or keep unreadable values.  [strict]")
-@click.option("--log-format", metavar="text|json", help="How log lines look.  [text]")
-@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [info]")
-@click.option("--driver", metavar="motor|pymongo", help="The MongoDB driver.  [motor]")
+@_flags(_DATABASE_FLAGS, _VALUE_FLAGS, _LOG_FLAGS)
+@click.option(
+    "--tls-cert", metavar="FILE", help="Certificate chain, PEM; read again when it changes.  [none: plain text]"
+)
+@click.option("--tls-key", metavar="FILE", help="Its private key, PEM, without a passphrase.")
+@click.option("--tls-client-ca", metavar="FILE", help="Let in only clients with a certificate of this CA (mTLS).")
+@click.option("--reflection", metavar="auto|on|off", help="Describe the service to callers; auto: on loopback.  [auto]")
+@click.option("--admin-listen", metavar="HOST:PORT", help="Where to serve Prometheus metrics, plain HTTP.  [none]")
+@click.option("--max-in-flight", metavar="N", help="Calls at a time; more are OVERLOADED.  [1000]")
+@click.option("--max-in-flight-per-key", metavar="N", help="Calls at a time with one API key.  [500]")
+@click.option("--max-message-bytes", metavar="N", help="Size of a request.  [4194304]")
+@click.option("--max-deadline", metavar="SECONDS", help="How long a call may take; streams are exempt.  [30]")
+@click.option("--drain-wait", metavar="SECONDS", help="After SIGTERM, serve on so long as NOT_SERVING.  [0]")
+@click.option("--drain-grace", metavar="SECONDS", help="Then give calls under way so long to end.  [10]")
+@click.option("--max-connection-age", metavar="SECONDS", help="End connections of this age; 0: never.  [0]")
+@click.option("--dangerously-serve-without-tls", flag_value="true", help="Serve a network in plain text all the same.")
+@click.option("--dangerously-serve-without-keys", flag_value="true", help="Let in everyone on a network all the same.")
 def serve(**flags: str | None) -> None:
     """Serve contact methods over gRPC until SIGTERM or Ctrl-C.
 
     Each flag is also read from an environment variable: --listen from CONTACTSVC_LISTEN, and so on. Once the service
     answers it prints one line, `contactsvc listening on HOST:PORT`, on standard output; everything else goes to
-    standard error.
+    standard error. A second signal stops it at once.
 
     Exit codes: 0 after a clean stop, 2 for bad configuration, 1 for everything else.
     """
-    try:
-        settings = config.load(flags, os.environ)
+    with _exit_codes():
+        settings = config.load(flags, os.environ, serving=True)
         # Loaded only now: gRPC and the drivers take half a second that --help and a bad flag need not.
         from contactsvc.server import serve as run
 
         asyncio.run(run(settings, _announce))
-    except StartupError as error:
+
+
+@main.command()
+@_flags(_DATABASE_FLAGS, _VALUE_FLAGS)
+@click.option("--fix", is_flag=True, help="Mend what can be mended, after showing what will be done.")
+@click.option("--yes", is_flag=True, help="With --fix, do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Report JSON Lines: findings, what is done, and a summary.")
+def doctor(fix: bool, yes: bool, as_json: bool, **flags: str | None) -> None:
+    """Examine settings, database and data, and say what is wrong and what to do.
+
+    Give it the settings of `serve`, as flags or environment variables: it reads values by the same rules. It works
+    beside a running service, changes nothing without --fix, and names ids but never contact values.
+
+    Exit codes: 0 when nothing is wrong (warnings and notes are fine), 2 for bad configuration, 1 for everything else.
+    """
+    with _exit_codes():
+        from contactsvc import logs
+        from contactsvc.doctor import Report, run
+
+        # What the connection logs, the report says as well.
+        logs.configure(as_json=False, level="ERROR")
+        report = Report(click.echo, as_json)
+        sys.exit(run(flags, os.environ, fix=fix, report=report, confirm=lambda question: yes or _confirmed(question)))
+
+
+def _confirmed(question: str) -> bool:
+    try:
+        # On standard error, so that a report in JSON stays one.
+        return click.confirm(question, err=True)
+    except click.Abort:
+        # Ctrl-C, or nobody there to ask.
+        click.echo(err=True)
+        return False
+
+
+@main.group()
+def keys() -> None:
+    """Make, list and revoke API keys."""
+
+
+@keys.command("create")
+@click.option("--name", required=True, help="What people call it, such as the service that will use it.")
+@click.option(
+    "--environment",
+    required=True,
+    type=click.Choice([environment.value for environment in Environment]),
+    help="Which one it opens.",
+)
+@click.option(
+    "--allow", required=True, metavar="LIST", help="What it allows: read,write,delete,erase, or some of them."
+)
+@click.option("--expires-in", metavar="TIME", help="When it ends by itself, such as 90d or 12h.  [never]")
+@_flags(_DATABASE_FLAGS)
+def create_key(name: str, environment: str, allow: str, expires_in: str | None, **flags: str | None) -> None:
+    """Make an API key, and print it: nobody can show it again.
+
+    From the first key on, the service lets in nobody without one.
+    """
+    with _exit_codes():
+        settings, permissions = config.load(flags, os.environ), _permissions(allow)
+        lifetime = None if expires_in is None else _lifetime(expires_in)
+        from contactsvc import administration
+
+        key, text = asyncio.run(
+            administration.create_key(
+                settings,
+                name=name,
+                environment=Environment(environment),
+                permissions=permissions,
+                lifetime=lifetime,
+            )
+        )
+        click.echo(f"made key {key.id}; keep what follows in a safe place, nobody can show it again", err=True)
+        click.echo(text)
+
+
+@keys.command("list")
+@_flags(_DATABASE_FLAGS)
+def list_keys(**flags: str | None) -> None:
+    """Show all API keys, without their secrets."""
+    with _exit_codes():
+        settings = config.load(flags, os.environ)
+        from contactsvc import administration
+
+        row = "{:<12}  {:<8}  {:<11}  {:<23}  {:<20}  {}".format
+        click.echo(row("ID", "STATE", "ENVIRONMENT", "ALLOWS", "EXPIRES", "NAME"))
+        for key, state in asyncio.run(administration.list_keys(settings)):
+            expires = "never" if key.expires_at is None else f"{key.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+            click.echo(row(key.id, state, key.environment, ",".join(sorted(key.permissions)), expires, key.name))
+
+
+@keys.command("revoke")
+@click.argument("key_id", metavar="ID")
+@_flags(_DATABASE_FLAGS)
+def revoke_key(key_id: str, **flags: str | None) -> None:
+    """Revoke the API key with this id; services refuse it within 30 seconds."""
+    with _exit_codes():
+        settings = config.load(flags, os.environ)
+        from contactsvc import administration
+
+        asyncio.run(administration.revoke_key(settings, key_id))
+        click.echo(f"revoked key {key_id}; services refuse it within 30 seconds")
+
+
+@main.command()
+@click.option(
+    "--target", default="127.0.0.1:50051", show_default=True, metavar="HOST:PORT", help="Which server to ask."
+)
+@click.option("--service", default="", metavar="NAME", help="Which service of it, such as liveness.  [the server]")
+@click.option("--tls-ca", type=_FILE, help="Certificates to trust; without it, plain text.")
+@click.option("--tls-server-name", metavar="NAME", help="Name in the server's certificate, if not that of the target.")
+@click.option("--tls-cert", type=_FILE, help="Certificate to show, where the server asks for one (mTLS).")
+@click.option("--tls-key", type=_FILE, help="Its private key.")
+def probe(
+    target: str,
+    service: str,
+    tls_ca: Path | None,
+    tls_server_name: str | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+) -> None:
+    """Ask a server for its health; exit code 0 when it is serving, 1 when not."""
+    with _exit_codes():
+        from contactsvc import probe as probing
+
+        credentials = None if tls_ca is None else probing.tls_credentials(tls_ca, tls_cert, tls_key)
+        asyncio.run(probing.probe(target, service, credentials, tls_server_name))
+        click.echo("SERVING")
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """End the process with one line that says why when the block fails."""
+    try:
+        yield
+    except (StartupError, ContactsvcError) as error:
         click.echo(f"contactsvc: {error}", err=True)
-        sys.exit(error.exit_code)
+        sys.exit(error.exit_code if isinstance(error, StartupError) else _FAILED)
     except Exception as error:
         click.echo(f"contactsvc: unexpected {type(error).__name__}; the log above may say more", err=True)
         sys.exit(_FAILED)
+
+
+def _permissions(raw: str) -> frozenset[Permission]:
+    try:
+        return frozenset(Permission(name.strip()) for name in raw.split(","))
+    except ValueError:
+        raise ConfigurationError(f"--allow must name some of {', '.join(Permission)}, with commas") from None
+
+
+def _lifetime(raw: str) -> timedelta:
+    match = re.fullmatch(r"([1-9]\d{0,4})([dh])", raw)
+    if not match:
+        raise ConfigurationError("--expires-in must be a number of days or hours, such as 90d or 12h")
+    return timedelta(**{"d": {"days": int(match[1])}, "h": {"hours": int(match[1])}}[match[2]])
 
 
 def _announce(address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ ENVIRONMENT_PREFIX = "CONTACTSVC_"
 
 _T = TypeVar("_T")
 
+_SMALLEST_MESSAGE_LIMIT = 16_384
+_REFLECTION = {"auto": None, "on": True, "off": False}
+
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
@@ -21,6 +25,14 @@ class ListenAddress:
 
     host: str
     port: int
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -41,6 +53,20 @@ class Settings:
         log_json: whether log lines are JSON.
         log_level: from which level on lines are logged.
         driver: the MongoDB driver, `motor` or `pymongo`.
+        tls_cert: the certificate chain to serve TLS with; None serves in plain text.
+        tls_key: its private key.
+        tls_client_ca: whose certificates clients must show (mTLS); None asks for none.
+        reflection: whether the service describes itself to strangers; None means on a loopback address only.
+        admin_listen: where to serve metrics; None serves none.
+        max_in_flight: how many calls there may be at a time.
+        max_in_flight_per_key: how many with one API key.
+        max_message_bytes: how large a request may be.
+        max_deadline: how many seconds a call may take, whatever its caller says; streams are exempt.
+        drain_wait: how many seconds to serve on after SIGTERM while health says NOT_SERVING.
+        drain_grace: how many seconds calls under way then have to end.
+        max_connection_age: after how many seconds a connection is ended, so that clients see new replicas; 0 is never.
+        without_tls: whether to serve a network in plain text all the same.
+        without_keys: whether to serve a network without API keys all the same.
     """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 50051)
@@ -52,14 +78,39 @@ class Settings:
     log_json: bool = False
     log_level: str = "INFO"
     driver: str = "motor"
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    reflection: bool | None = None
+    admin_listen: ListenAddress | None = None
+    max_in_flight: int = 1_000
+    max_in_flight_per_key: int = 500
+    max_message_bytes: int = 4 * 1024 * 1024
+    max_deadline: float = 30.0
+    drain_wait: float = 0.0
+    drain_grace: float = 10.0
+    max_connection_age: float = 0.0
+    without_tls: bool = False
+    without_keys: bool = False
+
+    @property
+    def tls(self) -> bool:
+        """Whether to serve TLS."""
+        return self.tls_cert is not None
+
+    @property
+    def reflects(self) -> bool:
+        """Whether the service describes itself."""
+        return self.listen.loopback if self.reflection is None else self.reflection
 
 
-def load(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Settings:
+def load(flags: Mapping[str, str | None], environ: Mapping[str, str], *, serving: bool = False) -> Settings:
     """Return the settings: a flag wins over its environment variable, and an empty variable counts as absent.
 
     Args:
         flags: the flags that were given, by their names with underscores.
         environ: the environment.
+        serving: whether they are to be served with, so that they must be safe for that as well.
 
     Raises:
         ConfigurationError: one or more values are bad; the message names all of them.
@@ -76,7 +127,30 @@ def load(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Setting
         log_json=reader.read("log_format", _one_of("text", "json"), "text") == "json",
         log_level=reader.read("log_level", _one_of("debug", "info", "warning", "error"), "info").upper(),
         driver=reader.read("driver", _one_of("motor", "pymongo"), default.driver),
+        tls_cert=reader.read("tls_cert", _path, default.tls_cert),
+        tls_key=reader.read("tls_key", _path, default.tls_key),
+        tls_client_ca=reader.read("tls_client_ca", _path, default.tls_client_ca),
+        reflection=_REFLECTION[reader.read("reflection", _one_of(*_REFLECTION), "auto")],
+        admin_listen=reader.read("admin_listen", _listen, default.admin_listen),
+        max_in_flight=reader.read("max_in_flight", _count, default.max_in_flight),
+        max_in_flight_per_key=reader.read("max_in_flight_per_key", _count, default.max_in_flight_per_key),
+        max_message_bytes=reader.read("max_message_bytes", _message_bytes, default.max_message_bytes),
+        max_deadline=reader.read("max_deadline", _positive_seconds, default.max_deadline),
+        drain_wait=reader.read("drain_wait", _seconds, default.drain_wait),
+        drain_grace=reader.read("drain_grace", _seconds, default.drain_grace),
+        max_connection_age=reader.read("max_connection_age", _seconds, default.max_connection_age),
+        without_tls=reader.read("dangerously_serve_without_tls", _yes, default.without_tls),
+        without_keys=reader.read("dangerously_serve_without_keys", _yes, default.without_keys),
     )
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        reader.problems.append("--tls-cert and --tls-key go together")
+    if settings.tls_client_ca is not None and not settings.tls:
+        reader.problems.append("--tls-client-ca needs --tls-cert and --tls-key")
+    if serving and not settings.listen.loopback and not settings.tls and not settings.without_tls:
+        reader.problems.append(
+            f"--listen {settings.listen} is open to a network, and without --tls-cert and --tls-key anyone on the way "
+            f"reads the contact data; if something else encrypts, say --dangerously-serve-without-tls"
+        )
     if reader.problems:
         raise ConfigurationError("; ".join(reader.problems))
     return settings
@@ -138,6 +212,37 @@ def _region(raw: str) -> str:
     if raw.upper() not in SUPPORTED_REGIONS:
         raise ValueError("must be a two-letter region, such as MX")
     return raw.upper()
+
+
+def _count(raw: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,8}", raw):
+        raise ValueError("must be a whole number of at least 1")
+    return int(raw)
+
+
+def _message_bytes(raw: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,8}", raw) or int(raw) < _SMALLEST_MESSAGE_LIMIT:
+        raise ValueError(f"must be a whole number of at least {_SMALLEST_MESSAGE_LIMIT}")
+    return int(raw)
+
+
+def _seconds(raw: str) -> float:
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", raw):
+        raise ValueError("must be a number of seconds, such as 2.5")
+    return float(raw)
+
+
+def _positive_seconds(raw: str) -> float:
+    seconds = _seconds(raw)
+    if seconds == 0:
+        raise ValueError("must be more than 0 seconds")
+    return seconds
+
+
+def _yes(raw: str) -> bool:
+    if raw.lower() not in {"true", "1", "yes", "false", "0", "no"}:
+        raise ValueError("must be true or false")
+    return raw.lower() in {"true", "1", "yes"}
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:

@@ -6,6 +6,9 @@ child. Whatever ends the service, the child notices by the end of its standard i
 Two locks in the data directory keep it to one user. The service holds `serve.lock`, so that a second service is
 refused at once. The child inherits `database.lock`, so that after a crash the next service can wait until the old child
 is gone.
+
+Commands that work beside a service use `reached`: while the database answers, `database.uri` says where. Whoever wrote
+that file holds a lock on it, so that one left behind by a crash is told from a true one without any race.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -56,40 +59,152 @@ async def running(directory: Path) -> AsyncIterator[EmbeddedDatabase]:
     Raises:
         StartupError: it is not installed, the directory cannot be used or is in use, or the child does not start.
     """
+    _check_that_it_is_installed()
+    with _serve_lock(directory) as is_ours:
+        if not is_ours:
+            raise StartupError(
+                f"the data directory {directory} is in use by another contactsvc; stop it, or name another --data-dir"
+            )
+        async with _child(directory) as database:
+            yield database
+
+
+@asynccontextmanager
+async def reached(directory: Path, *, create: bool = False, patience: float = _START_TIMEOUT) -> AsyncIterator[str]:
+    """Yield the URI of the database of a data directory, whether or not a service runs on it.
+
+    Without a service the database runs until the end of the block, and a service that starts meanwhile is refused. With
+    one the database is the service's, and ends with it.
+
+    Args:
+        directory: the data directory.
+        create: start a new database when the directory, or a database in it, is not there. Otherwise that is an error,
+            and nothing is made: for commands that only look.
+        patience: how many seconds to wait for a service that is starting or stopping.
+
+    Raises:
+        StartupError: there is no database to reach, or it cannot be started or is in use by something that does not
+            say where it is; the message says what to do.
+    """
+    deadline = asyncio.get_running_loop().time() + patience
+    while True:
+        # Without serve.lock no service has ever run here.
+        if not create and not (directory / "serve.lock").exists():
+            raise _nothing_there(directory)
+        with _serve_lock(directory) as is_ours:
+            if is_ours:
+                if not create and not (directory / "database").exists():
+                    raise _nothing_there(directory)
+                _check_that_it_is_installed()
+                async with _child(directory) as database:
+                    yield database.uri
+                return
+        if (uri := _published_uri(directory)) is not None:
+            yield uri
+            return
+        if asyncio.get_running_loop().time() > deadline:
+            raise StartupError(
+                f"the data directory {directory} is in use by another contactsvc, which does not say where its "
+                f"database is; try again, or stop it if it hangs or is of an earlier version"
+            )
+        # It is starting or stopping.
+        await asyncio.sleep(_POLL)
+
+
+def _nothing_there(directory: Path) -> StartupError:
+    return StartupError(
+        f"there is no embedded database in {directory}; name the --data-dir of the service, or its --mongodb-uri"
+    )
+
+
+def _check_that_it_is_installed() -> None:
     if importlib.util.find_spec("secantus") is None:
         raise StartupError(
             "the embedded database is not installed: pip install 'contactsvc[embedded]' (SecantusDB has wheels for "
             "CPython 3.10 to 3.13), or name a MongoDB with --mongodb-uri"
         )
-    with _locked(directory) as database_lock:
+
+
+@contextmanager
+def _serve_lock(directory: Path) -> Iterator[bool]:
+    """Try to hold the directory; yield whether it is ours."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / "serve.lock").open("ab")
+    except OSError as error:
+        raise _unusable(directory, error) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            is_ours = False
+        else:
+            is_ours = True
+        yield is_ours
+
+
+def _unusable(directory: Path, error: OSError) -> StartupError:
+    return StartupError(f"cannot use the data directory {directory}: {error.strerror}")
+
+
+@asynccontextmanager
+async def _child(directory: Path) -> AsyncIterator[EmbeddedDatabase]:
+    """Run the child, and say in the directory where it answers."""
+    try:
+        database_lock = (directory / "database.lock").open("ab")
+    except OSError as error:
+        raise _unusable(directory, error) from error
+    with database_lock:
         process, port = await _start(directory, database_lock)
         _log.info("embedded database in %s (a first try; production means MongoDB)", directory)
         died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         watch = asyncio.create_task(_watch(process, directory, died))
+        uri = f"mongodb://127.0.0.1:{port}/?directConnection=true"
         try:
-            yield EmbeddedDatabase(f"mongodb://127.0.0.1:{port}/?directConnection=true", died)
+            with _published(directory, uri):
+                yield EmbeddedDatabase(uri, died)
         finally:
             watch.cancel()
             await _stop(process)
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[IO[bytes]]:
-    """Hold the directory; yield the lock file that the child is to inherit."""
+def _published(directory: Path, uri: str) -> Iterator[None]:
+    """Say where the database is, to whoever may read our files, until the end of the block."""
+    path, draft = directory / "database.uri", directory / "database.uri.new"
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        serve_lock = (directory / "serve.lock").open("ab")
-        database_lock = (directory / "database.lock").open("ab")
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
-        raise StartupError(f"cannot use the data directory {directory}: {error.strerror}") from error
-    with serve_lock, database_lock:
+        raise _unusable(directory, error) from error
+    with os.fdopen(descriptor, "w") as file:
+        # Written and locked before it gets its name: under that name nobody ever sees it otherwise.
+        file.write(uri)
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        draft.replace(path)
         try:
-            fcntl.flock(serve_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StartupError(
-                f"the data directory {directory} is in use by another contactsvc; stop it, or name another --data-dir"
-            ) from error
-        yield database_lock
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()
+
+
+def _published_uri(directory: Path) -> str | None:
+    """Return where the database is, if its owner has said so and still lives."""
+    try:
+        file = (directory / "database.uri").open()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unusable(directory, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return file.read()
+        # Nobody holds it: a crash has left it behind.
+        return None
 
 
 async def _start(directory: Path, database_lock: IO[bytes]) -> tuple[asyncio.subprocess.Process, int]:

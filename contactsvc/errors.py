@@ -15,6 +15,9 @@
     │   ├── MetadataAmbiguous
     │   ├── PrimaryRejected
     │   └── TransactionsUnsupported
+    ├── Unauthenticated           no API key, or a bad one
+    ├── PermissionDenied          the API key does not allow it
+    ├── Overloaded                too many calls in flight
     ├── StoreUnavailable
     ├── DeadlineExceeded
     └── InternalFault
@@ -214,6 +217,38 @@ class TransactionsUnsupported(RuleSaysNo):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} needs transactions, and the database is a standalone server; run it as a replica set")
+
+
+class Unauthenticated(ContactsvcError):
+    """The call carries no API key, or none that is good; which of the two, and why, is not for strangers."""
+
+    reason = "UNAUTHENTICATED"
+
+    def __init__(self) -> None:
+        super().__init__("no good API key; send one as authorization: Bearer KEY")
+
+
+class PermissionDenied(ContactsvcError):
+    """The API key is good, but not for this."""
+
+    reason = "PERMISSION_DENIED"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the API key is not enough: {why}")
+
+
+class Overloaded(ContactsvcError):
+    """Too many calls are in flight; nothing was done.
+
+    Attributes:
+        retry_after: seconds after which trying again makes sense.
+    """
+
+    reason = "OVERLOADED"
+    retry_after: ClassVar[float] = 0.5
+
+    def __init__(self, whose: str) -> None:
+        super().__init__(f"too many calls in flight {whose}; try again in a moment")
 
 
 class StoreUnavailable(ContactsvcError):

@@ -33,6 +33,10 @@ class _TextFormatter(logging.Formatter):
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
         return _time(record)
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        line = super().formatMessage(record)
+        return " ".join([line, *(f"{name}={value}" for name, value in _fields(record).items())])
+
     def formatException(self, ei: ExcInfo) -> str:  # noqa: N802 - logging's name
         return _where(ei[1])
 
@@ -44,10 +48,17 @@ class _JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **_fields(record),
         }
         if record.exc_info:
             line["exception"] = _where(record.exc_info[1])
         return json.dumps(line)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    """Return what was logged as fields of their own, by `extra={"fields": ...}`."""
+    fields: dict[str, object] = getattr(record, "fields", {})
+    return fields
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -9,6 +9,8 @@ from grpc import StatusCode
 from contactsvc import errors
 
 DOMAIN = "contactsvc"
+NOT_FOUND = StatusCode.NOT_FOUND
+"""What health says of a service that it does not know."""
 
 # Details travel in the trailing metadata, of which gRPC's callers take 8 KiB for certain; encoded they grow by a half.
 _MOST_VIOLATION_BYTES = 4_000
@@ -20,6 +22,9 @@ _CODES: dict[type[errors.ContactsvcError], StatusCode] = {
     errors.ExternalIdTaken: StatusCode.ALREADY_EXISTS,
     errors.Aborted: StatusCode.ABORTED,
     errors.RuleSaysNo: StatusCode.FAILED_PRECONDITION,
+    errors.Unauthenticated: StatusCode.UNAUTHENTICATED,
+    errors.PermissionDenied: StatusCode.PERMISSION_DENIED,
+    errors.Overloaded: StatusCode.RESOURCE_EXHAUSTED,
     errors.StoreUnavailable: StatusCode.UNAVAILABLE,
     errors.DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,
     errors.InternalFault: StatusCode.INTERNAL,
@@ -37,6 +42,15 @@ def code_number_of(error: errors.ContactsvcError) -> int:
     return number
 
 
+def trailing_of(error: errors.ContactsvcError, status: status_pb2.Status) -> list[tuple[str, str | bytes]]:
+    """Return the trailing metadata that an error goes out with."""
+    trailing: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
+    if isinstance(error, errors.Overloaded):
+        # How long gRPC's own retries are to wait, where a client has them for this status (gRFC A6).
+        trailing.append(("grpc-retry-pushback-ms", str(_milliseconds(error.retry_after))))
+    return trailing
+
+
 def status_of(error: errors.ContactsvcError) -> status_pb2.Status:
     """Return the status of an error: code, message, ErrorInfo, and BadRequest where fields are at fault."""
     status = status_pb2.Status(code=code_number_of(error), message=error.message)
@@ -52,8 +66,16 @@ def status_of(error: errors.ContactsvcError) -> status_pb2.Status:
                 break
             bad_request.field_violations.add(field=violation.field, description=violation.description)
         details.append(bad_request)
+    if isinstance(error, errors.Overloaded):
+        retry_info = error_details_pb2.RetryInfo()
+        retry_info.retry_delay.FromMilliseconds(_milliseconds(error.retry_after))
+        details.append(retry_info)
     for detail in details:
         packed = any_pb2.Any()
         packed.Pack(detail)
         status.details.append(packed)
     return status
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

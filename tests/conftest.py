@@ -21,7 +21,6 @@ from mongomock_motor import AsyncMongoMockClient
 from contactsvc import embedded, store
 from contactsvc.config import ListenAddress
 from contactsvc.domain.environment import Environment
-from contactsvc.domain.ids import Clock, now_utc
 from contactsvc.domain.values import ValueRules
 from contactsvc.server import Server
 from contactsvc.store.indexes import ensure_indexes
@@ -61,6 +60,7 @@ class Api:
     target: str
     stub: Any
     stores: dict[Environment, MongoStore]
+    server: Server
 
     async def create(self, client_id: str = "client_1", value: str = "", **fields: Any) -> pb.ContactMethod:
         """Create a contact method, an email of some name unless told otherwise."""
@@ -116,15 +116,15 @@ def ids(records: Iterable[pb.ContactMethod]) -> list[str]:
 
 @asynccontextmanager
 async def serving(
-    stores: dict[Environment, MongoStore], rules: ValueRules | None = None, *, clock: Clock = now_utc
+    stores: dict[Environment, MongoStore], rules: ValueRules | None = None, **options: Any
 ) -> AsyncIterator[Api]:
     """Run a server on a free port, in this process."""
-    server = Server(stores, rules or ValueRules(), clock=clock)
+    server = Server(stores, rules or ValueRules(), **options)
     address = await server.start(ListenAddress("127.0.0.1", 0))
     try:
         async with grpc.aio.insecure_channel(str(address)) as channel:
             stub = pb_grpc.ContactMethodsServiceStub(channel)  # type: ignore[no-untyped-call]
-            yield Api(str(address), stub, stores)
+            yield Api(str(address), stub, stores, server)
     finally:
         await server.stop(None)
 

@@ -79,6 +79,7 @@ class Ledger:
         self._records: dict[str, ContactMethod] = {}
         self._by_external_id: dict[str, str] = {}
         self._primaries: dict[Slot, str] = {}
+        self._swept_along: set[str] = set()
         for record in self._before.values():
             self._put(record)
 
@@ -168,7 +169,7 @@ class Ledger:
         before = self._records.get(id_)
         if before is None:
             raise ContactMethodNotFound("id")
-        _check_etag(before, etag)
+        self._check_etag(before, etag)
         if not isinstance(change.external_id, Unset):
             self._check_external_id(change.external_id, of=id_)
         slot = before.client_id, before.type if isinstance(change.type, Unset) else change.type
@@ -181,6 +182,7 @@ class Ledger:
             return Applied(Action.UNCHANGED, id_, claimed=claimed)
         demoted = self._demote(slot, keep=id_) if after.is_primary else ()
         self._put(after)
+        self._swept_along.discard(id_)
         return Applied(Action.UPDATED, id_, demoted, claimed=claimed)
 
     def delete(self, operation: Delete) -> Applied:
@@ -196,7 +198,7 @@ class Ledger:
             if operation.allow_missing:
                 return Applied(Action.DELETED, operation.id)
             raise ContactMethodNotFound("id")
-        _check_etag(present, operation.etag)
+        self._check_etag(present, operation.etag)
         if present.is_primary and operation.policy is PrimaryDeletePolicy.REJECT:
             raise PrimaryRejected
         self._take_away(present)
@@ -225,6 +227,7 @@ class Ledger:
         Raises:
             RequestRemembered: that record remembers the request already, which no unique index would mind.
         """
+        self._restore_what_came_full_circle()
         inserted = [record for id_, record in self._records.items() if id_ not in self._before]
         replaced = [
             (before, replace(after, requests=unexpired(after.requests, self.now)))
@@ -311,6 +314,12 @@ class Ledger:
         moves = flag_intent(record, change.is_primary, change.type) in {FlagIntent.TAKE, FlagIntent.TAKE_IF_FREE}
         return record.client_id if moves or change.is_primary is True else None
 
+    def _check_etag(self, present: ContactMethod, etag: str) -> None:
+        # A record that lost the flag to another item of the same request is still the one that its caller has seen.
+        seen = self._before[present.id] if present.id in self._swept_along else present
+        if etag and etag not in {seen.etag, present.etag}:
+            raise EtagMismatch
+
     def _check_external_id(self, external_id: str | None, *, of: str | None = None) -> None:
         holder = None if external_id is None else self._by_external_id.get(external_id)
         if holder not in {None, of}:
@@ -320,7 +329,10 @@ class Ledger:
         holder = self._primaries.get(slot)
         if holder is None or holder == keep:
             return ()
-        self._put(changed(self._records[holder], {"is_primary": False}, now=self.now, etag=new_etag()))
+        present = self._records[holder]
+        if present is self._before.get(holder):
+            self._swept_along.add(holder)
+        self._put(changed(present, {"is_primary": False}, now=self.now, etag=new_etag()))
         return (holder,)
 
     def _put(self, record: ContactMethod) -> None:
@@ -340,13 +352,14 @@ class Ledger:
         if self._primaries.get(record.slot) == record.id:
             del self._primaries[record.slot]
 
+    def _restore_what_came_full_circle(self) -> None:
+        """Give back its etag to a record that was changed and changed back: an etag changes with its record only."""
+        for before, after in list(self._pairs()):
+            if after is not before and replace(after, etag=before.etag, updated_at=before.updated_at) == before:
+                self._put(before)
+
     def _pairs(self) -> Iterator[tuple[ContactMethod, ContactMethod]]:
         for id_, before in self._before.items():
             after = self._records.get(id_)
             if after is not None:
                 yield before, after
-
-
-def _check_etag(present: ContactMethod, etag: str) -> None:
-    if etag and etag != present.etag:
-        raise EtagMismatch

@@ -21,19 +21,19 @@ def apply_sync(ledger: Ledger, sync: Sync) -> list[Outcome]:
         ContactsvcError: items failed, and nothing is to be stored; names all of them.
     """
     matches = _Matches(ledger, sync)
-    deletions: list[tuple[str, Step]] = []
+    deletions: list[tuple[str, Step]] = [
+        (path, partial(_delete, ledger, path, Delete(record.id, etag=item.etag)))
+        for path, item, record in matches.deletions
+    ]
     writes: list[tuple[str, Step]] = []
     for path, item in matches.items:
-        present = matches.by_path.get(path)
         if (error := matches.refused.get(path)) is not None:
             writes.append((path, partial(_fail, error)))
         elif not item.delete:
+            present = matches.by_path.get(path)
             writes.append((path, partial(_write, ledger, sync.client_id, path, item, present)))
-        elif present is not None:
-            deletions.append((path, partial(_delete, ledger, path, Delete(present.id, etag=item.etag))))
     if sync.replace:
-        kept = {record.id for record in matches.by_path.values()}
-        left_over = [record.id for record in ledger.of_client(sync.client_id) if record.id not in kept]
+        left_over = [record.id for record in ledger.of_client(sync.client_id) if record.id not in matches.taken]
         deletions += [(id_, partial(_delete, ledger, "items", Delete(id_))) for id_ in left_over]
     outcomes = apply_in_order(ledger, deletions + writes)
     raise_refusal(ledger, outcomes)
@@ -68,55 +68,91 @@ def _write(ledger: Ledger, client_id: str, path: str, item: SyncItem, present: C
 class _Matches:
     """Which item means which record: by id, then by external id, then by type and value.
 
+    What it makes of a list does not depend on which records there are by chance, so that the same sync again finds the
+    records that it made: of several with one value the oldest is taken first.
+
     Attributes:
         items: the items with their paths.
-        by_path: the records that items match.
+        by_path: the records that items match, except those to be deleted.
+        deletions: the records that items delete. One that names a type and value means all that have it.
         refused: the items that cannot be matched, and why.
+        taken: the ids of all records that items match, and by which item.
     """
 
     def __init__(self, ledger: Ledger, sync: Sync) -> None:
         self.items = [(f"items[{position}]", item) for position, item in enumerate(sync.items)]
         self.by_path: dict[str, ContactMethod] = {}
+        self.deletions: list[tuple[str, SyncItem, ContactMethod]] = []
         self.refused: dict[str, ContactsvcError] = {}
-        self._taken: dict[str, str] = {}
+        self.taken: dict[str, str] = {}
         self._client_id = sync.client_id
-        for path, item in self.items:
+        self._refuse_contradictions()
+        for path, item in self._unmatched():
             if item.id is not None:
-                self._match(path, ledger.find(item.id), ContactMethodNotFound("id"), may_be_missing=item.delete)
-        for path, item in self.items:
+                self._match(path, item, ledger.find(item.id), ContactMethodNotFound("id"), may_be_missing=item.delete)
+        for path, item in self._unmatched():
             if item.id is None and item.external_id is not None:
                 present = ledger.find_by_external_id(item.external_id)
-                self._match(path, present, ContactMethodNotFound("external id"), may_be_missing=True)
-        unnamed = defaultdict(list)
+                self._match(path, item, present, ContactMethodNotFound("external id"), may_be_missing=True)
+        by_value = defaultdict(list)
         for record in ledger.of_client(sync.client_id):
-            unnamed[_target(record)].append(record)
+            by_value[_target(record)].append(record)
+        for path, item in self._unmatched():
+            if item.description is None or item.id is not None:
+                continue
+            free = [record for record in by_value[_target(item.description)] if record.id not in self.taken]
+            for record in free if item.delete else free[:1]:
+                self._take(path, item, record)
+
+    def _refuse_contradictions(self) -> None:
+        """Refuse items that name one record twice, whether it exists or not, or delete a value that others write."""
+        named: dict[tuple[str, object], str] = {}
         for path, item in self.items:
-            # One that deletes by an external id must not, once that is gone, take another record of the same value.
-            named = item.id is not None or (item.delete and item.external_id is not None)
-            if item.description is not None and not named and path not in self.by_path and path not in self.refused:
-                self._match_one_of(path, unnamed[_target(item.description)])
+            for name in (("id", item.id), ("external id", item.external_id)):
+                if name[1] is not None:
+                    self._refuse_if_another(path, named.setdefault(name, path))
+        written = {
+            _target(item.description): path
+            for path, item in self.items
+            if item.description is not None and not item.delete
+        }
+        for path, item in self.items:
+            if item.description is not None and item.delete:
+                self._refuse_if_another(path, written.get(_target(item.description), path))
+
+    def _unmatched(self) -> list[tuple[str, SyncItem]]:
+        matched = {*self.refused, *self.by_path, *(path for path, _, _ in self.deletions)}
+        return [(path, item) for path, item in self.items if path not in matched]
 
     def _match(
-        self, path: str, record: ContactMethod | None, not_found: ContactMethodNotFound, *, may_be_missing: bool
+        self,
+        path: str,
+        item: SyncItem,
+        record: ContactMethod | None,
+        not_found: ContactMethodNotFound,
+        *,
+        may_be_missing: bool,
     ) -> None:
         if record is None and may_be_missing:
             return
         if record is None or record.client_id != self._client_id:
             self.refused[path] = not_found.below(path)
-        elif record.id in self._taken:
-            rule = f"names the same contact method as {self._taken[record.id]}"
-            self.refused[path] = InvalidFields([FieldViolation(path, rule)])
+        elif record.id in self.taken:
+            self._refuse_if_another(path, self.taken[record.id])
         else:
-            self._taken[record.id] = path
+            self._take(path, item, record)
+
+    def _take(self, path: str, item: SyncItem, record: ContactMethod) -> None:
+        self.taken[record.id] = path
+        if item.delete:
+            self.deletions.append((path, item, record))
+        else:
             self.by_path[path] = record
 
-    def _match_one_of(self, path: str, records: list[ContactMethod]) -> None:
-        free = [record for record in records if record.id not in self._taken]
-        if free:
-            # Rather one that no other system has a name for; of several the oldest.
-            record = min(free, key=lambda candidate: candidate.external_id is not None)
-            self._taken[record.id] = path
-            self.by_path[path] = record
+    def _refuse_if_another(self, path: str, other: str) -> None:
+        if other != path:
+            rule = f"names the same contact method as {other}"
+            self.refused[path] = InvalidFields([FieldViolation(path, rule)])
 
 
 def _target(described: ContactMethod | Description) -> tuple[ContactMethodType, str | None, str]:

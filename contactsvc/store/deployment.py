@@ -14,10 +14,13 @@ from contactsvc.errors import ConfigurationError, StartupError
 from contactsvc.store.driver_errors import translated
 from contactsvc.store.drivers import DRIVERS, Driver
 from contactsvc.store.indexes import ensure_indexes
+from contactsvc.store.keys import MongoKeyStore
 from contactsvc.store.mongo_store import MongoStore
+from contactsvc.store.telemetry import DatabaseTelemetry
 from contactsvc.store.transactions import KeyLocks
 
 COLLECTION = "contact_methods"
+KEY_COLLECTION = "api_keys"
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +49,10 @@ class Deployment:
         await store.forget_expired(now_utc())
         return store
 
+    def key_store(self, database: str) -> MongoKeyStore:
+        """Return the store of API keys in a database."""
+        return MongoKeyStore(self.driver.database(database)[KEY_COLLECTION])
+
     async def ping(self) -> None:
         """Return when the database answers; raise StoreUnavailable when it does not."""
         with translated():
@@ -56,8 +63,13 @@ class Deployment:
         await self.driver.close()
 
 
-async def connect(uri: str, driver_name: str) -> Deployment:
+async def connect(uri: str, driver_name: str, telemetry: DatabaseTelemetry | None = None) -> Deployment:
     """Connect to a deployment and find out what it can do.
+
+    Args:
+        uri: where it is.
+        driver_name: which driver to use, "motor" or "pymongo".
+        telemetry: told of commands and connections.
 
     Raises:
         ConfigurationError: the URI is none.
@@ -65,7 +77,8 @@ async def connect(uri: str, driver_name: str) -> Deployment:
     """
     try:
         # Resolving a mongodb+srv name blocks.
-        driver = await asyncio.to_thread(DRIVERS[driver_name], uri) if "+srv" in uri else DRIVERS[driver_name](uri)
+        kind = DRIVERS[driver_name]
+        driver = await asyncio.to_thread(kind, uri, telemetry) if "+srv" in uri else kind(uri, telemetry)
     except (InvalidURI, DriverConfigurationError, ValueError) as error:
         # Its message may quote the URI, and with it a password.
         raise ConfigurationError("mongodb_uri is no valid MongoDB connection string") from error

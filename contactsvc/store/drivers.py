@@ -16,6 +16,8 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.read_concern import ReadConcern
 
+from contactsvc.store.telemetry import CommandTimes, ConnectionCounts, DatabaseTelemetry
+
 Document = dict[str, Any]
 Collection = AsyncCollection[Document]
 """A collection of either driver. Motor's is no subclass, but has the same methods."""
@@ -60,8 +62,8 @@ class Driver(ABC):
 class MotorDriver(Driver):
     """Motor: the synchronous driver in a pool of threads."""
 
-    def __init__(self, uri: str) -> None:
-        self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(uri, **_options(uri))
+    def __init__(self, uri: str, telemetry: DatabaseTelemetry | None) -> None:
+        self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(uri, **_options(uri, telemetry))
 
     def database(self, name: str) -> AsyncDatabase[Document]:
         """Return a database."""
@@ -86,8 +88,8 @@ class MotorDriver(Driver):
 class PyMongoDriver(Driver):
     """PyMongo's asynchronous client, on the event loop itself."""
 
-    def __init__(self, uri: str) -> None:
-        self._client: AsyncMongoClient[Document] = AsyncMongoClient(uri, **_options(uri))
+    def __init__(self, uri: str, telemetry: DatabaseTelemetry | None) -> None:
+        self._client: AsyncMongoClient[Document] = AsyncMongoClient(uri, **_options(uri, telemetry))
 
     def database(self, name: str) -> AsyncDatabase[Document]:
         """Return a database."""
@@ -110,6 +112,7 @@ DRIVERS: dict[str, type[MotorDriver] | type[PyMongoDriver]] = {"motor": MotorDri
 """By the name that the setting `driver` has for them."""
 
 
-def _options(uri: str) -> dict[str, Any]:
+def _options(uri: str, telemetry: DatabaseTelemetry | None) -> dict[str, Any]:
     bounds = {name: value for name, value in _BOUNDS.items() if name.lower() not in uri.lower()}
-    return {"appname": "contactsvc", **bounds, **_PROMISES}
+    listeners = [] if telemetry is None else [CommandTimes(telemetry), ConnectionCounts(telemetry)]
+    return {"appname": "contactsvc", "event_listeners": listeners, **bounds, **_PROMISES}

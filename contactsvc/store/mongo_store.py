@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pymongo.errors import DuplicateKeyError
 
+from contactsvc import deadlines
 from contactsvc.domain.contact_method import ContactMethod, Slot
 from contactsvc.domain.ledger import Difference
 from contactsvc.domain.listing import Listing, Page
@@ -231,7 +232,7 @@ class MongoStore:
 
     async def _find_one(self, query: Document) -> ContactMethod | None:
         with self._translated():
-            document = await self._collection.find_one(query, session=self._session)
+            document = await self._collection.find_one(query, session=self._session, **_in_time())
         return None if document is None else next(iter(to_records([document])), None)
 
     async def _find_records(self, query: Document, *, limit: int = 0) -> list[ContactMethod]:
@@ -247,11 +248,22 @@ class MongoStore:
         limit: int = 0,
     ) -> list[Document]:
         with self._translated():
-            cursor = self._collection.find(query, projection, session=self._session).skip(skip).limit(limit)
+            cursor = self._collection.find(query, projection, session=self._session, **_in_time())
+            cursor = cursor.skip(skip).limit(limit)
             if sort:
                 cursor = cursor.sort(list(sort))
             return await cursor.to_list(length=None)
 
     async def _count(self, query: Document) -> int:
         with self._translated():
-            return await self._collection.count_documents(query, session=self._session)
+            limit = {"maxTimeMS": left} if (left := deadlines.remaining_ms()) else {}
+            return await self._collection.count_documents(query, session=self._session, **limit)
+
+
+def _in_time() -> dict[str, Any]:
+    """Return the option that makes the database stop a query when the call's deadline has passed.
+
+    Not pymongo.timeout: it does not reach Motor's threads.
+    """
+    left = deadlines.remaining_ms()
+    return {} if left is None else {"max_time_ms": left}

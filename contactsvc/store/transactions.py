@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from pymongo.errors import ConnectionFailure, PyMongoError
 
+from contactsvc import deadlines
+from contactsvc.errors import DeadlineExceeded
 from contactsvc.service.store import LostRace
 from contactsvc.store.driver_errors import is_commit_unknown, is_transient
 from contactsvc.store.drivers import Driver, Session
@@ -33,10 +35,18 @@ class KeyLocks:
 
     @asynccontextmanager
     async def held(self, keys: Collection[Hashable]) -> AsyncIterator[None]:
-        """Hold the locks of all keys; always taken in one order, so that no two calls wait for each other."""
+        """Hold the locks of all keys; always taken in one order, so that no two calls wait for each other.
+
+        Raises:
+            DeadlineExceeded: the call's deadline passed while it waited.
+        """
         async with AsyncExitStack() as stack:
-            for key in sorted(set(keys), key=repr):
-                await stack.enter_async_context(self._held_one(key))
+            try:
+                async with asyncio.timeout_at(deadlines.when()):
+                    for key in sorted(set(keys), key=repr):
+                        await stack.enter_async_context(self._held_one(key))
+            except TimeoutError:
+                raise DeadlineExceeded from None
             yield
 
     @asynccontextmanager
@@ -59,6 +69,8 @@ async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
     pause = _FIRST_PAUSE
     connections_lost = 0
     for _ in range(_ATTEMPTS - 1):
+        # Nobody waits for an attempt that would begin after the deadline.
+        deadlines.remaining_ms()
         try:
             return await attempt()
         except LostRace:

@@ -54,6 +54,9 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_DEADLINE_EXCEEDED: _ClassVar[ErrorReason]
     ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
     ERROR_REASON_REQUEST_ID_REUSED: _ClassVar[ErrorReason]
+    ERROR_REASON_UNAUTHENTICATED: _ClassVar[ErrorReason]
+    ERROR_REASON_PERMISSION_DENIED: _ClassVar[ErrorReason]
+    ERROR_REASON_OVERLOADED: _ClassVar[ErrorReason]
 CONTACT_METHOD_TYPE_UNSPECIFIED: ContactMethodType
 CONTACT_METHOD_TYPE_EMAIL: ContactMethodType
 CONTACT_METHOD_TYPE_PHONE: ContactMethodType
@@ -84,6 +87,9 @@ ERROR_REASON_STORE_UNAVAILABLE: ErrorReason
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason
+ERROR_REASON_UNAUTHENTICATED: ErrorReason
+ERROR_REASON_PERMISSION_DENIED: ErrorReason
+ERROR_REASON_OVERLOADED: ErrorReason
 
 class CreateContactMethodRequest(_message.Message):
     __slots__ = ("client_id", "type", "value", "label", "is_primary", "external_id", "metadata", "request_id")

@@ -333,12 +333,13 @@ class ContactMethodsServiceServicer(object):
 
     def SyncClientContactMethods(self, request, context):
         """Makes the contact methods of one client what a list says, in one transaction. An item is matched to the record of
-        its id, else to that of its external id, else to one of its type and normalized value that no other item is matched
-        to; an item that matches none becomes a new record. Removals are done first, then the items in their order. The same
-        sync again leaves every record unchanged, with its etag.
+        its id, else to that of its external id, else to the oldest of its type and normalized value that no other item is
+        matched to; an item that matches none becomes a new record. Deletions are done first, then the items in their order,
+        so that two records cannot swap their external ids in one sync. The same sync again leaves every record unchanged,
+        with its etag.
 
-        INVALID_ARGUMENT INVALID_FIELD: a field breaks its rule, two items match one record or claim one primary flag, or
-        replace comes with an empty list and without allow_empty_replace. Paths are such as `items[3].value`.
+        INVALID_ARGUMENT INVALID_FIELD: a field breaks its rule, two items name one record or claim one primary flag, an item
+        deletes a value that another one writes, or replace comes with an empty list and without allow_empty_replace. Paths are such as `items[3].value`.
         NOT_FOUND CONTACT_METHOD_NOT_FOUND: an item names a record that does not exist or is another client's, by its id, or
         another client's by its external id. Nothing is applied. (To delete an id that does not exist is no error.)
         ALREADY_EXISTS EXTERNAL_ID_TAKEN: an item gives a record an external id that another record has.

@@ -156,6 +156,16 @@ async def test_updates_of_a_batch_apply_in_order(api: Api) -> None:
 
 
 @pytest.mark.needs_transactions
+async def test_a_record_that_is_changed_and_changed_back_keeps_its_etag(api: Api) -> None:
+    record = await api.create(label="Old")
+
+    response = await update_all(api, change(record.id, label="New"), change(record.id, label="Old"))
+
+    assert response.results[1].contact_method == record
+    assert await api.get(record.id) == record
+
+
+@pytest.mark.needs_transactions
 async def test_two_records_can_swap_their_places(api: Api) -> None:
     first = await api.create(external_id="a", is_primary=True)
     second = await api.create(external_id="b", type=PHONE, value="+525512345678", is_primary=True)

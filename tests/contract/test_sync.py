@@ -196,6 +196,63 @@ async def test_an_item_takes_the_flag_from_another_item_and_from_strangers(embed
     assert list(response.demoted_ids) == [first.id, stranger.id]
 
 
+async def test_the_same_sync_again_changes_nothing_however_alike_the_items_are(embedded_api: Api) -> None:
+    await embedded_api.create(value="a@example.com", external_id="x")
+    items = [item("a@example.com", label="Home"), item("a@example.com", label="Work"), item("a@example.com")]
+
+    await sync(embedded_api, *items)
+    before = await all_of(embedded_api)
+    again = await sync(embedded_api, *items)
+
+    assert len(again.unchanged) == 3
+    assert await all_of(embedded_api) == before
+
+
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize(
+    "items",
+    [
+        [item("a@example.com", external_id="x"), item(external_id="x", delete=True)],
+        [item("a@example.com", external_id="x"), item("b@example.com", external_id="x")],
+        [item("a@example.com"), item("A@example.com", delete=True)],
+        [item(id="some", delete=True), item("a@example.com", id="some")],
+    ],
+)
+async def test_items_that_contradict_each_other_are_refused_whatever_there_is(
+    embedded_api: Api, items: list[pb.SyncItem], exists: bool
+) -> None:
+    if exists:
+        await embedded_api.create(value="a@example.com", external_id="x")
+
+    failure = await failure_of(sync(embedded_api, *items))
+
+    assert failure.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert failure.fields == ["items[1]"] or (failure.fields == ["items[1]", "items[0].id"])
+
+
+async def test_a_deletion_by_value_means_all_records_that_have_it(embedded_api: Api) -> None:
+    records = [await embedded_api.create(value=value) for value in ("a@example.com", "A@example.com", "b@example.com")]
+
+    response = await sync(embedded_api, item("a@example.com", delete=True))
+
+    assert list(response.deleted_ids) == ids(records[:2])
+    assert ids(await all_of(embedded_api)) == [records[2].id]
+
+
+async def test_etags_stay_good_while_the_flag_moves_between_the_items(embedded_api: Api) -> None:
+    old = await embedded_api.create(value="old@example.com", is_primary=True)
+    new = await embedded_api.create(value="new@example.com")
+
+    await sync(
+        embedded_api,
+        item("new@example.com", is_primary=True, etag=new.etag),
+        item("old@example.com", is_primary=False, label="Old", etag=old.etag),
+    )
+
+    assert await embedded_api.primary_id("client_1") == new.id
+    assert (await embedded_api.get(old.id)).label == "Old"
+
+
 async def test_an_etag_that_fits_lets_the_item_pass(embedded_api: Api) -> None:
     record = await embedded_api.create(value="a@example.com")
 

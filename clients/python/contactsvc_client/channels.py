@@ -32,7 +32,11 @@ def channel_options(extra: Sequence[tuple[str, Any]], *, retry_writes: bool) -> 
     """
     service = SERVICE.full_name
     names = [{"service": service}] if retry_writes else [{"service": service, "method": name} for name in _READS]
-    config = {"methodConfig": [{"name": names, "retryPolicy": _RETRY_POLICY}]}
+    config = {
+        # Over all replicas that the name of the service has; gRPC's default would use the first only.
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "methodConfig": [{"name": names, "retryPolicy": _RETRY_POLICY}],
+    }
     return [
         ("grpc.enable_retries", 1),
         ("grpc.service_config", json.dumps(config)),

@@ -1,0 +1,126 @@
+"""Who may do what: API keys, their permissions, and which operation takes which."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
+from types import MappingProxyType
+
+from contactsvc.domain.environment import Environment
+
+_PREFIX = "contactsvc"
+_ID_BYTES = 6
+_SECRET_BYTES = 32
+
+
+class Permission(StrEnum):
+    """What a key may be allowed."""
+
+    READ = "read"
+    WRITE = "write"
+    DELETE = "delete"
+    ERASE = "erase"
+
+
+_READ = frozenset({Permission.READ})
+_WRITE = frozenset({Permission.WRITE})
+_DELETE = frozenset({Permission.DELETE})
+
+PERMISSIONS: Mapping[str, frozenset[Permission]] = MappingProxyType(
+    {
+        "CreateContactMethod": _WRITE,
+        "GetContactMethod": _READ,
+        "GetContactMethodByExternalId": _READ,
+        "GetContactMethodByMetadata": _READ,
+        "ListContactMethods": _READ,
+        "ListClientContactMethods": _READ,
+        "UpdateContactMethod": _WRITE,
+        "DeleteContactMethod": _DELETE,
+        "GetPrimaryContactMethod": _READ,
+        "BatchCreateContactMethods": _WRITE,
+        "BatchUpdateContactMethods": _WRITE,
+        "BatchDeleteContactMethods": _DELETE,
+        "BatchGetContactMethods": _READ,
+        "UpsertContactMethod": _WRITE,
+        "BatchUpsertContactMethods": _WRITE,
+        # A sync deletes what its list leaves out.
+        "SyncClientContactMethods": _WRITE | _DELETE,
+        "StreamContactMethods": _READ,
+        "EraseClientContactMethods": frozenset({Permission.ERASE}),
+    }
+)
+"""What each RPC takes. One that is not here is allowed to nobody, and the service does not start without it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """An API key as it is stored: all but its secret.
+
+    Attributes:
+        id: its public part, which may go into logs.
+        name: what people call it.
+        environment: the one that it opens.
+        permissions: what it allows.
+        secret_digest: SHA-256 of the secret. The secret has 256 random bits, so that a slow hash would add nothing.
+        created_at: when it was made.
+        expires_at: when it ends by itself, if it does.
+        revoked_at: when it was taken back, if it was.
+    """
+
+    id: str
+    name: str
+    environment: Environment
+    permissions: frozenset[Permission]
+    secret_digest: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+    def state(self, now: datetime) -> str:
+        """Return "active", "expired" or "revoked"."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
+
+    def opens_with(self, secret: str) -> bool:
+        """Tell whether this is the secret, in a time that does not depend on how nearly it is."""
+        return hmac.compare_digest(self.secret_digest, _digest(secret))
+
+
+def new_key(
+    *,
+    name: str,
+    environment: Environment,
+    permissions: frozenset[Permission],
+    now: datetime,
+    expires_at: datetime | None,
+) -> tuple[ApiKey, str]:
+    """Return a new key, and the text that callers send: the only place where its secret ever is."""
+    id_, secret = secrets.token_hex(_ID_BYTES), secrets.token_hex(_SECRET_BYTES)
+    key = ApiKey(
+        id=id_,
+        name=name,
+        environment=environment,
+        permissions=permissions,
+        secret_digest=_digest(secret),
+        created_at=now,
+        expires_at=expires_at,
+    )
+    return key, f"{_PREFIX}_{environment}_{id_}_{secret}"
+
+
+def parts_of(text: str) -> tuple[str, str] | None:
+    """Return the public id and the secret of what a caller sent; None when it cannot be a key."""
+    parts = text.split("_")
+    if len(parts) != 4 or parts[0] != _PREFIX:
+        return None
+    return parts[2], parts[3]
+
+
+def _digest(secret: str) -> str:
+    return sha256(secret.encode()).hexdigest()

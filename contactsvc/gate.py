@@ -1,0 +1,165 @@
+"""The gate: who a caller is, by its API key, and whether it may do what it asks for.
+
+Keys are read from the store into memory, again every few seconds, so that a call costs no query and a revocation takes
+effect soon. A service is open to everyone who can reach it until it sees its first key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from contactsvc.domain.access import PERMISSIONS, ApiKey, parts_of
+from contactsvc.domain.environment import Environment
+from contactsvc.domain.ids import Clock, now_utc
+from contactsvc.errors import (
+    ContactsvcError,
+    FieldViolation,
+    InvalidFields,
+    PermissionDenied,
+    StoreUnavailable,
+    Unauthenticated,
+)
+
+AUTHORIZATION_HEADER = "authorization"
+ENVIRONMENT_HEADER = "x-environment"
+
+# How often the keys are read again, and how old they may be when the store does not answer. Revocation is promised to
+# take effect within 30 s.
+_REFRESH_INTERVAL = 5.0
+_LONGEST_TRUST = 25.0
+# How soon an unknown key is looked for again: a new one shall work at once, and guessing shall not load the store.
+_SHORTEST_INTERVAL = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class KeyStore(Protocol):
+    """Where the API keys are."""
+
+    async def all(self) -> list[ApiKey]:
+        """Return all keys, revoked and expired ones as well; raise StoreUnavailable when that is not possible."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls: the environment that it works in, and its key; None while the service has no keys."""
+
+    environment: Environment
+    key_id: str | None
+
+
+class Gate:
+    """Lets callers in.
+
+    Args:
+        keys: where the API keys are; None opens the gate to everyone.
+        clock: tells the time at which keys expire.
+        monotonic: tells how much time has passed, in seconds.
+    """
+
+    def __init__(self, keys: KeyStore | None, *, clock: Clock = now_utc, monotonic: Callable[[], float]) -> None:
+        self._store = keys
+        self._clock = clock
+        self._monotonic = monotonic
+        self._keys: dict[str, ApiKey] = {}
+        self._guarded = False
+        self._read_at = -_LONGEST_TRUST
+        self._reading = asyncio.Lock()
+
+    @property
+    def open(self) -> bool:
+        """Whether everyone is let in: there is no key, and has been none since the start."""
+        return not self._guarded
+
+    async def refresh(self) -> None:
+        """Read the keys; raise StoreUnavailable when that is not possible."""
+        await self._refresh_unless_younger_than(0.0)
+
+    async def keep_fresh(self) -> None:
+        """Read the keys again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(_REFRESH_INTERVAL)
+            try:
+                await self.refresh()
+            except ContactsvcError as error:
+                _log.warning("cannot read the API keys (%s); those read last are used for a while", error.reason)
+            except Exception as error:
+                _log.error("cannot read the API keys; those read last are used for a while", exc_info=error)
+
+    async def admit(self, metadata: Mapping[str, tuple[str | bytes, ...]], rpc: str) -> Caller:
+        """Return who calls.
+
+        Args:
+            metadata: the values of each header of the call.
+            rpc: the name of the method.
+
+        Raises:
+            InvalidFields: `x-environment` makes no sense.
+            Unauthenticated: there are keys, and the call carries none that is good.
+            PermissionDenied: the key does not allow the RPC, or is of another environment.
+            StoreUnavailable: the keys could not be read for so long that one may have been revoked.
+        """
+        asked = _environment(metadata.get(ENVIRONMENT_HEADER, ()))
+        if not self._guarded:
+            return Caller(asked or Environment.LIVE, None)
+        key = await self._key(metadata.get(AUTHORIZATION_HEADER, ()))
+        if asked is not None and asked is not key.environment:
+            raise PermissionDenied(f"it is of another environment than {ENVIRONMENT_HEADER}")
+        missing = PERMISSIONS[rpc] - key.permissions
+        if missing:
+            raise PermissionDenied(f"it may not {' and not '.join(sorted(missing))}")
+        return Caller(key.environment, key.id)
+
+    async def _key(self, authorization: Iterable[str | bytes]) -> ApiKey:
+        values = tuple(authorization)
+        if len(values) != 1 or not isinstance(values[0], str):
+            raise Unauthenticated
+        scheme, _, text = values[0].partition(" ")
+        parts = parts_of(text.strip())
+        if scheme.lower() != "bearer" or parts is None:
+            raise Unauthenticated
+        id_, secret = parts
+        if id_ not in self._keys:
+            await self._refresh_unless_younger_than(_SHORTEST_INTERVAL)
+        if self._age() > _LONGEST_TRUST:
+            raise StoreUnavailable
+        key = self._keys.get(id_)
+        if key is None or not key.opens_with(secret) or key.state(self._clock()) != "active":
+            raise Unauthenticated
+        return key
+
+    async def _refresh_unless_younger_than(self, seconds: float) -> None:
+        async with self._reading:
+            if self._store is None or self._age() < seconds:
+                return
+            started = self._monotonic()
+            self._keys = {key.id: key for key in await self._store.all()}
+            self._read_at = started
+            # For good: should the keys vanish, nobody is let in rather than everyone.
+            self._guarded = self._guarded or bool(self._keys)
+
+    def _age(self) -> float:
+        return self._monotonic() - self._read_at
+
+
+def check_permissions(rpcs: Iterable[str]) -> None:
+    """Raise LookupError unless exactly these RPCs have their permissions in the table: the default is to deny."""
+    difference = set(rpcs) ^ PERMISSIONS.keys()
+    if difference:
+        raise LookupError(f"the table of permissions and the service differ in {', '.join(sorted(difference))}")
+
+
+def _environment(values: Iterable[str | bytes]) -> Environment | None:
+    named = set(values)
+    if not named:
+        return None
+    try:
+        (one,) = named
+        return Environment(str(one))
+    except ValueError:
+        raise InvalidFields([FieldViolation(ENVIRONMENT_HEADER, "must be live or test")]) from None

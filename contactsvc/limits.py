@@ -1,0 +1,52 @@
+"""How many calls may be in flight: in the process, so that it stays quick, and per key, so that nobody has it alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from contactsvc.errors import Overloaded
+
+
+class InFlight:
+    """Counts the calls in flight, and refuses those that are too many. Health and reflection are not counted.
+
+    Args:
+        per_process: how many at most.
+        per_key: how many with one API key at most; calls without a key count as those of one.
+        rejected: told "process" or "key" of every refusal.
+    """
+
+    def __init__(self, per_process: int, per_key: int, rejected: Callable[[str], None]) -> None:
+        self._per_process = per_process
+        self._per_key = per_key
+        self._rejected = rejected
+        self._by_key: Counter[str | None] = Counter()
+        self.count = 0
+
+    @contextmanager
+    def in_process(self) -> Iterator[None]:
+        """Count a call while the block lasts; raise Overloaded when there are too many."""
+        if self.count >= self._per_process:
+            self._rejected("process")
+            raise Overloaded("in this process")
+        self.count += 1
+        try:
+            yield
+        finally:
+            self.count -= 1
+
+    @contextmanager
+    def with_key(self, key_id: str | None) -> Iterator[None]:
+        """Count a call of a key while the block lasts; raise Overloaded when there are too many."""
+        if self._by_key[key_id] >= self._per_key:
+            self._rejected("key")
+            raise Overloaded("with this API key")
+        self._by_key[key_id] += 1
+        try:
+            yield
+        finally:
+            self._by_key[key_id] -= 1
+            if not self._by_key[key_id]:
+                del self._by_key[key_id]

@@ -1,0 +1,358 @@
+"""What `contactsvc doctor` sees of a database, and the few guarded writes with which it mends.
+
+Unlike the store it takes nothing for granted: no index, no field, and no kind of a field. It reads with cursors, holds
+one batch at a time, and creates nothing unless it is told to. What is a fault, and what to do, is for doctor.py to say.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, auto
+from typing import Any, Final
+
+from pymongo import ASCENDING
+from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
+
+from contactsvc.domain.contact_method import ContactMethod, ContactMethodType
+from contactsvc.errors import StartupError
+from contactsvc.store.deployment import COLLECTION, Deployment
+from contactsvc.store.documents import SCHEMA_VERSION, from_document, is_contact_method, value_key
+from contactsvc.store.driver_errors import translated
+from contactsvc.store.drivers import Collection, Document
+from contactsvc.store.indexes import INDEXES, Index
+
+MOST_NAMED = 20
+"""How many ids of one group are kept, so that no group fills the memory."""
+
+_BATCH = 1_000
+
+# What documents.py writes into every contact method, and what it may add.
+_Kinds = dict[str, type | tuple[type, ...]]
+_REQUIRED: Final[_Kinds] = {
+    "_id": str,
+    "client_id": str,
+    "type": str,
+    "value": str,
+    "is_primary": bool,
+    "metadata": list,
+    "created_at": datetime,
+    "updated_at": datetime,
+    "etag": str,
+    # Floating point: what a hand wrote in the shell. The service does not mind.
+    "schema_version": (int, float),
+}
+_OPTIONAL: Final[_Kinds] = {"value_key": str, "verified_at": datetime, "external_id": str, "label": str}
+_REQUIRED_OF_MEMORIES: Final[_Kinds] = {"forget_at": datetime, "schema_version": (int, float)}
+
+# Metadata is only looked at, not loaded.
+_EXAMINED: Final[Document] = {
+    **dict.fromkeys([*_REQUIRED, *_OPTIONAL, "forget_at"], 1),
+    "metadata": {"$slice": 1},
+}
+# What a verdict on a value or a primary rests on.
+_JUDGED: Final[Document] = dict.fromkeys([*(_REQUIRED.keys() - {"metadata"}), "value_key", "verified_at"], 1)
+
+# What MongoDB says of an index besides what it was told.
+_SAID_OF_EVERY_INDEX = frozenset({"v", "key", "ns", "background"})
+# IndexOptionsConflict, IndexKeySpecsConflict.
+_INDEX_CONFLICTS = frozenset({85, 86})
+
+
+class IndexState(Enum):
+    """How an index is."""
+
+    RIGHT = auto()
+    """It is as declared."""
+    MISSING = auto()
+    OTHER = auto()
+    """There is one of this name that is declared otherwise."""
+    RENAMED = auto()
+    """There is one with the same keys of another name, and MongoDB has only one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExaminedIndex:
+    """An index that the service needs.
+
+    Attributes:
+        name: how the service calls it.
+        unique: whether it holds a rule.
+        state: how it is.
+        found: the name of the index that is in its place, when there is one.
+    """
+
+    name: str
+    unique: bool
+    state: IndexState
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExaminedDocument:
+    """A document of the collection.
+
+    Attributes:
+        id: its id; the text of it, when it is no text.
+        client_id: of a contact method; None for others.
+        faults: the fields that are missing or not of their kind.
+        schema_version: the layout it claims.
+        record: the contact method, without label, metadata and what it remembers; None unless it is a sound one of the
+            present layout. Where the stored key is not one of its type, `value.normalized` is no normal form.
+    """
+
+    id: str
+    client_id: str | None
+    faults: tuple[str, ...]
+    schema_version: object
+    record: ContactMethod | None = field(repr=False)
+
+    @property
+    def is_of_another_layout(self) -> bool:
+        """Whether it was written by a version of the service with another layout."""
+        return "schema_version" not in self.faults and self.schema_version != SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Documents that share what only one may have.
+
+    Attributes:
+        client_id: of a primary slot; empty for others.
+        type: of a primary slot, as it is stored; empty for others.
+        ids: of the first of them, `MOST_NAMED` at most.
+        size: how many there are.
+    """
+
+    client_id: str
+    type: str
+    ids: tuple[str, ...]
+    size: int
+
+
+class Examination:
+    """The contact methods of one database, as they are. Any method may raise what `_explained` raises."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+
+    @property
+    def collection_name(self) -> str:
+        """The name of the collection, with its database."""
+        return self._collection.full_name
+
+    async def exists(self) -> bool:
+        """Tell whether the collection is there."""
+        with _explained():
+            return bool(await self._collection.database.list_collection_names(filter={"name": COLLECTION}))
+
+    async def indexes(self) -> list[ExaminedIndex]:
+        """Return how the indexes are that the service needs."""
+        with _explained():
+            present = dict(await self._collection.index_information())
+        return [_examined_index(index, present) for index in INDEXES]
+
+    async def documents(self) -> AsyncGenerator[ExaminedDocument]:
+        """Yield every document, in any order."""
+        with _explained():
+            async for document in self._collection.find({}, _EXAMINED).batch_size(_BATCH):
+                yield _examined(document)
+
+    async def double_primaries(self) -> AsyncGenerator[Group]:
+        """Yield the primary slots that more than one document takes."""
+        with _explained():
+            cursor = self._collection.find({"is_primary": True}, {"client_id": 1, "type": 1})
+            cursor = cursor.sort([("client_id", ASCENDING), ("type", ASCENDING)])
+            async for group in _groups(cursor.allow_disk_use(True).batch_size(_BATCH), "client_id", "type"):
+                yield group
+
+    async def shared_external_ids(self) -> AsyncGenerator[Group]:
+        """Yield the documents that share an external id."""
+        with _explained():
+            cursor = self._collection.find({"external_id": {"$exists": True}}, {"external_id": 1})
+            cursor = cursor.sort([("external_id", ASCENDING)])
+            async for group in _groups(cursor.allow_disk_use(True).batch_size(_BATCH), "external_id"):
+                # Which external id it is remains untold: callers may put what they like into it.
+                yield Group("", "", group.ids, group.size)
+
+    async def shared_requests(self) -> AsyncGenerator[Group]:
+        """Yield the documents that remember one and the same request."""
+        stages: list[Document] = [
+            {"$match": {"request_ids": {"$exists": True}}},
+            {"$project": {"request_ids": 1}},
+            {"$unwind": "$request_ids"},
+            {"$group": {"_id": "$request_ids", "ids": {"$push": "$_id"}, "size": {"$sum": 1}}},
+            {"$match": {"size": {"$gt": 1}}},
+        ]
+        with _explained():
+            # PyMongo wants it awaited, Motor does not.
+            cursor: Any = self._collection.aggregate(stages, allowDiskUse=True, batchSize=_BATCH)
+            if inspect.isawaitable(cursor):
+                cursor = await cursor
+            async for found in cursor:
+                yield Group("", "", tuple(map(str, found["ids"][:MOST_NAMED])), found["size"])
+
+    async def count_expired(self, now: datetime) -> int:
+        """Return how many documents only remember requests, and need not any more."""
+        with _explained():
+            return await self._collection.count_documents(_expired(now))
+
+    async def find(self, id_: str, etag: str) -> ContactMethod | None:
+        """Return a contact method as in `ExaminedDocument.record`, if it is sound and still has this etag."""
+        with _explained():
+            document = await self._collection.find_one({"_id": id_}, _JUDGED)
+        return None if document is None or document.get("etag") != etag else _record(document)
+
+    async def find_primaries(self, client_id: str, type_: str) -> list[ContactMethod | None]:
+        """Return all primaries of a slot as in `ExaminedDocument.record`; None for one that is not sound."""
+        query = {"client_id": client_id, "type": type_, "is_primary": True}
+        with _explained():
+            return [_record(document) async for document in self._collection.find(query, _JUDGED).batch_size(_BATCH)]
+
+    async def replace(self, before: ContactMethod, after: ContactMethod) -> bool:
+        """Write flag, normal form and verification of a contact method; tell whether it was still as it was read."""
+        put: Document = {"is_primary": after.is_primary, "updated_at": after.updated_at, "etag": after.etag}
+        remove: Document = {}
+        if after.value.normalized is None:
+            remove["value_key"] = ""
+        elif after.value.normalized != before.value.normalized:
+            put["value_key"] = value_key(after.type, after.value.normalized)
+        if after.verified_at is None:
+            remove["verified_at"] = ""
+        update = {"$set": put, "$unset": remove} if remove else {"$set": put}
+        with _explained():
+            result = await self._collection.update_one({"_id": before.id, "etag": before.etag}, update)
+        return result.matched_count == 1
+
+    async def remove_expired(self, now: datetime) -> int:
+        """Remove what only remembers requests, and need not any more; return how many there were."""
+        with _explained():
+            return (await self._collection.delete_many(_expired(now))).deleted_count
+
+    async def create_index(self, name: str) -> bool:
+        """Create an index that the service needs; tell whether nothing stood against it."""
+        index = next(index for index in INDEXES if index.name == name)
+        with _explained():
+            try:
+                await self._collection.create_index(
+                    [(key, ASCENDING) for key in index.keys], name=index.name, **index.options
+                )
+            except DuplicateKeyError:
+                return False
+            except OperationFailure as error:
+                if error.code in _INDEX_CONFLICTS:
+                    return False
+                raise
+        return True
+
+
+def examination_of(deployment: Deployment, database: str) -> Examination:
+    """Return the examination of one database."""
+    return Examination(deployment.driver.database(database)[COLLECTION])
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Raise driver errors as errors of the service, and what the service has no word for as StartupError."""
+    try:
+        with translated():
+            yield
+    except OperationFailure as error:
+        name = (error.details or {}).get("codeName", "error")
+        raise StartupError(f"the database refuses ({error.code} {name}); check the roles of its user") from error
+    except PyMongoError as error:
+        raise StartupError(f"the database cannot be examined: {type(error).__name__}") from error
+
+
+def _examined_index(index: Index, present: dict[str, Any]) -> ExaminedIndex:
+    declared = {"key": [(key, ASCENDING) for key in index.keys], **index.options}
+    unique = bool(index.options.get("unique"))
+    if index.name in present:
+        state = IndexState.RIGHT if _told(present[index.name]) == declared else IndexState.OTHER
+        return ExaminedIndex(index.name, unique, state, index.name)
+    for name, found in present.items():
+        if _told(found) == declared:
+            return ExaminedIndex(index.name, unique, IndexState.RENAMED, name)
+    return ExaminedIndex(index.name, unique, IndexState.MISSING, "")
+
+
+def _told(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the keys of an index and what it was told, in one form."""
+    options = {
+        name: dict(value) if name == "partialFilterExpression" else value
+        for name, value in found.items()
+        # Told `False` is as good as told nothing; but 0 seconds are not.
+        if name not in _SAID_OF_EVERY_INDEX and value is not False
+    }
+    return {"key": [(key, way) for key, way in found["key"]], **options}
+
+
+def _examined(document: Document) -> ExaminedDocument:
+    if is_contact_method(document):
+        faults = _faults(document, _REQUIRED, _OPTIONAL)
+        if "type" not in faults and document["type"] not in list(ContactMethodType):
+            faults = (*faults, "type")
+    elif "forget_at" in document:
+        faults = _faults(document, _REQUIRED_OF_MEMORIES, {})
+    else:
+        # Neither a contact method nor a memory of requests.
+        faults = _faults(document, _REQUIRED, _OPTIONAL)
+    client_id = document.get("client_id")
+    return ExaminedDocument(
+        id=str(document["_id"]),
+        client_id=None if client_id is None else str(client_id),
+        faults=faults,
+        schema_version=document.get("schema_version"),
+        record=None if faults else _record(document),
+    )
+
+
+def _faults(document: Document, required: _Kinds, optional: _Kinds) -> tuple[str, ...]:
+    """Return the fields that are missing or of another kind."""
+    missing = [name for name, kind in required.items() if not isinstance(document.get(name), kind)]
+    odd = [name for name, kind in optional.items() if name in document and not isinstance(document[name], kind)]
+    return (*missing, *odd)
+
+
+def _record(document: Document) -> ContactMethod | None:
+    """Return the contact method of a document, without label, metadata and memories; None when it is not sound."""
+    lean = {**{name: document[name] for name in _JUDGED if name in document}, "metadata": []}
+    if _faults(lean, _REQUIRED, {"value_key": str, "verified_at": datetime}):
+        return None
+    if lean["schema_version"] != SCHEMA_VERSION or lean["type"] not in list(ContactMethodType):
+        return None
+    key = lean.get("value_key")
+    if key is not None and not key.startswith(f"{lean['type']}:"):
+        # A key of another type: shown as what no value normalizes to, since none has a control character.
+        lean["value_key"] = f":\0{key}"
+    return from_document(lean)
+
+
+async def _groups(documents: AsyncIterable[Document], *fields: str) -> AsyncGenerator[Group]:
+    """Yield the runs of more than one document with the same fields."""
+    shared: tuple[Any, ...] | None = None
+    ids: list[str] = []
+    size = 0
+    async for document in documents:
+        own = tuple(document.get(name) for name in fields)
+        if own != shared:
+            if shared is not None and size > 1:
+                yield _group(shared, ids, size)
+            shared, ids, size = own, [], 0
+        size += 1
+        if size <= MOST_NAMED:
+            ids.append(str(document["_id"]))
+    if shared is not None and size > 1:
+        yield _group(shared, ids, size)
+
+
+def _group(shared: tuple[Any, ...], ids: list[str], size: int) -> Group:
+    client_id, type_ = shared if len(shared) > 1 else ("", "")
+    return Group(str(client_id), str(type_), tuple(ids), size)
+
+
+def _expired(now: datetime) -> Document:
+    return {"forget_at": {"$lt": now}, "client_id": {"$exists": False}}

@@ -1,0 +1,67 @@
+"""API keys in MongoDB: one document each, in a database of their own beside those of the environments.
+
+In the database rather than in a file: all services on one database share them, and a revocation reaches all at once.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from contactsvc.domain.access import ApiKey, Permission
+from contactsvc.domain.environment import Environment
+from contactsvc.store.driver_errors import translated
+from contactsvc.store.drivers import Collection, Document
+
+
+class MongoKeyStore:
+    """The API keys of a service.
+
+    Args:
+        collection: where they are.
+    """
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+
+    async def all(self) -> list[ApiKey]:
+        """Return all keys, the oldest first; revoked and expired ones as well."""
+        with translated():
+            documents = await self._collection.find({}).to_list(length=None)
+        return sorted((_from_document(document) for document in documents), key=lambda key: (key.created_at, key.id))
+
+    async def add(self, key: ApiKey) -> None:
+        """Store a new key."""
+        with translated():
+            await self._collection.insert_one(_to_document(key))
+
+    async def revoke(self, id_: str, at: datetime) -> bool:
+        """Revoke a key; tell whether there is one with this id. One that was revoked before keeps its time."""
+        with translated():
+            await self._collection.update_one({"_id": id_, "revoked_at": None}, {"$set": {"revoked_at": at}})
+            return await self._collection.find_one({"_id": id_}) is not None
+
+
+def _to_document(key: ApiKey) -> Document:
+    return {
+        "_id": key.id,
+        "name": key.name,
+        "environment": key.environment.value,
+        "permissions": sorted(permission.value for permission in key.permissions),
+        "secret_digest": key.secret_digest,
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "revoked_at": key.revoked_at,
+    }
+
+
+def _from_document(document: Document) -> ApiKey:
+    return ApiKey(
+        id=document["_id"],
+        name=document["name"],
+        environment=Environment(document["environment"]),
+        permissions=frozenset(Permission(permission) for permission in document["permissions"]),
+        secret_digest=document["secret_digest"],
+        created_at=document["created_at"],
+        expires_at=document["expires_at"],
+        revoked_at=document["revoked_at"],
+    )

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import stat
+from pathlib import Path
+
+import pytest
+
+from contactsvc import embedded, store
+from contactsvc.errors import StartupError
+
+STALE = "mongodb://127.0.0.1:1/?directConnection=true"
+
+
+async def answers(uri: str) -> bool:
+    deployment = await store.connect(uri, "pymongo")
+    await deployment.close()
+    return True
+
+
+async def test_the_database_of_a_running_service_is_reached_beside_it(tmp_path: Path) -> None:
+    async with embedded.running(tmp_path) as database:
+        async with embedded.reached(tmp_path) as uri:
+            assert uri == database.uri
+        # It is not ours to stop.
+        assert await answers(uri)
+
+
+async def test_where_the_database_is_nobody_else_may_read_and_goes_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "database.uri"
+
+    async with embedded.running(tmp_path):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    assert not path.exists()
+
+
+async def test_without_a_service_the_database_is_started(tmp_path: Path) -> None:
+    async with embedded.running(tmp_path) as database:
+        earlier = database.uri
+    # As a crash leaves it.
+    (tmp_path / "database.uri").write_text(STALE)
+
+    async with embedded.reached(tmp_path) as uri:
+        assert uri != STALE
+        assert await answers(uri)
+        # Another one joins in, and a service is refused.
+        async with embedded.reached(tmp_path) as second:
+            assert second == uri
+        with pytest.raises(StartupError, match="in use by another contactsvc"):
+            async with embedded.running(tmp_path):
+                pass
+
+    assert earlier.startswith("mongodb://127.0.0.1:")
+
+
+async def test_a_service_that_is_starting_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "database.uri").write_text(STALE)
+    service = embedded.running(tmp_path)
+    starting = asyncio.create_task(service.__aenter__())
+    # Up to its first wait, and so until it holds the directory but has no database yet.
+    await asyncio.sleep(0)
+
+    async with embedded.reached(tmp_path) as uri:
+        assert starting.done()
+        assert uri == starting.result().uri
+
+    await service.__aexit__(None, None, None)
+
+
+async def test_whoever_holds_the_directory_in_silence_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "database.uri").write_text(STALE)
+    with (tmp_path / "serve.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        with pytest.raises(StartupError, match="does not say where its database is"):
+            async with embedded.reached(tmp_path, patience=0.1):
+                pass
+
+
+@pytest.mark.parametrize("name", ["", "absent"])
+async def test_what_only_looks_makes_nothing(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StartupError, match="no embedded database in"):
+        async with embedded.reached(tmp_path / name):
+            pass
+
+    assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240 - nothing else runs meanwhile
+
+
+async def test_what_writes_may_make_a_database(tmp_path: Path) -> None:
+    async with embedded.reached(tmp_path / "new", create=True) as uri:
+        assert await answers(uri)

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import pytest
+
+from contactsvc.domain.access import PERMISSIONS, ApiKey, Permission, new_key
+from contactsvc.domain.environment import Environment
+from contactsvc.errors import StoreUnavailable
+from contactsvc.gate import Gate, check_permissions
+from contactsvc.v1 import contact_methods_pb2 as pb
+from tests.conftest import Api, OpenStores, RpcFailure, failure_of, serving
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+SERVICE = pb.DESCRIPTOR.services_by_name["ContactMethodsService"]
+EVERYTHING = frozenset(Permission)
+UNAUTHENTICATED = (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
+DENIED = (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
+
+
+@dataclass
+class FakeKeyStore:
+    """API keys in memory, and a database that may be gone."""
+
+    keys: dict[str, ApiKey] = field(default_factory=dict)
+    reads: int = 0
+    gone: bool = False
+
+    async def all(self) -> list[ApiKey]:
+        self.reads += 1
+        if self.gone:
+            raise StoreUnavailable
+        return list(self.keys.values())
+
+    def make(
+        self,
+        environment: Environment = Environment.LIVE,
+        permissions: frozenset[Permission] = EVERYTHING,
+        expires_at: datetime | None = None,
+    ) -> str:
+        """Make a key, and return what callers send."""
+        key, text = new_key(
+            name="test", environment=environment, permissions=permissions, now=NOW, expires_at=expires_at
+        )
+        self.keys[key.id] = key
+        return text
+
+
+@dataclass
+class Time:
+    """What time it is, for keys and for how long ago they were read."""
+
+    now: datetime = NOW
+    seconds: float = 1000.0
+
+
+@dataclass
+class Guarded:
+    """A server with a gate."""
+
+    api: Api
+    keys: FakeKeyStore
+    time: Time
+    gate: Gate
+
+    async def ask(self, rpc: str, *headers: tuple[str, str]) -> RpcFailure | None:
+        """Call an RPC with an empty request; return how it failed, if it did."""
+        method = SERVICE.methods_by_name[rpc]
+        shape = self._channel.unary_stream if method.server_streaming else self._channel.unary_unary
+        call: Any = shape(f"/{SERVICE.full_name}/{rpc}")(b"", metadata=headers)
+        try:
+            if method.server_streaming:
+                return await failure_of(_read(call))
+            return await failure_of(call)
+        except AssertionError:
+            return None
+
+    async def verdict(self, *headers: tuple[str, str], rpc: str = "ListContactMethods") -> Any:
+        """Return the code and the reason of a call, or "let in"."""
+        failure = await self.ask(rpc, *headers)
+        if failure is None or failure.code is grpc.StatusCode.INVALID_ARGUMENT:
+            return "let in"
+        return failure.code, failure.reason
+
+    _channel: Any = None
+
+
+async def _read(call: Any) -> None:
+    async for _ in call:
+        pass
+
+
+@asynccontextmanager
+async def guarded(open_stores: OpenStores) -> AsyncIterator[Guarded]:
+    keys, time = FakeKeyStore(), Time()
+    gate = Gate(keys, clock=lambda: time.now, monotonic=lambda: time.seconds)
+    await gate.refresh()
+    async with serving(await open_stores(), gate=gate) as api, grpc.aio.insecure_channel(api.target) as channel:
+        yield Guarded(api, keys, time, gate, channel)
+
+
+@pytest.fixture
+async def server(on_embedded: OpenStores) -> AsyncIterator[Guarded]:
+    async with guarded(on_embedded) as made:
+        yield made
+
+
+def bearer(text: str) -> tuple[str, str]:
+    return "authorization", f"Bearer {text}"
+
+
+def test_every_rpc_has_its_permissions() -> None:
+    check_permissions(method.name for method in SERVICE.methods)
+    with pytest.raises(LookupError, match="NewRpc"):
+        check_permissions([*PERMISSIONS, "NewRpc"])
+
+
+async def test_without_keys_everyone_is_let_in(server: Guarded) -> None:
+    assert await server.verdict() == "let in"
+    assert await server.verdict(bearer("whatever")) == "let in"
+
+
+@pytest.mark.parametrize("rpc", PERMISSIONS)
+async def test_every_rpc_wants_a_good_key_with_its_permissions(server: Guarded, rpc: str) -> None:
+    good = server.keys.make(permissions=PERMISSIONS[rpc])
+    lacking = [server.keys.make(permissions=EVERYTHING - {permission}) for permission in PERMISSIONS[rpc]]
+    expired = server.keys.make(expires_at=NOW)
+    revoked = server.keys.make()
+    of_test = server.keys.make(Environment.TEST)
+    for key in server.keys.keys.values():
+        if key.id in revoked:
+            server.keys.keys[key.id] = replace(key, revoked_at=NOW)
+    await server.gate.refresh()
+
+    async def verdict(*headers: tuple[str, str]) -> Any:
+        return await server.verdict(*headers, rpc=rpc)
+
+    assert await verdict(bearer(good)) == "let in"
+    assert await verdict(("authorization", f"bearer {good}")) == "let in"
+    assert await verdict(bearer(good), ("x-environment", "live")) == "let in"
+    assert await verdict(bearer(of_test), ("x-environment", "test")) == "let in"
+    for text in lacking:
+        assert await verdict(bearer(text)) == DENIED
+    assert await verdict(bearer(good), ("x-environment", "test")) == DENIED
+    assert await verdict(bearer(of_test), ("x-environment", "live")) == DENIED
+    for headers in (
+        [],
+        [("authorization", "")],
+        [("authorization", good)],
+        [("authorization", f"Basic {good}")],
+        [bearer("")],
+        [bearer("nonsense")],
+        [bearer(good.upper())],
+        [bearer(good[:-1])],
+        [bearer(good + "0")],
+        [bearer(good), bearer(good)],
+        [bearer(good), bearer(of_test)],
+        [bearer(expired)],
+        [bearer(revoked)],
+        [bearer("_".join([*good.split("_")[:3], "0" * 64]))],
+        [bearer(f"contactsvc_live_{'0' * 12}_{'0' * 64}")],
+        [("x-environment", "live")],
+    ):
+        assert await verdict(*headers) == UNAUTHENTICATED, headers
+
+
+async def test_an_unreadable_environment_is_a_bad_request(server: Guarded) -> None:
+    for headers in ([("x-environment", "prod")], [("x-environment", "live"), ("x-environment", "test")]):
+        failure = await server.ask("ListContactMethods", *headers)
+
+        assert failure is not None
+        assert (failure.reason, failure.fields) == ("INVALID_FIELD", ["x-environment"])
+
+
+async def test_a_key_selects_its_environment(server: Guarded) -> None:
+    live, test = bearer(server.keys.make()), bearer(server.keys.make(Environment.TEST))
+    await server.gate.refresh()
+    request = pb.CreateContactMethodRequest(client_id="c", type=pb.CONTACT_METHOD_TYPE_OTHER, value="v")
+
+    made = await server.api.stub.CreateContactMethod(request, metadata=(test,))
+    wanted = pb.GetContactMethodRequest(id=made.contact_method.id)
+
+    assert (await server.api.stub.GetContactMethod(wanted, metadata=(test,))) is not None
+    assert (await failure_of(server.api.stub.GetContactMethod(wanted, metadata=(live,)))).reason == (
+        "CONTACT_METHOD_NOT_FOUND"
+    )
+
+
+async def test_a_new_key_works_at_once_and_guessing_does_not_load_the_store(server: Guarded) -> None:
+    server.keys.make()
+    await server.gate.refresh()
+    server.time.seconds += 2
+    late = server.keys.make()
+    reads = server.keys.reads
+
+    assert await server.verdict(bearer(late)) == "let in"
+    for _ in range(20):
+        assert await server.verdict(bearer(f"contactsvc_live_{'0' * 12}_{'0' * 64}")) == UNAUTHENTICATED
+
+    assert server.keys.reads == reads + 1
+
+
+async def test_a_revoked_key_is_refused_after_the_next_look(server: Guarded) -> None:
+    text = server.keys.make()
+    await server.gate.refresh()
+    (key,) = server.keys.keys.values()
+    server.keys.keys[key.id] = replace(key, revoked_at=NOW)
+
+    await server.gate.refresh()
+
+    assert await server.verdict(bearer(text)) == UNAUTHENTICATED
+
+
+async def test_a_key_expires_by_itself(server: Guarded) -> None:
+    text = server.keys.make(expires_at=NOW + timedelta(days=1))
+    await server.gate.refresh()
+
+    assert await server.verdict(bearer(text)) == "let in"
+    server.time.now += timedelta(days=1)
+    assert await server.verdict(bearer(text)) == UNAUTHENTICATED
+
+
+async def test_no_key_is_trusted_longer_than_half_a_minute_without_the_store(server: Guarded) -> None:
+    text = server.keys.make()
+    await server.gate.refresh()
+    server.keys.gone = True
+
+    server.time.seconds += 20
+    assert await server.verdict(bearer(text)) == "let in"
+    server.time.seconds += 10
+    assert await server.verdict(bearer(text)) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
+
+
+async def test_keys_that_vanish_do_not_open_the_gate(server: Guarded) -> None:
+    text = server.keys.make()
+    await server.gate.refresh()
+    server.keys.keys.clear()
+    await server.gate.refresh()
+
+    assert await server.verdict() == UNAUTHENTICATED
+    assert await server.verdict(bearer(text)) == UNAUTHENTICATED
+
+
+async def test_health_and_reflection_need_no_key(server: Guarded) -> None:
+    server.keys.make()
+    await server.gate.refresh()
+    check: Any = server._channel.unary_unary("/grpc.health.v1.Health/Check")
+
+    assert await check(b"") == b"\x08\x01"
+
+
+async def test_twenty_callers_at_once_read_the_keys_once(server: Guarded) -> None:
+    server.keys.make()
+    await server.gate.refresh()
+    server.time.seconds += 2
+    late, reads = server.keys.make(), server.keys.reads
+
+    verdicts = await asyncio.gather(*(server.verdict(bearer(late)) for _ in range(20)))
+
+    assert set(verdicts) == {"let in"}
+    assert server.keys.reads == reads + 1

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from contactsvc import health as health_module
+from contactsvc.errors import StoreUnavailable
+from contactsvc.health import LIVENESS, Health, follow_database
+from tests.conftest import OpenStores, serving
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def status_of(stub: Any, service: str = "") -> Any:
+    return (await stub.Check(health_pb2.HealthCheckRequest(service=service))).status
+
+
+@pytest.fixture
+async def server(on_embedded: OpenStores) -> Any:
+    async with serving(await on_embedded()) as api, grpc.aio.insecure_channel(api.target) as channel:
+        yield api, health_pb2_grpc.HealthStub(channel)
+
+
+async def test_health_follows_what_it_is_told_and_liveness_does_not(server: Any) -> None:
+    api, stub = server
+    service = "contactsvc.v1.ContactMethodsService"
+    assert [await status_of(stub, name) for name in ("", service, LIVENESS)] == [SERVING] * 3
+
+    await api.server.health.set_serving(False)
+    assert [await status_of(stub, name) for name in ("", service, LIVENESS)] == [NOT_SERVING, NOT_SERVING, SERVING]
+
+    await api.server.health.set_serving(True)
+    assert await status_of(stub) == SERVING
+
+
+async def test_an_unknown_service_is_not_found(server: Any) -> None:
+    _, stub = server
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await status_of(stub, "nobody")
+
+    assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_every_watcher_hears_of_every_change_also_when_another_one_leaves(server: Any) -> None:
+    api, stub = server
+    first, second = (stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(2))
+    assert [(await watch.read()).status for watch in (first, second)] == [SERVING, SERVING]
+
+    first.cancel()
+    await api.server.health.set_serving(False)
+    assert (await second.read()).status == NOT_SERVING
+    await api.server.health.set_serving(True)
+    assert (await second.read()).status == SERVING
+
+
+async def test_draining_says_so_and_ends_the_watches(server: Any) -> None:
+    api, stub = server
+    watch = stub.Watch(health_pb2.HealthCheckRequest())
+    assert (await watch.read()).status == SERVING
+
+    await api.server.health.drain()
+    assert (await watch.read()).status == NOT_SERVING
+    await api.server.health.set_serving(True)
+    assert await status_of(stub) == NOT_SERVING
+    assert await status_of(stub, LIVENESS) == SERVING
+    await api.server.health.end_watches()
+    assert await watch.read() is grpc.aio.EOF
+
+
+class ScriptedDatabase:
+    """A database that answers as told, and stops the loop at the end."""
+
+    def __init__(self, answers: str) -> None:
+        self._answers = list(answers)
+
+    async def ping(self) -> None:
+        if not self._answers:
+            raise asyncio.CancelledError
+        answer = self._answers.pop(0)
+        if answer == "-":
+            raise StoreUnavailable
+        if answer == "!":
+            raise RuntimeError("nobody expected this")
+
+
+@pytest.mark.parametrize(
+    ("answers", "changes"),
+    [
+        ("++++", []),
+        ("--+--+--+", []),
+        ("---", [False]),
+        ("-!-", [False]),
+        ("---+-+-+", [False]),
+        ("---++", [False, True]),
+        ("------++---++", [False, True, False, True]),
+    ],
+)
+async def test_health_follows_the_database_with_patience(
+    monkeypatch: pytest.MonkeyPatch, answers: str, changes: list[bool]
+) -> None:
+    seen: list[bool] = []
+    heard: list[bool] = []
+
+    class Listening(Health):
+        async def set_serving(self, serving: bool) -> None:
+            seen.append(serving)
+
+    # The interval between two pings is of no interest here.
+    monkeypatch.setattr(health_module, "_INTERVAL", 0)
+    with pytest.raises(asyncio.CancelledError):
+        await follow_database(Listening([""]), ScriptedDatabase(answers).ping, heard.append)
+
+    assert seen == changes
+    assert heard == [answer == "+" for answer in answers]

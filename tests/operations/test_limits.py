@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from contactsvc.domain.contact_method import ContactMethodType
+from contactsvc.domain.environment import Environment
+from contactsvc.logs import _JsonFormatter
+from contactsvc.metrics import Metrics
+from contactsvc.server import Limits
+from contactsvc.v1 import contact_methods_pb2 as pb
+from tests.conftest import Api, OpenStores, failure_of, serving
+
+
+class HeldStore:
+    """A store whose reads by id wait until they are let go."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.waiting = 0
+        self.arrived = asyncio.Condition()
+        self.go = asyncio.Event()
+
+    async def find(self, id_: str) -> Any:
+        async with self.arrived:
+            self.waiting += 1
+            self.arrived.notify_all()
+        await self.go.wait()
+        return await self._store.find(id_)
+
+    async def wait_for(self, count: int) -> None:
+        """Wait until so many reads wait."""
+        async with self.arrived:
+            await self.arrived.wait_for(lambda: self.waiting >= count)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+async def held(open_stores: OpenStores) -> tuple[Any, HeldStore]:
+    stores: Any = await open_stores()
+    store = stores[Environment.LIVE] = HeldStore(stores[Environment.LIVE])
+    return stores, store
+
+
+def get(api: Api, **options: Any) -> Any:
+    return api.stub.GetContactMethod(pb.GetContactMethodRequest(id="nobody"), **options)
+
+
+def value_of(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+@pytest.mark.parametrize("limits", [Limits(in_flight=3), Limits(in_flight_per_key=3)])
+async def test_too_many_calls_are_refused_with_the_time_to_come_back(on_embedded: OpenStores, limits: Limits) -> None:
+    stores, store = await held(on_embedded)
+    metrics = Metrics()
+    async with serving(stores, limits=limits, metrics=metrics) as api:
+        calls = [asyncio.ensure_future(failure_of(get(api))) for _ in range(3)]
+        await store.wait_for(3)
+
+        refused = get(api)
+        failure = await failure_of(refused)
+        trailing = dict(await refused.trailing_metadata())
+        async with grpc.aio.insecure_channel(api.target) as channel:
+            check: Any = channel.unary_unary("/grpc.health.v1.Health/Check")
+            assert await check(b"") == b"\x08\x01"
+        in_flight = value_of(metrics, "contactsvc_in_flight_calls")
+        store.go.set()
+        answered = await asyncio.gather(*calls)
+        assert (await failure_of(get(api))).code is grpc.StatusCode.NOT_FOUND
+
+    assert (failure.code, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+    assert trailing["grpc-retry-pushback-ms"] == "500"
+    status, retry = status_pb2.Status.FromString(trailing["grpc-status-details-bin"]), error_details_pb2.RetryInfo()
+    assert any(detail.Unpack(retry) for detail in status.details)
+    assert retry.retry_delay.ToMilliseconds() == 500
+    assert {outcome.code for outcome in answered} == {grpc.StatusCode.NOT_FOUND}
+    assert in_flight == 3
+    assert value_of(metrics, "contactsvc_in_flight_calls") == 0
+    limit = "process" if limits.in_flight == 3 else "key"
+    assert value_of(metrics, "contactsvc_rejected_calls_total", limit=limit) == 1
+
+
+async def test_a_call_ends_at_the_service_s_deadline_however_long_its_caller_waits(on_embedded: OpenStores) -> None:
+    stores, _ = await held(on_embedded)
+    async with serving(stores, limits=Limits(longest_call=0.05)) as api:
+        failure = await failure_of(get(api))
+
+    assert (failure.code, failure.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+
+
+async def test_a_write_that_waits_for_its_turn_ends_at_its_deadline_and_writes_nothing(
+    on_embedded: OpenStores,
+) -> None:
+    stores = await on_embedded()
+    async with serving(stores) as api:
+        record, primary = await api.create(), await api.create(is_primary=True)
+        async with stores[Environment.LIVE]._locks.held([("client_1", ContactMethodType.EMAIL)]):
+            failure = await failure_of(
+                api.stub.UpdateContactMethod(pb.UpdateContactMethodRequest(id=record.id, is_primary=True), timeout=0.1)
+            )
+
+        assert failure.code is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert await api.primary_id("client_1") == primary.id
+
+
+async def test_a_message_that_is_too_large_is_refused(on_embedded: OpenStores) -> None:
+    async with serving(await on_embedded(), limits=Limits(message_bytes=16_384)) as api:
+        failure = await failure_of(api.stub.ListContactMethods(pb.ListContactMethodsRequest(page_token="x" * 20_000)))
+
+    assert failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_calls_are_counted_by_method_and_status(on_embedded: OpenStores) -> None:
+    metrics = Metrics()
+    async with serving(await on_embedded(), metrics=metrics) as api:
+        await api.create()
+        await failure_of(get(api))
+        async for _ in api.stub.StreamContactMethods(pb.StreamContactMethodsRequest()):
+            pass
+
+    def count(name: str, kind: str, method: str, **labels: str) -> float | None:
+        service = "contactsvc.v1.ContactMethodsService"
+        return value_of(metrics, name, grpc_type=kind, grpc_service=service, grpc_method=method, **labels)
+
+    assert count("grpc_server_started_total", "unary", "CreateContactMethod") == 1
+    assert count("grpc_server_handled_total", "unary", "CreateContactMethod", grpc_code="OK") == 1
+    assert count("grpc_server_handled_total", "unary", "GetContactMethod", grpc_code="NOT_FOUND") == 1
+    assert count("grpc_server_handling_seconds_count", "unary", "GetContactMethod") == 1
+    assert count("grpc_server_msg_received_total", "unary", "GetContactMethod") == 1
+    assert count("grpc_server_msg_sent_total", "unary", "CreateContactMethod") == 1
+    assert count("grpc_server_msg_sent_total", "server_stream", "StreamContactMethods") == 1
+    assert count("grpc_server_handled_total", "server_stream", "StreamContactMethods", grpc_code="OK") == 1
+
+
+PLANTED = "planted-7f3a"
+
+
+def planted_calls(api: Api) -> list[Callable[[], Awaitable[Any]]]:
+    """Return calls that are full of what must not get into a log: good ones, bad ones, and ones that fail inside."""
+    stub, email = api.stub, pb.CONTACT_METHOD_TYPE_EMAIL
+    good = pb.CreateContactMethodRequest(
+        client_id=f"{PLANTED}-client",
+        type=email,
+        value=f"{PLANTED}@example.com",
+        label=f"{PLANTED}-label",
+        external_id=f"{PLANTED}-external",
+        metadata={f"{PLANTED}-key": f"{PLANTED}-value"},
+        is_primary=True,
+    )
+    bad = pb.CreateContactMethodRequest(client_id=f"{PLANTED}\x00", type=email, value=f"{PLANTED} is no address")
+    upsert = pb.UpsertContactMethodRequest(
+        external_id=f"{PLANTED}-external", client_id=f"{PLANTED}-other", type=email, value=f"{PLANTED}@example.com"
+    )
+    return [
+        lambda: stub.CreateContactMethod(good),
+        lambda: stub.CreateContactMethod(good),
+        lambda: stub.CreateContactMethod(bad),
+        lambda: stub.BatchCreateContactMethods(pb.BatchCreateContactMethodsRequest(requests=[good, bad, good])),
+        lambda: stub.BatchCreateContactMethods(pb.BatchCreateContactMethodsRequest(requests=[good, good])),
+        lambda: stub.UpsertContactMethod(upsert),
+        lambda: stub.GetContactMethodByMetadata(
+            pb.GetContactMethodByMetadataRequest(key=f"{PLANTED}-nokey", value=PLANTED)
+        ),
+        lambda: stub.ListContactMethods(
+            pb.ListContactMethodsRequest(filter=pb.ContactMethodFilter(values=[PLANTED]), page_token=PLANTED)
+        ),
+        lambda: stub.GetContactMethod(
+            pb.GetContactMethodRequest(id=PLANTED), metadata=(("authorization", f"Bearer {PLANTED}"),)
+        ),
+    ]
+
+
+class BrokenStore:
+    """A store that fails with a text full of what must not get out."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    async def find(self, id_: str) -> Any:
+        raise RuntimeError(f"cannot find {id_} of {PLANTED}")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+async def test_no_log_and_no_error_shows_what_callers_sent(
+    on_embedded: OpenStores, caplog: pytest.LogCaptureFixture
+) -> None:
+    stores: Any = await on_embedded()
+    stores[Environment.LIVE] = BrokenStore(stores[Environment.LIVE])
+    errors, codes = [], set()
+    with caplog.at_level(logging.DEBUG, logger="contactsvc"):
+        async with serving(stores) as api:
+            for call in planted_calls(api):
+                try:
+                    await call()
+                except grpc.aio.AioRpcError as error:
+                    codes.add(error.code())
+                    errors.append(f"{error.details()} {error.trailing_metadata()}")
+
+    lines = [_JsonFormatter().format(record) for record in caplog.records if record.name.startswith("contactsvc")]
+    assert grpc.StatusCode.INTERNAL in codes
+    assert len(errors) > 5
+    assert len(lines) > 8
+    assert not [text for text in (*errors, *lines) if PLANTED in text]
+
+
+async def test_every_call_has_one_log_line_with_its_request_id(
+    on_embedded: OpenStores, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="contactsvc.calls"):
+        async with serving(await on_embedded()) as api:
+            await failure_of(get(api, metadata=(("x-request-id", "abc-1"), ("x-environment", "test"))))
+
+    (line,) = [json.loads(_JsonFormatter().format(record)) for record in caplog.records if record.message == "call"]
+    assert line.pop("ms") >= 0
+    assert line.pop("time")
+    assert line == {
+        "level": "info",
+        "logger": "contactsvc.calls",
+        "message": "call",
+        "method": "GetContactMethod",
+        "code": "NOT_FOUND",
+        "reason": "CONTACT_METHOD_NOT_FOUND",
+        "request_id": "abc-1",
+        "environment": "test",
+    }

@@ -1,0 +1,353 @@
+"""The files in deploy/ name only what exists: flags, commands, metrics; and keep to what they promise of security."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from contactsvc import metrics
+from contactsvc.cli import main
+from contactsvc.health import LIVENESS
+from contactsvc.v1 import contact_methods_pb2 as pb
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file())
+SERVICE = pb.DESCRIPTOR.services_by_name["ContactMethodsService"].full_name
+
+# Flags of other programs. A flag that is in neither list fails, and so does one here that nobody mentions any more.
+OTHERS_FLAGS = {
+    "--build",  # docker compose
+    "--eval",  # mongosh
+    "--from",  # COPY in a Dockerfile
+    "--from-file",  # kubectl
+    "--for",  # kubectl wait
+    "--no-deps",  # pip
+    "--only-binary",  # pip
+    "--python",  # pip
+    "--quiet",  # mongosh
+    "--replSet",  # mongod
+    "--wait",  # docker compose
+    "--wheel-dir",  # pip
+    "--without-pip",  # venv
+    "--bind_ip_all",  # mongod
+    "--dry-run",  # kubectl
+    "--strict",  # kubernetes-validate
+}
+# What Prometheus adds to whatever it scrapes.
+TARGET_LABELS = {"instance", "job"}
+PROMQL_WORDS = {"and", "or", "unless", "by", "without", "on", "ignoring", "bool", "offset"}
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(DEPLOY))
+
+
+def documents(name: str) -> list[Any]:
+    return [document for document in yaml.safe_load_all((DEPLOY / name).read_text()) if document is not None]
+
+
+def document(name: str) -> Any:
+    (only,) = documents(name)
+    return only
+
+
+def commands(command: click.Command = main, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            yield from commands(child, (*path, name))
+
+
+COMMANDS = dict(commands())
+OUR_FLAGS = {flag for command in COMMANDS.values() for parameter in command.params for flag in parameter.opts}
+VARIABLES = {f"CONTACTSVC_{parameter.name.upper()}" for parameter in COMMANDS["serve",].params}
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.suffix in {".yaml", ".json"}], ids=relative)
+def test_a_file_parses(path: Path) -> None:
+    if path.suffix == ".json":
+        assert json.loads(path.read_text())
+    else:
+        assert documents(relative(path))
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_every_flag_and_variable_that_is_mentioned_exists(path: Path) -> None:
+    text = path.read_text()
+
+    flags = set(re.findall(r"(?<![\w-])--[A-Za-z][\w-]*", text))
+    variables = set(re.findall(r"CONTACTSVC_[A-Z]\w*", text))
+
+    assert flags - OUR_FLAGS - OTHERS_FLAGS == set()
+    assert variables - VARIABLES == set()
+
+
+def test_no_flag_of_another_program_hides_one_of_ours_or_is_listed_in_vain() -> None:
+    text = "\n".join(path.read_text() for path in FILES)
+
+    assert set() == OTHERS_FLAGS & OUR_FLAGS
+    assert [flag for flag in OTHERS_FLAGS if not re.search(rf"{flag}(?![\w-])", text)] == []
+
+
+def test_every_command_in_prose_exists() -> None:
+    text = "\n".join(path.read_text() for path in FILES)
+
+    # What stands in backquotes, or is run in a container.
+    lines = re.findall(r"(?:`|-- |exec contactsvc )contactsvc ([a-z][^`\n]*)", text)
+
+    assert len(lines) > 5
+    for line in lines:
+        parse(line.split())
+
+
+def parse(arguments: list[str]) -> None:
+    """Parse arguments of contactsvc, as the shell would hand them over, without running anything."""
+    path: tuple[str, ...] = ()
+    while arguments and (*path, arguments[0]) in COMMANDS:
+        path, arguments = (*path, arguments[0]), arguments[1:]
+    assert path, f"no command: {arguments}"
+    # Raises for a flag that the command has not, or a value that the flag does not take.
+    COMMANDS[path].make_context(" ".join(path), arguments)
+
+
+def test_the_containers_run_commands_that_exist() -> None:
+    service = document("compose.yaml")["services"]["contactsvc"]
+    container = only_container("deployment.yaml")
+
+    parse(service["command"])
+    assert service["healthcheck"]["test"][:2] == ["CMD", "contactsvc"]
+    parse(service["healthcheck"]["test"][2:])
+    parse(container["args"])
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        program, *arguments = container[probe]["exec"]["command"]
+        assert program == "contactsvc"
+        parse(arguments)
+
+
+def pod_spec(name: str) -> Any:
+    manifest = document(f"kubernetes/{name}")
+    return manifest["spec"] if manifest["kind"] == "Pod" else manifest["spec"]["template"]["spec"]
+
+
+def only_container(name: str) -> Any:
+    (container,) = pod_spec(name)["containers"]
+    return container
+
+
+def settings_of_the_deployment() -> dict[str, str]:
+    return {entry["name"]: entry["value"] for entry in only_container("deployment.yaml")["env"] if "value" in entry}
+
+
+@pytest.mark.parametrize("name", ["deployment.yaml", "admin-pod.yaml"])
+def test_a_pod_has_no_rights_that_it_does_not_need(name: str) -> None:
+    pod, container = pod_spec(name), only_container(name)
+
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container["resources"]["limits"]["memory"]
+
+
+def test_image_and_pods_run_as_the_same_user_who_is_not_root() -> None:
+    (user,) = re.findall(r"^USER (\d+):\d+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+
+    assert int(user) > 0
+    for name in ("deployment.yaml", "admin-pod.yaml"):
+        assert pod_spec(name)["securityContext"]["runAsUser"] == int(user)
+
+
+def test_the_probes_ask_for_the_right_health() -> None:
+    container = only_container("deployment.yaml")
+    asked = {
+        probe: [argument for argument in container[probe]["exec"]["command"] if argument.startswith("--service=")]
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+    }
+
+    assert asked == {
+        "startupProbe": [f"--service={LIVENESS}"],
+        "livenessProbe": [f"--service={LIVENESS}"],
+        "readinessProbe": [f"--service={SERVICE}"],
+    }
+
+
+def test_nothing_is_killed_while_it_drains() -> None:
+    for settings, patience in (
+        (settings_of_the_deployment(), pod_spec("deployment.yaml")["terminationGracePeriodSeconds"]),
+        (
+            document("compose.yaml")["services"]["contactsvc"]["environment"],
+            int(document("compose.yaml")["services"]["contactsvc"]["stop_grace_period"].removesuffix("s")),
+        ),
+    ):
+        draining = float(settings["CONTACTSVC_DRAIN_WAIT"]) + float(settings["CONTACTSVC_DRAIN_GRACE"])
+        assert patience >= draining + 5
+
+
+def test_tls_files_come_from_a_mounted_directory_so_that_rotation_reaches_the_pod() -> None:
+    (mount,) = [mount for mount in only_container("deployment.yaml")["volumeMounts"] if mount["name"] == "tls"]
+    (volume,) = [volume for volume in pod_spec("deployment.yaml")["volumes"] if volume["name"] == "tls"]
+    settings = settings_of_the_deployment()
+
+    assert "subPath" not in mount
+    assert "secret" in volume
+    for name in ("CONTACTSVC_TLS_CERT", "CONTACTSVC_TLS_KEY"):
+        assert Path(settings[name]).parent == Path(mount["mountPath"])
+
+
+def test_nothing_in_kubernetes_is_dangerous_or_holds_a_secret() -> None:
+    for path in sorted((DEPLOY / "kubernetes").glob("*.yaml")):
+        text = path.read_text()
+        assert "dangerously" not in text.lower()
+        assert "mongodb://" not in text
+        assert not re.search(r"^kind: Secret$", text, re.MULTILINE)
+
+
+def test_compose_publishes_on_loopback_only() -> None:
+    ports = [port for service in document("compose.yaml")["services"].values() for port in service.get("ports", [])]
+
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_service_and_scraping_name_the_ports_that_the_settings_open() -> None:
+    settings = settings_of_the_deployment()
+    opened = {
+        "grpc": int(settings["CONTACTSVC_LISTEN"].rpartition(":")[2]),
+        "admin": int(settings["CONTACTSVC_ADMIN_LISTEN"].rpartition(":")[2]),
+    }
+    template = document("kubernetes/deployment.yaml")["spec"]["template"]
+    policy = document("kubernetes/networkpolicy.yaml")["spec"]
+    (monitor,) = document("kubernetes/servicemonitor.yaml")["spec"]["endpoints"]
+
+    assert {port["name"]: port["containerPort"] for port in only_container("deployment.yaml")["ports"]} == opened
+    # A headless Service translates no ports.
+    assert {port["name"]: port["port"] for port in document("kubernetes/service.yaml")["spec"]["ports"]} == opened
+    assert int(template["metadata"]["annotations"]["prometheus.io/port"]) == opened["admin"]
+    assert [port["port"] for rule in policy["ingress"] for port in rule["ports"]] == [opened["grpc"], opened["admin"]]
+    assert monitor["port"] in opened
+
+
+def test_the_selectors_select_the_pods() -> None:
+    labels = document("kubernetes/deployment.yaml")["spec"]["template"]["metadata"]["labels"].items()
+    service = document("kubernetes/service.yaml")
+    budget = document("kubernetes/poddisruptionbudget.yaml")["spec"]["selector"]["matchLabels"]
+    monitored = document("kubernetes/servicemonitor.yaml")["spec"]["selector"]["matchLabels"]
+    (expression,) = document("kubernetes/networkpolicy.yaml")["spec"]["podSelector"]["matchExpressions"]
+
+    assert service["spec"]["selector"].items() <= labels
+    assert budget.items() <= labels
+    assert monitored.items() <= service["metadata"]["labels"].items()
+    for pod_labels in (dict(labels), document("kubernetes/admin-pod.yaml")["metadata"]["labels"]):
+        assert pod_labels[expression["key"]] in expression["values"]
+    # The admin pod gets no calls.
+    admin = document("kubernetes/admin-pod.yaml")["metadata"]["labels"]
+    assert not service["spec"]["selector"].items() <= admin.items()
+
+
+def test_the_kustomization_names_every_manifest_or_says_why_not() -> None:
+    text = (DEPLOY / "kubernetes/kustomization.yaml").read_text()
+    optional = set(re.findall(r"^ +# - (\S+\.yaml) # \S", text, re.MULTILINE))
+    manifests = {path.name for path in (DEPLOY / "kubernetes").glob("*.yaml")} - {"kustomization.yaml"}
+    resources = set(document("kubernetes/kustomization.yaml")["resources"])
+
+    assert resources | optional | {"admin-pod.yaml"} == manifests
+    (image,) = document("kubernetes/kustomization.yaml")["images"]
+    for name in ("deployment.yaml", "admin-pod.yaml"):
+        assert only_container(name)["image"] == f"{image['name']}:{image['newTag']}"
+
+
+def exported() -> dict[str, set[str]]:
+    """Return the labels of every series that the service exports."""
+    ours = metrics.Metrics()
+    method = ours.of_method("unary", SERVICE, "GetContactMethod")
+    method.started()
+    method.received()
+    method.sent()
+    method.ended("OK", 0.1)
+    ours.rejected("key")
+    ours.command_ended("find", ok=True, seconds=0.1)
+    ours.connections_changed("open", 1)
+    labels: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(generate_latest(ours.registry).decode()):
+        for sample in family.samples:
+            labels.setdefault(sample.name, set()).update(sample.labels)
+    return labels
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    for group in document("prometheus/alerts.yaml")["groups"]:
+        for rule in group["rules"]:
+            yield rule["alert"], rule["expr"]
+    dashboard = json.loads((DEPLOY / "grafana/contactsvc.json").read_text())
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", []):
+            yield panel["title"], target["expr"]
+    for variable in dashboard["templating"]["list"]:
+        if variable["type"] == "query":
+            metric, label = re.findall(r"\w+", variable["definition"].removeprefix("label_values"))
+            yield variable["name"], f"count by ({label}) ({metric})"
+
+
+@pytest.mark.parametrize(("title", "expression"), list(expressions()))
+def test_an_expression_uses_only_metrics_and_labels_that_are_exported(title: str, expression: str) -> None:
+    known = exported()
+    bare = re.sub(r"\[[^\]]*\]", "", re.sub(r'"[^"]*"', '""', expression))
+    grouped = {label.strip() for labels in re.findall(r"\bby \(([^)]*)\)", bare) for label in labels.split(",")}
+    bare = re.sub(r"\bby \([^)]*\)", "", bare)
+    used = re.findall(r"(?<![\w.$])([A-Za-z_]\w*)(?!\w*\s*\()(?:\{([^}]*)\})?", bare)
+    series = [(name, matchers) for name, matchers in used if name not in PROMQL_WORDS]
+
+    assert series, title
+    labels: set[str] = set(TARGET_LABELS)
+    for name, matchers in series:
+        assert name in known, title
+        labels |= known[name]
+        assert set(re.findall(r"(\w+)(?:=|!)", matchers)) <= known[name] | TARGET_LABELS, title
+    assert grouped <= labels, title
+
+
+def test_every_alert_says_what_it_is_and_what_to_do() -> None:
+    rules = [rule for group in document("prometheus/alerts.yaml")["groups"] for rule in group["rules"]]
+
+    assert len({rule["alert"] for rule in rules}) == len(rules)
+    for rule in rules:
+        assert rule["for"]
+        assert rule["labels"]["severity"] in {"warning", "critical"}
+        assert rule["annotations"]["summary"]
+        assert len(rule["annotations"]["description"]) > 80
+
+
+def test_the_dashboard_takes_its_data_source_from_a_variable() -> None:
+    dashboard = json.loads((DEPLOY / "grafana/contactsvc.json").read_text())
+
+    assert dashboard["templating"]["list"][0]["type"] == "datasource"
+    for panel in dashboard["panels"]:
+        for part in (panel, *panel.get("targets", [])):
+            assert part.get("datasource", {"uid": "${datasource}"})["uid"] == "${datasource}"
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+
+
+def test_the_image_gets_neither_the_embedded_database_nor_the_tests() -> None:
+    dockerfile = (DEPLOY / "Dockerfile").read_text()
+    context = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+
+    assert "[embedded" not in dockerfile
+    assert "[dev" not in dockerfile
+    assert "*" in context
+    copied = {path for line in re.findall(r"^COPY ([^-\n].*)$", dockerfile, re.M) for path in line.split()[:-1]}
+    assert {line.removeprefix("!") for line in context if line.startswith("!")} == copied
+    assert 'ENTRYPOINT ["contactsvc"]' in dockerfile
+    assert 'CMD ["serve"]' in dockerfile

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from contactsvc.doctor import Check, Finding, Fix, Repair, Report, Severity, Verdict, planning, run, verdict_on
+from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
+from contactsvc.domain.environment import Environment
+from contactsvc.domain.values import ValueRules
+
+STRICT, LENIENT = ValueRules(), ValueRules(lenient=True)
+IN_MEXICO = ValueRules(default_region="MX")
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+PHONE = ContactMethod(
+    id="contact_1",
+    client_id="client_1",
+    type=ContactMethodType.PHONE,
+    value=ContactValue("", None),
+    label=None,
+    is_primary=False,
+    verified_at=None,
+    external_id=None,
+    metadata={},
+    created_at=NOON,
+    updated_at=NOON,
+    etag="etag",
+)
+FINDING = Finding(
+    severity=Severity.WRONG,
+    check=Check.VALUE,
+    message="it is stale",
+    environment="live",
+    ids=("contact_1",),
+    client_id="client_1",
+    mendable=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("rules", "text", "normalized", "verdict"),
+    [
+        (STRICT, "+52 55 1234 5678", "+525512345678", Verdict.FITS),
+        (STRICT, "+52 1 55 1234 5678", "+5215512345678", Verdict.STALE),
+        (STRICT, "+52 55 1234 5678", None, Verdict.STALE),
+        (IN_MEXICO, "55 1234 5678", "+525512345678", Verdict.FITS),
+        (STRICT, "55 1234 5678", "+525512345678", Verdict.LOST),
+        (LENIENT, "55 1234 5678", "+525512345678", Verdict.STALE),
+        (LENIENT, "ask reception", None, Verdict.UNREADABLE),
+        (STRICT, "ask reception", None, Verdict.UNREADABLE),
+    ],
+)
+def test_a_normal_form_is_judged_by_the_rules_of_today(
+    rules: ValueRules, text: str, normalized: str | None, verdict: Verdict
+) -> None:
+    assert verdict_on(replace(PHONE, value=ContactValue(text, normalized)), rules) is verdict
+
+
+def test_a_plan_keeps_its_order_and_everything_in_it() -> None:
+    fixes = [
+        Fix(Environment.LIVE, Repair.DEMOTE, "contact_2", "etag 2", "contact_1", "etag 1"),
+        Fix(Environment.TEST, Repair.FORGET),
+        Fix(Environment.LIVE, Repair.CREATE_INDEX, "primary_slot"),
+    ]
+
+    with planning() as plan:
+        for fix in fixes:
+            plan.add(fix)
+
+        assert len(plan) == 3
+        assert list(plan) == fixes
+        assert list(plan) == fixes
+
+
+@pytest.mark.parametrize(("severity", "code"), [(Severity.WRONG, 1), (Severity.WARNING, 0), (Severity.NOTE, 0)])
+def test_only_what_is_wrong_counts_for_the_exit_code(severity: Severity, code: int) -> None:
+    report = Report(lambda _: None, as_json=False)
+
+    report.find(replace(FINDING, severity=severity))
+
+    assert report.exit_code == code
+
+
+def test_a_report_in_text_is_for_people() -> None:
+    lines: list[str] = []
+    report = Report(lines.append, as_json=False)
+    fix = Fix(Environment.LIVE, Repair.RENORMALIZE, "contact_1", "etag")
+
+    report.find(FINDING)
+    report.plan(fix)
+    report.mended(fix, "")
+    report.mended(fix, "somebody was faster")
+    report.summarize()
+
+    assert lines == [
+        "wrong    live: it is stale",
+        "plan     live: write the normalized value of contact_1 anew",
+        "mended   live: write the normalized value of contact_1 anew",
+        "skipped  live: write the normalized value of contact_1 anew: somebody was faster",
+        "1 wrong; contactsvc doctor --fix mends 1 of these",
+    ]
+
+
+def test_a_report_in_json_is_for_programs() -> None:
+    lines: list[str] = []
+    report = Report(lines.append, as_json=True)
+
+    report.find(FINDING)
+    report.say("for people only")
+    report.mended(Fix(Environment.LIVE, Repair.RENORMALIZE, "contact_1", "etag"), "somebody was faster")
+    report.documents[Environment.LIVE] = 7
+    report.summarize()
+
+    assert [json.loads(line) for line in lines] == [
+        {
+            "event": "finding",
+            "severity": "wrong",
+            "check": "value",
+            "message": "it is stale",
+            "environment": "live",
+            "ids": ["contact_1"],
+            "client_id": "client_1",
+            "mendable": True,
+        },
+        {
+            "event": "skipped",
+            "environment": "live",
+            "repair": "renormalize",
+            "target": "contact_1",
+            "etag": "etag",
+            "message": "somebody was faster",
+        },
+        {
+            "event": "summary",
+            "wrong": 1,
+            "warning": 0,
+            "note": 0,
+            "mendable": 1,
+            "contact_methods": {"live": 7},
+        },
+    ]
+
+
+def test_all_bad_settings_are_one_finding_with_exit_code_2(tmp_path: Path) -> None:
+    lines: list[str] = []
+    flags = {"driver": "odbc", "data_dir": str(tmp_path / "absent")}
+
+    code = run(
+        flags,
+        {"CONTACTSVC_DEFAULT_REGION": "ZZ"},
+        fix=True,
+        report=Report(lines.append, as_json=True),
+        confirm=lambda _: True,
+    )
+
+    finding = json.loads(lines[0])
+    assert (code, finding["check"]) == (2, "configuration")
+    assert "--driver" in finding["message"]
+    assert "CONTACTSVC_DEFAULT_REGION" in finding["message"]
+    assert not (tmp_path / "absent").exists()

@@ -59,6 +59,21 @@ class Context(Protocol):
         """End the call with a status; raises."""
 
 
+class Span(Protocol):
+    """The trace of one call."""
+
+    def end(self, code: str, reason: str, request_id: str) -> None:
+        """End with the status of the call."""
+
+
+class Tracing(Protocol):
+    """Whoever traces calls."""
+
+    def start(self, method: str, headers: dict[str, tuple[str | bytes, ...]]) -> Span:
+        """Begin the trace of a call."""
+        ...
+
+
 class Calls:
     """Makes gRPC handlers of a servicer's methods, and keeps the writes that are under way.
 
@@ -67,13 +82,17 @@ class Calls:
         in_flight: limits how many calls there are at a time.
         metrics: counts them.
         longest: how many seconds a unary call may take, however long its caller would wait.
+        tracing: traces them, if they are to be traced.
     """
 
-    def __init__(self, gate: Gate, in_flight: InFlight, metrics: Metrics, *, longest: float) -> None:
+    def __init__(
+        self, gate: Gate, in_flight: InFlight, metrics: Metrics, *, longest: float, tracing: Tracing | None = None
+    ) -> None:
         self._gate = gate
         self._in_flight = in_flight
         self._metrics = metrics
         self._longest = longest
+        self._tracing = tracing
         self._writes: set[asyncio.Task[Any]] = set()
 
     def handler(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
@@ -109,7 +128,7 @@ class Calls:
         name = method.name
 
         async def handle(raw: bytes, context: Context) -> bytes:
-            exchange = _Exchange(name, context, metrics)
+            exchange = _Exchange(name, context, metrics, self._tracing)
             with exchange.reported():
                 try:
                     with self._in_flight.in_process():
@@ -145,7 +164,7 @@ class Calls:
         name = method.name
 
         async def handle(raw: bytes, context: Context) -> AsyncGenerator[bytes]:
-            exchange = _Exchange(name, context, metrics)
+            exchange = _Exchange(name, context, metrics, self._tracing)
             with exchange.reported():
                 try:
                     with self._in_flight.in_process():
@@ -184,7 +203,7 @@ class Calls:
 class _Exchange:
     """One call: what came with it, how it ends, and the report of it."""
 
-    def __init__(self, method: str, context: Context, metrics: MethodMetrics) -> None:
+    def __init__(self, method: str, context: Context, metrics: MethodMetrics, tracing: Tracing | None) -> None:
         self._method = method
         self._context = context
         self._metrics = metrics
@@ -194,12 +213,14 @@ class _Exchange:
         self.request_id = _request_id(self.metadata.get(REQUEST_ID_HEADER, ()))
         self.trailing = ((REQUEST_ID_HEADER, self.request_id),)
         self.caller: Caller | None = None
+        self._tracing = tracing
         self._code = "OK"
         self._reason = ""
 
     @contextmanager
     def reported(self) -> Iterator[None]:
-        """Count and log the call when the block ends."""
+        """Count, log and trace the call when the block ends."""
+        span = self._tracing.start(self._method, self.metadata) if self._tracing else None
         started = time.monotonic()
         self._metrics.started()
         self._metrics.received()
@@ -208,6 +229,8 @@ class _Exchange:
         finally:
             seconds = time.monotonic() - started
             self._metrics.ended(self._code, seconds)
+            if span is not None:
+                span.end(self._code, self._reason, self.request_id)
             if _log.isEnabledFor(logging.INFO):
                 self._log_line(seconds)
 

@@ -68,6 +68,7 @@ def _flags(*groups: tuple[Callable[[_Command], _Command], ...]) -> Callable[[_Co
 @click.option("--tls-client-ca", metavar="FILE", help="Let in only clients with a certificate of this CA (mTLS).")
 @click.option("--reflection", metavar="auto|on|off", help="Describe the service to callers; auto: on loopback.  [auto]")
 @click.option("--admin-listen", metavar="HOST:PORT", help="Where to serve Prometheus metrics, plain HTTP.  [none]")
+@click.option("--tracing", metavar="on|off", help="Trace calls with OpenTelemetry, as its OTEL_ variables say.  [off]")
 @click.option("--max-in-flight", metavar="N", help="Calls at a time; more are OVERLOADED.  [1000]")
 @click.option("--max-in-flight-per-key", metavar="N", help="Calls at a time with one API key.  [500]")
 @click.option("--max-message-bytes", metavar="N", help="Size of a request.  [4194304]")

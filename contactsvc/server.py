@@ -6,8 +6,8 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 
 from contactsvc import embedded, logs, reflection, store
-from contactsvc.calls import Calls
+from contactsvc.calls import Calls, Tracing
 from contactsvc.config import ListenAddress, Settings
 from contactsvc.convert.requests import RequestParser
 from contactsvc.domain.environment import Environment
@@ -64,6 +64,7 @@ class Server:
         gate: lets callers in; None lets everyone in.
         limits: what the server bears.
         metrics: counts what it does.
+        tracing: traces calls, if they are to be traced.
         reflects: whether it describes itself to whoever asks.
         clock: tells the time of records.
         make_id: makes the ids of records.
@@ -77,6 +78,7 @@ class Server:
         gate: Gate | None = None,
         limits: Limits | None = None,
         metrics: Metrics | None = None,
+        tracing: Tracing | None = None,
         reflects: bool = True,
         clock: Clock = now_utc,
         make_id: Callable[[], str] | None = None,
@@ -87,7 +89,7 @@ class Server:
         in_flight = InFlight(limits.in_flight, limits.in_flight_per_key, metrics.rejected)
         metrics.in_flight.set_function(lambda: in_flight.count)
         gate = gate or Gate(None, monotonic=time.monotonic)
-        self._calls = Calls(gate, in_flight, metrics, longest=limits.longest_call)
+        self._calls = Calls(gate, in_flight, metrics, longest=limits.longest_call, tracing=tracing)
         self.health = Health(("", SERVICE.full_name))
         self._server = grpc.aio.server(options=_options(limits))
         make_id = make_id or ContactMethodIds(clock)
@@ -189,6 +191,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
             gate=gate,
             limits=_limits(settings),
             metrics=metrics,
+            tracing=stack.enter_context(_tracing()) if settings.tracing else None,
             reflects=settings.reflects,
         )
         if settings.admin_listen is not None:
@@ -209,6 +212,19 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
             raise StartupError(died.result())
         await _stop_unless_hurried(server, settings, signals)
     _log.info("stopped")
+
+
+@contextmanager
+def _tracing() -> Iterator[Tracing]:
+    try:
+        from contactsvc import tracing
+    except ModuleNotFoundError as error:
+        raise StartupError("--tracing needs OpenTelemetry: pip install 'contactsvc[otel]'") from error
+    traces = tracing.from_environment(SERVICE.full_name)
+    try:
+        yield traces
+    finally:
+        traces.close()
 
 
 def _credentials(settings: Settings, metrics: Metrics) -> grpc.ServerCredentials | None:

@@ -7,13 +7,15 @@ import contextlib
 import io
 import os
 import re
+import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 from tests.integration.service_process import running_service
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 ADDRESS = "localhost:50051"
 # What differs from run to run.
 VOLATILE = (
@@ -70,3 +72,30 @@ async def test_the_commands_print_what_the_readme_shows(tmp_path: Path) -> None:
                 ran += 1
 
     assert ran > 4
+
+
+async def test_the_chapter_on_operations_can_be_followed_from_an_empty_directory(tmp_path: Path) -> None:
+    script = "\n".join(text for _, text in blocks("bash"))
+    for port in ("50443", "9464"):
+        script = script.replace(port, str(free_port()))
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CONTACTSVC_")}
+
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-eu", "-c", f"trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n{script}"),
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**clean, "PATH": path, "PROTOS": str(ROOT / "protos")},
+    )
+    output, _ = await process.communicate()
+
+    assert process.returncode == 0, f"{output.decode()}\n{(tmp_path / 'err.log').read_text()}"
+    assert "juan@example.com" not in (tmp_path / "err.log").read_text()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

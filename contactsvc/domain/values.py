@@ -69,10 +69,15 @@ def _normalize_email(text: str) -> str:
         raise InvalidValue("must be an email address, such as name@example.com") from error
     if "." not in address.ascii_domain:
         raise InvalidValue("must be an email address whose domain has a dot, such as name@example.com")
-    return f"{address.local_part.lower()}@{address.ascii_domain.lower()}"
+    # Lower-casing can leave letters and accents apart that belong together.
+    return unicodedata.normalize("NFC", f"{address.local_part.lower()}@{address.ascii_domain.lower()}")
 
 
 def _normalize_number(text: str, default_region: str | None) -> str:
+    if ";phone-context=" in text:
+        # A local number within a context (RFC 3966) is none that everyone can call. And 80 characters of it are enough
+        # to keep the pattern that phonenumbers reads it with busy for years.
+        raise InvalidValue("must be a phone number, such as +52 55 1234 5678")
     try:
         number = phonenumbers.parse(text, default_region)
     except phonenumbers.NumberParseException as error:
@@ -89,4 +94,5 @@ def _normalize_number(text: str, default_region: str | None) -> str:
     if not phonenumbers.is_possible_number(number):
         raise InvalidValue("must be a possible phone number: its length fits no number of its country")
     e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    return f"{e164};ext={number.extension}" if number.extension else e164
+    # Full-width and other digits are the same extension.
+    return f"{e164};ext={phonenumbers.normalize_digits_only(number.extension)}" if number.extension else e164

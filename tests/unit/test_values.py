@@ -21,6 +21,7 @@ IN_MEXICO = ValueRules(default_region="MX")
         ("juan@xn--bcher-kva.example.com", "juan@xn--bcher-kva.example.com"),
         ("juan@host.test", "juan@host.test"),
         ("JOSÉ@example.com", "josé@example.com"),
+        ("J\u030c@example.com", "\u01f0@example.com"),
     ],
 )
 def test_emails_are_compared_lower_cased_with_an_ascii_domain(text: str, normalized: str) -> None:
@@ -42,6 +43,7 @@ def test_what_is_no_email_is_refused_without_being_quoted(text: str) -> None:
         ("+52 1 55 1234 5678", "+525512345678"),
         ("+1 (415) 555-2671 ext. 22", "+14155552671;ext=22"),
         ("+44 20 7946 0958", "+442079460958"),
+        ("+1 (415) 555-2671 x２２", "+14155552671;ext=22"),
     ],
 )
 def test_numbers_are_compared_in_e164(type_: ContactMethodType, text: str, normalized: str) -> None:
@@ -54,7 +56,7 @@ def test_national_numbers_need_a_default_region() -> None:
         RULES.normalize(PHONE, "(55) 1234-5678")
 
 
-@pytest.mark.parametrize("text", ["none", "+", "+52 1", "+999 123456789", "123"])
+@pytest.mark.parametrize("text", ["none", "+", "+52 1", "+999 123456789", "123", f"1;phone-context={'a.' * 40}!"])
 def test_what_is_no_number_is_refused(text: str) -> None:
     with pytest.raises(InvalidValue):
         RULES.normalize(PHONE, text)

@@ -1,0 +1,434 @@
+"""Hypothesis strategies for requests, made from the descriptors of the proto: plausible ones, and ones of ill will.
+
+A plausible request gets past the checks of single fields often enough to reach what lies behind them. Fields that these
+tables do not know are filled by their types, so that a new field is fuzzed from its first day.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf import symbol_database
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from hypothesis import strategies as st
+
+# Planted wherever text goes; no error and no log line may show them. None of them can be a metadata key, since a path
+# such as `metadata[key]` rightly shows those.
+CANARIES = (
+    "canary-5f3a9c@example.com",
+    "Canary-5F3A9C@b\u00fccher.test",
+    "+52 55 9876 1234",
+    "canary-5f3a9c, third floor",
+)
+# What gives a canary away, however it is written: compared without case, spaces, dashes and brackets.
+TRACES = ("canary5f3a9c", "5598761234")
+
+NOWHERE = "contact_00000000000000000000000000"
+CLIENTS = ("fuzz_1", "fuzz_2", "c" * 128)
+SEEDS = 6
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a caller may know of the records that there are; as many entries in every example."""
+
+    ids: tuple[str, ...]
+    etags: tuple[str, ...]
+    external_ids: tuple[str, ...]
+    page_tokens: tuple[str, ...]
+
+
+_LONG = (99, 100, 101, 127, 128, 129, 255, 256, 500, 501, 512, 513, 10_000)
+_NASTY = [
+    "",
+    " ",
+    "\x00",
+    "a\x00b",
+    "\x1b[2J",
+    "\x7f",
+    "\x85",
+    "\n",
+    "\r\nx-injected: 1",
+    "\t",
+    "\u0301",
+    "e\u0301\u0301\u0301",
+    "\u200b",
+    "\u200d",
+    "\u202e@moc.elpmaxe",
+    "\u2028",
+    "\ufeff",
+    "\ufffd",
+    "\uffff",
+    "\U0010ffff",
+    "\U000e0041",
+    "\U0001d160" * 100,
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "\U0001f600" * 128,
+    "\ufdfa" * 50,
+    "\u0130stanbul@example.com",
+    '{"$gt": ""}',
+    "$where",
+    "$ne",
+    "a.b.c",
+    "__proto__",
+    "'; DROP TABLE contact_methods; --",
+    "%s%n{0}{x.__class__}",
+    "../../etc/passwd",
+    ".*",
+    "(?:(?:a+)+)+$",
+    "[",
+    "\\",
+    "\\Q..\\E",
+    "#-&~ x",
+    "null",
+    "-1",
+    "0",
+    NOWHERE,
+    NOWHERE.upper(),
+    "contact_",
+]
+_NASTY_EMAILS = [
+    "a@b.c",
+    "a@[127.0.0.1]",
+    '"quoted local"@example.com',
+    "a..b@example.com",
+    ".a@example.com",
+    "a@-example.com",
+    "a@example.com.",
+    "a@xn--",
+    "a@xn--\u00fc.com",
+    "a@xn--a-ecp.com",
+    "a@xn--80ak6aa92e.com",
+    "a@xn--zca.example",
+    "\u00df@stra\u00dfe.de",
+    "a@\u2488com.com",
+    "a@ex\u00adample.com",
+    "a@\u0660.example",
+    "a@b\u200dc.example",
+    "a@\u05d0b.example",
+    "a@\ufe0f.example",
+    "a@" + "\u00fc" * 63 + ".com",
+    "a@" + "a." * 120 + "com",
+    "\u00fc" * 64 + "@example.com",
+    "\u0301a@example.com",
+    "a\u202eb@example.com",
+    "\U0001f600@\U0001f600.example",
+    "J\u030c@example.com",
+    "a@b@example.com",
+    "a@exa\u3002mple.com",
+    "mailto:a@example.com",
+    "Name <a@example.com>",
+]
+_NASTY_NUMBERS = [
+    "+",
+    "++52 55 1234 5678",
+    "+0",
+    "+999 1234567",
+    "+52" + "1" * 250,
+    "+52 1 0",
+    "+5210000000000",
+    "+52 1 55 1234 5678 ext. 99999999",
+    "+52 55 1234 5678;ext=\uff11\uff12",
+    "+52 55 1234 5678 x 1 x 2",
+    "tel:+52-55-1234-5678;phone-context=+52",
+    "55;phone-context=",
+    "55;phone-context=+",
+    ";phone-context=example.com",
+    "1;phone-context=" + "ab." * 60 + "!",
+    "tel:;isub=1",
+    "+1-800-FLOWERS",
+    "+\u0665\u0662 \u0665\u0665 \u0661\u0662\u0663\u0664 \u0665\u0666\u0667\u0668",
+    "\uff0b525512345678",
+    "+39 0 0 0 0 0 0",
+    "+800 1234 5678",
+    "+979 123456789",
+    "+1 (((((212) 555 0100",
+    "+" + " " * 200 + "1",
+    "#31#+52 55 1234 5678",
+    "+52 55 1234 5678/5679",
+]
+_GOOD_VALUES = [
+    "ana@example.com",
+    "ana@example.com",
+    "Ana@b\u00fccher.example",
+    "+52 55 1234 5678",
+    "+525512345678;ext=12",
+    "+52 1 55 1234 5678",
+    "@ana on some chat",
+    *CANARIES,
+]
+
+_long_texts = st.builds(
+    lambda part, length: (part * length)[:length],
+    st.sampled_from(["x", "\u00fc", "\U0001f600", "a\u0301", " ", "1", f"{CANARIES[0]} ", "$"]),
+    st.sampled_from(_LONG),
+)
+_emails = st.builds(
+    "{}@{}.{}".format,
+    st.text(max_size=12),
+    st.text(max_size=12),
+    st.sampled_from(["com", "test", "\u00fc", "", "xn--"]),
+)
+_digits = st.text("0123456789 +()-./;,#*xext=\uff11\u0661\u06f1", max_size=30)
+_nasty = st.sampled_from([*_NASTY, *_NASTY, *_NASTY_EMAILS, *_NASTY_NUMBERS, *CANARIES])
+_hostile_texts = st.one_of(
+    _nasty,
+    _nasty,
+    st.sampled_from(CANARIES).map(lambda canary: f"{canary}\x00"),
+    _long_texts,
+    st.text(max_size=40),
+)
+_hostile_values = st.one_of(
+    st.sampled_from([*_NASTY_EMAILS, *_NASTY_NUMBERS]),
+    _emails,
+    _digits.map(lambda digits: f"+52{digits}"),
+    _digits,
+    _hostile_texts,
+)
+_good_values = st.sampled_from(_GOOD_VALUES)
+_fitting = st.sampled_from([(1 if "@" in value[1:] else 2 if "+" in value else 4, value) for value in _GOOD_VALUES])
+_labels = st.sampled_from(["Work", "Home", "\u00fc" * 100, "", CANARIES[3]])
+_metadata_keys = st.sampled_from(["k", "k", "k", "a.b", "__proto__", "K" * 40, "0", "-:._"])
+_metadata_values = st.sampled_from(["1", "=", "v" * 500, "\x00", "line\nbreak", "\U0001f600" * 500, CANARIES[0], ""])
+_request_ids = st.sampled_from(["", "", "", "", "r1", "\U0001f600" * 255])
+_flags = st.booleans()
+
+_int32 = st.one_of(st.sampled_from([0, 1, -1, 2**31 - 1, -(2**31), 200, 201]), st.integers(-(2**31), 2**31 - 1))
+_int64 = st.one_of(st.sampled_from([0, 1, -1, 2**63 - 1, -(2**63)]), st.integers(-(2**63), 2**63 - 1))
+_unsigned = st.integers(0, 2**32 - 1)
+_enums = st.one_of(st.integers(0, 6), st.sampled_from([-1, 2**31 - 1, -(2**31), 1000]))
+_good_enums = st.sampled_from([1, 2, 1, 2, 1, 2, 0, 3, 4])
+_good_types = st.sampled_from([1, 1, 2, 3, 4, 4, 4])
+_SCALARS: dict[int, st.SearchStrategy[Any]] = {
+    FieldDescriptor.CPPTYPE_INT32: _int32,
+    FieldDescriptor.CPPTYPE_INT64: _int64,
+    FieldDescriptor.CPPTYPE_UINT32: _unsigned,
+    FieldDescriptor.CPPTYPE_UINT64: _unsigned,
+    FieldDescriptor.CPPTYPE_DOUBLE: st.floats(),
+    FieldDescriptor.CPPTYPE_FLOAT: st.floats(width=32),
+    FieldDescriptor.CPPTYPE_BOOL: _flags,
+    FieldDescriptor.CPPTYPE_ENUM: _enums,
+}
+# 0001-01-01 and 10000-01-01.
+_seconds = st.one_of(
+    st.sampled_from([0, 1, -1, 1_700_000_000, -62_135_596_800, -62_135_596_801, 253_402_300_799, 253_402_300_800]),
+    _int64,
+)
+_nanos = st.sampled_from([0, 1, 999_999_999, 10**9, -1, -999_999_999, 2**31 - 1, -(2**31)])
+_good_seconds = st.sampled_from([0, 1_700_000_000, 4_000_000_000])
+
+_moods = st.sampled_from(["plausible"] * 4 + ["flawed"] * 3 + ["wild"])
+_item_counts = st.sampled_from([1, 2, 3, 4])
+_hostile_counts = st.sampled_from([0, 1, 2, 3, 51, 250, 251, 300])
+_few = st.sampled_from([False] * 7 + [True])
+_masks = st.integers(0, 2**32 - 1)
+_indexes = st.integers(0, 2**16)
+_parts = st.lists(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(10**20), 10**20),
+        st.floats(),
+        st.text(max_size=8),
+        st.sampled_from(
+            [10**400, "9" * 5000, "\ud800", {"$gt": ""}, ["$ne"], {}, -62_135_596_800_000, 253_402_300_800_000]
+        ),
+        st.integers(0, 2 * 10**12),
+    ),
+    max_size=4,
+)
+_unknown = st.sampled_from(
+    [
+        b"\xf8\x3f\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",  # field 1023, a varint
+        b"\xfa\x3f\x05hello",  # field 1023, bytes
+        b"\xfb\x3f" * 20 + b"\xfc\x3f" * 20,  # field 1023, groups in groups
+        b"\xf9\x3f12345678",  # field 1023, 64 bits
+        b"\xfa\xff\xff\xff\x0f\x01\x00",  # field 536870911, the last there is
+    ]
+)
+# Fields without which nothing behind the checks is reached.
+_NEEDED = frozenset({"id", "client_id", "type", "value", "key", "requests", "ids", "items", "field"})
+# These two have no field behind which they are needed in a filter or a sync, and rather narrow too much there.
+_NOT_NEEDED_IN = frozenset(
+    {"ContactMethodFilter", "SyncItem", "ListContactMethodsRequest", "StreamContactMethodsRequest"}
+)
+
+
+def class_of(descriptor: Descriptor) -> Any:
+    """Return the class of the messages."""
+    return symbol_database.Default().GetSymbol(descriptor.full_name)
+
+
+class _Builder:
+    """Builds one request.
+
+    Args:
+        draw: draws from a strategy.
+        known: what the caller knows.
+    """
+
+    def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any], known: Known) -> None:
+        self._draw = draw
+        self._known = known
+        self._plausible: dict[str, Callable[[], Any]] = {
+            "id": self._id,
+            "ids": self._id,
+            "etag": lambda: self._one_of(known.etags) if self._draw(_few) else "",
+            "client_id": lambda: self._one_of(CLIENTS),
+            "client_ids": lambda: self._one_of(CLIENTS),
+            "external_id": lambda: self._one_of(("", "new", *known.external_ids)),
+            "external_ids": lambda: self._one_of(known.external_ids),
+            "type": lambda: draw(_good_types),
+            "types": lambda: draw(_good_types),
+            "value": lambda: draw(_good_values),
+            "values": lambda: draw(_good_values),
+            "value_contains": lambda: draw(st.sampled_from(["", "an", "@", "+52", ".", "\u00fc"])),
+            "label": lambda: draw(_labels),
+            "labels": lambda: draw(_labels),
+            "key": lambda: draw(_metadata_keys),
+            "remove_metadata_keys": lambda: draw(_metadata_keys),
+            "request_id": lambda: draw(_request_ids),
+            "page_token": lambda: self._page_token() if draw(_few) else "",
+            "page_size": lambda: draw(st.sampled_from([0, 1, 3, 200, 1000])),
+            "offset": lambda: draw(st.sampled_from([0, 0, 0, 1, 1000])),
+        }
+
+    def message(self, descriptor: Descriptor) -> Any:
+        """Build a message."""
+        message = class_of(descriptor)()
+        mood = self._draw(_moods)
+        if descriptor.full_name == "google.protobuf.Timestamp":
+            message.seconds = self._draw(_good_seconds if mood == "plausible" else _seconds)
+            message.nanos = 0 if mood == "plausible" else self._draw(_nanos)
+            return message
+        fields = list(descriptor.fields)
+        present = self._draw(_masks)
+        spoilt: set[int] = set()
+        if mood == "flawed":
+            spoilt = {self._draw(_indexes) % len(fields)}
+        elif mood == "wild":
+            spoilt = set(range(len(fields)))
+        needed = frozenset() if descriptor.name in _NOT_NEEDED_IN and self._draw(_flags) else _NEEDED
+        for position, field in enumerate(fields):
+            hostile = position in spoilt
+            # Of a filter with many conditions nothing is left: few of them, then.
+            wanted = (present >> position) & 1 and (field.name != "metadata" or (present >> position + 16) & 1)
+            if (hostile and mood == "flawed") or wanted or (field.name in needed and mood != "wild"):
+                self._fill(message, field, hostile=hostile)
+        if mood == "plausible" and {"type", "value"} <= set(descriptor.fields_by_name) and message.value:
+            message.type, message.value = self._draw(_fitting)
+        if self._draw(_few):
+            message.MergeFromString(self._draw(_unknown))
+        return message
+
+    def _fill(self, message: Any, field: FieldDescriptor, *, hostile: bool) -> None:
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            self._fill_map(getattr(message, field.name), hostile=hostile)
+        elif field.is_repeated:
+            into = getattr(message, field.name)
+            count = self._draw(_hostile_counts if hostile else _item_counts)
+            # Many different ones take long to make, and say nothing more.
+            made = [self._single(field, hostile=hostile) for _ in range(min(count, 3))]
+            if made:
+                into.extend(made[position % len(made)] for position in range(count))
+        elif field.message_type is not None:
+            getattr(message, field.name).CopyFrom(self._single(field, hostile=hostile))
+        else:
+            setattr(message, field.name, self._single(field, hostile=hostile))
+
+    def _fill_map(self, into: Any, *, hostile: bool) -> None:
+        if not hostile:
+            for _ in range(self._draw(_item_counts)):
+                into[self._draw(_metadata_keys)] = self._draw(_metadata_values)
+            return
+        for number in range(self._draw(_hostile_counts)):
+            into[str(number) if number > 2 else self._draw(_hostile_texts)] = (
+                "x" if number > 2 else self._draw(_hostile_texts)
+            )
+
+    def _single(self, field: FieldDescriptor, *, hostile: bool) -> Any:
+        """Build one value of the field, an element if it is repeated."""
+        if field.message_type is not None:
+            return self.message(field.message_type)
+        if not hostile and field.name in self._plausible:
+            return self._plausible[field.name]()
+        if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+            if field.type == FieldDescriptor.TYPE_BYTES:
+                return self._draw(st.binary(max_size=100))
+            if field.name in {"value", "values"}:
+                return self._draw(_hostile_values)
+            return self._page_token() if field.name == "page_token" else self._draw(_hostile_texts)
+        if field.cpp_type == FieldDescriptor.CPPTYPE_ENUM and not hostile:
+            return self._draw(_good_enums)
+        return self._draw(_SCALARS[field.cpp_type])
+
+    def _one_of(self, known: tuple[str, ...]) -> str:
+        return known[int(self._draw(_indexes)) % len(known)]
+
+    def _id(self) -> str:
+        return NOWHERE if self._draw(_few) else self._one_of(self._known.ids)
+
+    def _page_token(self) -> str:
+        return str(self._draw(page_tokens(self._known)))
+
+
+@st.composite
+def requests(draw: Any, descriptor: Descriptor, known: Known) -> Any:
+    """Draw a request."""
+    return _Builder(draw, known).message(descriptor)
+
+
+@st.composite
+def page_tokens(draw: Any, known: Known) -> str:
+    """Draw a page token: a real one, one put together of others, one with a forged position, or nonsense."""
+
+    def token() -> str:
+        return known.page_tokens[int(draw(_indexes)) % len(known.page_tokens)]
+
+    match draw(st.sampled_from(["real", "cut", "forged", "forged", "forged raw", "nonsense"])):
+        case "real":
+            return token()
+        case "cut":
+            first, second = token(), token()
+            return first[: int(draw(st.integers(0, len(first))))] + second[int(draw(st.integers(0, len(second)))) :]
+        case "forged":
+            raw = urlsafe_b64decode(token() + "==")
+            forged = json.dumps(draw(_parts)).encode()
+            return urlsafe_b64encode(raw[:8] + forged).decode().rstrip("=")
+        case "forged raw":
+            raw = urlsafe_b64decode(token() + "==")
+            nonsense = draw(st.one_of(st.binary(max_size=40), st.sampled_from([b"[" * 100_000, b"null", b"{}", b"[]"])))
+            return urlsafe_b64encode(raw[:8] + nonsense).decode().rstrip("=")
+    nonsense_text: str = draw(_hostile_texts)
+    return nonsense_text
+
+
+@st.composite
+def spoilt_bytes(draw: Any, descriptor: Descriptor, known: Known) -> bytes:
+    """Draw bytes that were a request once, or never."""
+    raw: bytes = draw(requests(descriptor, known)).SerializeToString()[:20_000]
+    match draw(st.sampled_from(["random", "cut", "flipped", "flipped", "stuffed", "twice"])):
+        case "random":
+            return bytes(draw(st.binary(max_size=200)))
+        case "cut":
+            return raw[: draw(_indexes) % (len(raw) + 1)]
+        case "stuffed":
+            at = draw(_indexes) % (len(raw) + 1)
+            return raw[:at] + bytes(draw(st.binary(min_size=1, max_size=8))) + raw[at:]
+        case "twice":
+            return raw + raw
+    flipped = bytearray(raw or b"\x00")
+    for _ in range(draw(st.integers(1, 8))):
+        place = draw(_indexes)
+        flipped[(place >> 3) % len(flipped)] ^= 1 << (place & 7)
+    return bytes(flipped)
+
+
+def as_shown(raw: bytes) -> str:
+    """Return bytes so that a failing example can be run again."""
+    return f"bytes.fromhex({binascii.hexlify(raw).decode()!r})"

@@ -43,7 +43,7 @@ def test_what_is_no_email_is_refused_without_being_quoted(text: str) -> None:
         ("+52 1 55 1234 5678", "+525512345678"),
         ("+1 (415) 555-2671 ext. 22", "+14155552671;ext=22"),
         ("+44 20 7946 0958", "+442079460958"),
-        ("+1 (415) 555-2671 x２２", "+14155552671;ext=22"),
+        ("+1 (415) 555-2671 x\uff12\uff12", "+14155552671;ext=22"),
     ],
 )
 def test_numbers_are_compared_in_e164(type_: ContactMethodType, text: str, normalized: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -68,6 +68,7 @@ def _flags(*groups: tuple[Callable[[_Command], _Command], ...]) -> Callable[[_Co
 @click.option("--tls-client-ca", metavar="FILE", help="Let in only clients with a certificate of this CA (mTLS).")
 @click.option("--reflection", metavar="auto|on|off", help="Describe the service to callers; auto: on loopback.  [auto]")
 @click.option("--admin-listen", metavar="HOST:PORT", help="Where to serve Prometheus metrics, plain HTTP.  [none]")
+@click.option("--batching", metavar="on|off", help="Answer calls that arrive together by one query.  [on]")
 @click.option("--tracing", metavar="on|off", help="Trace calls with OpenTelemetry, as its OTEL_ variables say.  [off]")
 @click.option("--max-in-flight", metavar="N", help="Calls at a time; more are OVERLOADED.  [1000]")
 @click.option("--max-in-flight-per-key", metavar="N", help="Calls at a time with one API key.  [500]")
@@ -92,7 +93,7 @@ def serve(**flags: str | None) -> None:
         # Loaded only now: gRPC and the drivers take half a second that --help and a bad flag need not.
         from contactsvc.server import serve as run
 
-        asyncio.run(run(settings, _announce))
+        _run(run(settings, _announce))
 
 
 @main.command()
@@ -221,6 +222,16 @@ def probe(
         credentials = None if tls_ca is None else probing.tls_credentials(tls_ca, tls_cert, tls_key)
         asyncio.run(probing.probe(target, service, credentials, tls_server_name))
         click.echo("SERVING")
+
+
+def _run(service: Coroutine[Any, Any, None]) -> None:
+    """Run the service on uvloop where there is one."""
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        asyncio.run(service)
+    else:
+        uvloop.run(service)
 
 
 @contextmanager

@@ -58,6 +58,7 @@ class Settings:
         tls_client_ca: whose certificates clients must show (mTLS); None asks for none.
         reflection: whether the service describes itself to strangers; None means on a loopback address only.
         admin_listen: where to serve metrics; None serves none.
+        batching: whether calls that arrive together are answered together.
         tracing: whether to trace calls with OpenTelemetry.
         max_in_flight: how many calls there may be at a time.
         max_in_flight_per_key: how many with one API key.
@@ -84,6 +85,7 @@ class Settings:
     tls_client_ca: Path | None = None
     reflection: bool | None = None
     admin_listen: ListenAddress | None = None
+    batching: bool = True
     tracing: bool = False
     max_in_flight: int = 1_000
     max_in_flight_per_key: int = 500
@@ -134,6 +136,7 @@ def load(flags: Mapping[str, str | None], environ: Mapping[str, str], *, serving
         tls_client_ca=reader.read("tls_client_ca", _path, default.tls_client_ca),
         reflection=_REFLECTION[reader.read("reflection", _one_of(*_REFLECTION), "auto")],
         admin_listen=reader.read("admin_listen", _listen, default.admin_listen),
+        batching=reader.read("batching", _one_of("on", "off"), "on") == "on",
         tracing=reader.read("tracing", _one_of("on", "off"), "off") == "on",
         max_in_flight=reader.read("max_in_flight", _count, default.max_in_flight),
         max_in_flight_per_key=reader.read("max_in_flight_per_key", _count, default.max_in_flight_per_key),

@@ -18,6 +18,11 @@ def begin(seconds: float | None) -> None:
     _deadline.set(None if seconds is None else asyncio.get_running_loop().time() + seconds)
 
 
+def begin_until(when: float | None) -> None:
+    """Set the deadline of the current task as a time on the clock of the event loop; None is none."""
+    _deadline.set(when)
+
+
 def when() -> float | None:
     """Return the deadline on the clock of the event loop; None is none."""
     return _deadline.get()

@@ -99,6 +99,7 @@ class Repair(StrEnum):
 
     DEMOTE = "demote"
     RENORMALIZE = "renormalize"
+    MAKE_FINDABLE = "make_findable"
     FORGET = "forget"
     CREATE_INDEX = "create_index"
 
@@ -129,6 +130,8 @@ class Fix:
                 return f"demote {self.target}, so that {self.keeper} is the only primary of its client and type"
             case Repair.RENORMALIZE:
                 return f"write the normalized value of {self.target} anew"
+            case Repair.MAKE_FINDABLE:
+                return f"write anew by what {self.target} is found as a primary"
             case Repair.FORGET:
                 return "remove the documents that remember only requests that are over"
             case Repair.CREATE_INDEX:
@@ -507,6 +510,8 @@ class _Checkup:
                 self._faulty(document)
             elif document.record is not None:
                 self._value(document.record)
+                if not document.is_findable:
+                    self._unfindable(document.record)
         self._report.documents[self._environment] = count
         if self._count_unreadable and not self._rules.lenient:
             some = _named(Group("", "", tuple(self._unreadable), self._count_unreadable))
@@ -537,6 +542,18 @@ class _Checkup:
             ids=(document.id,),
             client_id=document.client_id or "",
         )
+
+    def _unfindable(self, record: ContactMethod) -> None:
+        self._find(
+            Severity.WRONG,
+            Check.PRIMARY,
+            f"{record.id} of client {record.client_id} is {'' if record.is_primary else 'not '}primary, but its "
+            f"primary_key says otherwise, so that the question for the primary is answered wrongly; --fix mends it",
+            ids=(record.id,),
+            client_id=record.client_id,
+            mendable=True,
+        )
+        self._plan.add(Fix(self._environment, Repair.MAKE_FINDABLE, record.id, record.etag))
 
     def _value(self, record: ContactMethod) -> None:
         verdict = verdict_on(record, self._rules)
@@ -596,6 +613,8 @@ class _Mender:
                 return await self._demote(fix)
             case Repair.RENORMALIZE:
                 return await self._renormalize(fix)
+            case Repair.MAKE_FINDABLE:
+                return await self._make_findable(fix)
             case Repair.FORGET:
                 await self._examination.remove_expired(now_utc())
                 return ""
@@ -621,6 +640,12 @@ class _Mender:
         except InvalidValue:
             return _CHANGED_MEANWHILE
         return await self._write(present, {"value": value})
+
+    async def _make_findable(self, fix: Fix) -> str:
+        present = await self._examination.find(fix.target, self._renewed.get(fix.target, fix.etag))
+        if present is None or not await self._examination.make_findable(present):
+            return _CHANGED_MEANWHILE
+        return ""
 
     async def _write(self, present: ContactMethod, fields: Mapping[str, object]) -> str:
         after = changed(present, fields, now=now_utc(), etag=new_etag())

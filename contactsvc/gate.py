@@ -31,8 +31,9 @@ ENVIRONMENT_HEADER = "x-environment"
 # take effect within 30 s.
 _REFRESH_INTERVAL = 5.0
 _LONGEST_TRUST = 25.0
-# How soon an unknown key is looked for again: a new one shall work at once, and guessing shall not load the store.
-_SHORTEST_INTERVAL = 1.0
+# How soon the keys are read again for the sake of an unknown one: a new key shall work at once, and guessing shall not
+# load the store.
+_SHORTEST_INTERVAL = 0.1
 
 _log = logging.getLogger(__name__)
 

@@ -179,7 +179,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         deployment = await store.connect(uri, settings.driver, metrics)
         stack.push_async_callback(deployment.close)
         stores = {
-            environment: await deployment.open_store(f"{settings.database}_{environment}")
+            environment: await deployment.open_store(f"{settings.database}_{environment}", batching=settings.batching)
             for environment in Environment
         }
         gate = Gate(deployment.key_store(f"{settings.database}_keys"), monotonic=time.monotonic)

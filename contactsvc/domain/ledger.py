@@ -2,7 +2,7 @@
 
 Every write goes through it, alone or in a batch, so that the rules of what a write does stand in one place, and a batch
 does exactly what its items would do one by one. It is pure: whoever uses it reads beforehand what the operations may
-touch (`clients_with_moving_flags` and `slots_to_inherit` say what), and stores the difference afterwards.
+touch (`slots_to_take` and `slots_to_inherit` say what), and stores the difference afterwards.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contactsvc.domain import fields
 from contactsvc.domain.contact_method import (
     ContactMethod,
     ContactMethodChange,
+    ContactMethodType,
     NewContactMethod,
     Slot,
     Unset,
@@ -107,9 +108,9 @@ class Ledger:
         """Tell whether the record was there before the operations."""
         return id_ in self._before
 
-    def clients_with_moving_flags(self, operations: Iterable[Operation]) -> set[str]:
-        """Return the clients whose primaries have to be read before these operations are applied."""
-        return {client_id for operation in operations if (client_id := self._client_with_moving_flag(operation))}
+    def slots_to_take(self, operations: Sequence[Operation]) -> set[Slot]:
+        """Return the slots of which the primary has to be read before these operations are applied."""
+        return {slot for operation in operations for slot in self._slots_to_take(operation, alone=len(operations) == 1)}
 
     def slots_to_inherit(self, operations: Iterable[Operation]) -> set[Slot]:
         """Return the slots of which all records have to be read, since one of them may follow a deleted primary."""
@@ -297,22 +298,28 @@ class Ledger:
             after["is_primary"] = intent is not FlagIntent.CLEAR
         return changed(before, after, now=self.now, etag=new_etag())
 
-    def _client_with_moving_flag(self, operation: Operation) -> str | None:
+    def _slots_to_take(self, operation: Operation, *, alone: bool) -> Iterable[Slot]:
         match operation:
             case NewContactMethod():
-                return operation.client_id if operation.is_primary else None
+                return [operation.slot] if operation.is_primary else []
             case Update():
                 record, change = self._records.get(operation.id), operation.change
             case Upsert():
-                if operation.description.is_primary is True:
-                    return operation.client_id
                 record, change = self.find_by_external_id(operation.external_id), operation.description.as_change()
+                if record is None:
+                    slot = operation.client_id, operation.description.type
+                    return [slot] if change.is_primary is True else []
             case Delete():
-                return None
+                return []
         if record is None:
-            return None
-        moves = flag_intent(record, change.is_primary, change.type) in {FlagIntent.TAKE, FlagIntent.TAKE_IF_FREE}
-        return record.client_id if moves or change.is_primary is True else None
+            return []
+        intent = flag_intent(record, change.is_primary, change.type)
+        if change.is_primary is not True and intent not in {FlagIntent.TAKE, FlagIntent.TAKE_IF_FREE}:
+            return []
+        if alone:
+            return [(record.client_id, record.type if isinstance(change.type, Unset) else change.type)]
+        # The operations before this one may have changed the type.
+        return [(record.client_id, type_) for type_ in ContactMethodType]
 
     def _check_etag(self, present: ContactMethod, etag: str) -> None:
         # A record that lost the flag to another item of the same request is still the one that its caller has seen.

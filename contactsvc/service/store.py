@@ -49,8 +49,8 @@ class Store(Protocol):
         """Return the primary of the slot."""
         ...
 
-    async def find_primaries(self, client_ids: Collection[str]) -> list[ContactMethod]:
-        """Return all primaries of these clients."""
+    async def find_primaries(self, slots: Collection[Slot]) -> list[ContactMethod]:
+        """Return the primaries of these slots."""
         ...
 
     async def find_in_slot(self, slot: Slot) -> list[ContactMethod]:

@@ -190,8 +190,8 @@ class Writes:
             ledger.read(await store.find_by_external_ids(external_ids))
         if task.client_id is not None:
             ledger.read(await store.find_of_client(task.client_id))
-        if clients := ledger.clients_with_moving_flags(task.operations):
-            ledger.read(await store.find_primaries(clients))
+        if slots := ledger.slots_to_take(task.operations):
+            ledger.read(await store.find_primaries(slots))
         for slot in ledger.slots_to_inherit(task.operations):
             ledger.read(await store.find_in_slot(slot))
         return ledger

@@ -11,6 +11,7 @@ from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMo
 
 from contactsvc.domain.ids import now_utc
 from contactsvc.errors import ConfigurationError, StartupError
+from contactsvc.store.batched_store import BatchedStore
 from contactsvc.store.driver_errors import translated
 from contactsvc.store.drivers import DRIVERS, Driver
 from contactsvc.store.indexes import ensure_indexes
@@ -33,8 +34,12 @@ class Deployment:
     version: str
     transactional: bool
 
-    async def open_store(self, database: str) -> MongoStore:
+    async def open_store(self, database: str, *, batching: bool = True) -> MongoStore:
         """Return the store in a database, with all its indexes.
+
+        Args:
+            database: its name.
+            batching: whether calls that arrive together are answered together.
 
         Raises:
             StartupError: the data or an index stands against a rule of the service.
@@ -44,7 +49,8 @@ class Deployment:
             await ensure_indexes(collection)
         except PyMongoError as error:
             raise StartupError(_refusal(error)) from error
-        store = MongoStore(collection, self.driver if self.transactional else None, KeyLocks())
+        kind = BatchedStore if batching else MongoStore
+        store = kind(collection, self.driver if self.transactional else None, KeyLocks())
         # MongoDB does so by itself all the time, SecantusDB never.
         await store.forget_expired(now_utc())
         return store

@@ -8,6 +8,8 @@ value_key      "<type>:<normalized value>"; absent when the value could not be p
                answers a lookup that means a phone but no other record of the same text
 label          absent when there is none
 is_primary     always there, since the partial unique index looks at it
+primary_key    "<type>:<client id>" of a primary, absent otherwise: one string, so that the primaries of several slots
+               are found by one plain index
 verified_at    absent when unverified
 external_id    absent when there is none, since the sparse unique index looks at its presence
 metadata       ["key=value", ...]; no key has a "=". Strings, because every pair is found by one plain index
@@ -26,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
+from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue, Slot
 from contactsvc.domain.memory import Remembered, RequestMark
 from contactsvc.domain.operations import Action, Applied
 from contactsvc.errors import ContactsvcError, FieldViolation
@@ -38,6 +40,12 @@ SCHEMA_VERSION = 1
 def value_key(type_: ContactMethodType, normalized: str) -> str:
     """Return the indexed form of a type and a normalized value."""
     return f"{type_.value}:{normalized}"
+
+
+def primary_key(slot: Slot) -> str:
+    """Return the indexed form of a primary slot."""
+    client_id, type_ = slot
+    return f"{type_.value}:{client_id}"
 
 
 def metadata_pair(key: str, value: str) -> str:
@@ -62,6 +70,7 @@ def to_document(record: ContactMethod) -> Document:
     if record.value.normalized is not None:
         document["value_key"] = value_key(record.type, record.value.normalized)
     for name, value in (
+        ("primary_key", primary_key(record.slot) if record.is_primary else None),
         ("label", record.label),
         ("external_id", record.external_id),
         ("verified_at", record.verified_at),

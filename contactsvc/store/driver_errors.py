@@ -63,12 +63,12 @@ def duplicates_translated() -> Iterator[None]:
     try:
         yield
     except DuplicateKeyError as error:
-        rule = _violated_rule(error.details or {})
+        rule = rule_violated_by(error.details or {})
         if rule is None:
             raise
         raise rule from error
     except BulkWriteError as error:
-        rule = _violated_rule((error.details.get("writeErrors") or [{}])[0])
+        rule = rule_violated_by((error.details.get("writeErrors") or [{}])[0])
         if rule is None:
             raise
         raise rule from error
@@ -111,7 +111,8 @@ def _translation(error: PyMongoError) -> ContactsvcError | None:
     return None
 
 
-def _violated_rule(details: Mapping[str, Any]) -> Exception | None:
+def rule_violated_by(details: Mapping[str, Any]) -> Exception | None:
+    """Return what a write error of a violated unique index means; None when it is none."""
     keys = set(details.get("keyPattern", ()))
     if keys == {"client_id", "type"}:
         return LostRace(PrimaryConflict())

@@ -20,7 +20,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType
 from contactsvc.errors import StartupError
 from contactsvc.store.deployment import COLLECTION, Deployment
-from contactsvc.store.documents import SCHEMA_VERSION, from_document, is_contact_method, value_key
+from contactsvc.store.documents import SCHEMA_VERSION, from_document, is_contact_method, primary_key, value_key
 from contactsvc.store.driver_errors import translated
 from contactsvc.store.drivers import Collection, Document
 from contactsvc.store.indexes import INDEXES, Index
@@ -45,7 +45,13 @@ _REQUIRED: Final[_Kinds] = {
     # Floating point: what a hand wrote in the shell. The service does not mind.
     "schema_version": (int, float),
 }
-_OPTIONAL: Final[_Kinds] = {"value_key": str, "verified_at": datetime, "external_id": str, "label": str}
+_OPTIONAL: Final[_Kinds] = {
+    "value_key": str,
+    "verified_at": datetime,
+    "external_id": str,
+    "label": str,
+    "primary_key": str,
+}
 _REQUIRED_OF_MEMORIES: Final[_Kinds] = {"forget_at": datetime, "schema_version": (int, float)}
 
 # Metadata is only looked at, not loaded.
@@ -102,6 +108,7 @@ class ExaminedDocument:
         schema_version: the layout it claims.
         record: the contact method, without label, metadata and what it remembers; None unless it is a sound one of the
             present layout. Where the stored key is not one of its type, `value.normalized` is no normal form.
+        is_findable: whether it is found as the primary that it is, and as no other.
     """
 
     id: str
@@ -109,6 +116,7 @@ class ExaminedDocument:
     faults: tuple[str, ...]
     schema_version: object
     record: ContactMethod | None = field(repr=False)
+    is_findable: bool
 
     @property
     def is_of_another_layout(self) -> bool:
@@ -222,9 +230,21 @@ class Examination:
             put["value_key"] = value_key(after.type, after.value.normalized)
         if after.verified_at is None:
             remove["verified_at"] = ""
+        if (key := _primary_key(after)) is None:
+            remove["primary_key"] = ""
+        else:
+            put["primary_key"] = key
         update = {"$set": put, "$unset": remove} if remove else {"$set": put}
         with _explained():
             result = await self._collection.update_one({"_id": before.id, "etag": before.etag}, update)
+        return result.matched_count == 1
+
+    async def make_findable(self, record: ContactMethod) -> bool:
+        """Write by what the record is found as a primary; tell whether it was still as it was read."""
+        key = _primary_key(record)
+        update = {"$unset": {"primary_key": ""}} if key is None else {"$set": {"primary_key": key}}
+        with _explained():
+            result = await self._collection.update_one({"_id": record.id, "etag": record.etag}, update)
         return result.matched_count == 1
 
     async def remove_expired(self, now: datetime) -> int:
@@ -306,8 +326,13 @@ def _examined(document: Document) -> ExaminedDocument:
         client_id=None if client_id is None else str(client_id),
         faults=faults,
         schema_version=document.get("schema_version"),
-        record=None if faults else _record(document),
+        record=None if faults else (record := _record(document)),
+        is_findable=faults != () or record is None or document.get("primary_key") == _primary_key(record),
     )
+
+
+def _primary_key(record: ContactMethod) -> str | None:
+    return primary_key(record.slot) if record.is_primary else None
 
 
 def _faults(document: Document, required: _Kinds, optional: _Kinds) -> tuple[str, ...]:

@@ -34,6 +34,8 @@ INDEXES: Final = (
     PRIMARY_SLOT,
     EXTERNAL_ID,
     REQUEST,
+    # The primaries of several slots at once.
+    Index("primary_key", ("primary_key",), {"sparse": True}),
     # MongoDB itself removes what remembers a request and nothing else, once that is due.
     Index("forget_at", ("forget_at",), {"expireAfterSeconds": 0}),
     # The lists of one client, in the default order.

@@ -21,7 +21,7 @@ from contactsvc.domain.memory import Remembered
 from contactsvc.errors import EtagMismatch, StoreUnavailable
 from contactsvc.service.store import LostRace, Store
 from contactsvc.store import queries
-from contactsvc.store.documents import metadata_pair, remembering_only, to_records, to_requests
+from contactsvc.store.documents import metadata_pair, primary_key, remembering_only, to_records, to_requests
 from contactsvc.store.driver_errors import CursorLost, duplicates_translated, lost_cursors_translated, translated
 from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver, Session
@@ -84,12 +84,11 @@ class MongoStore:
 
     async def find_primary(self, slot: Slot) -> ContactMethod | None:
         """Return the primary of the slot."""
-        client_id, type_ = slot
-        return await self._find_one({"client_id": client_id, "type": type_.value, "is_primary": True})
+        return await self._find_one({"primary_key": primary_key(slot)})
 
-    async def find_primaries(self, client_ids: Collection[str]) -> list[ContactMethod]:
-        """Return all primaries of these clients."""
-        return await self._find_records({"client_id": queries.any_of(list(client_ids)), "is_primary": True})
+    async def find_primaries(self, slots: Collection[Slot]) -> list[ContactMethod]:
+        """Return the primaries of these slots."""
+        return await self._find_records({"primary_key": queries.any_of([primary_key(slot) for slot in slots])})
 
     async def find_in_slot(self, slot: Slot) -> list[ContactMethod]:
         """Return all records of the client and type."""

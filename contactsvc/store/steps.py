@@ -112,7 +112,7 @@ class Remove(Step):
         await collection.insert_one(to_document(self.before))
 
 
-_NOTHING_CLAIMED = {"$set": {"is_primary": False}, "$unset": {"external_id": ""}}
+_NOTHING_CLAIMED = {"$set": {"is_primary": False}, "$unset": {"external_id": "", "primary_key": ""}}
 
 
 def steps_of(difference: Difference) -> list[Step]:

@@ -1,0 +1,184 @@
+"""A store that answers point reads, and makes single inserts, together with those that arrive at the same time.
+
+Everything else is as in MongoStore, and so is what each call means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from pymongo.errors import BulkWriteError
+
+from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, Slot
+from contactsvc.domain.ledger import Difference
+from contactsvc.domain.listing import Filter, Listing, Page
+from contactsvc.errors import StoreUnavailable
+from contactsvc.store import queries
+from contactsvc.store.batching import Batcher
+from contactsvc.store.documents import metadata_pair, primary_key, to_records
+from contactsvc.store.driver_errors import duplicates_translated, rule_violated_by, translated
+from contactsvc.store.drivers import Collection as MongoCollection
+from contactsvc.store.drivers import Document, Driver
+from contactsvc.store.mongo_store import MongoStore
+from contactsvc.store.paging import Paging
+from contactsvc.store.steps import Insert, steps_of
+from contactsvc.store.transactions import KeyLocks
+
+# Of one pair more than two records are of no interest (the question is only whether there is exactly one), so that a
+# pair that thousands carry must not make everyone wait for them.
+_MOST_OF_A_PAIR = 4
+
+
+class BatchedStore(MongoStore):
+    """Contact methods in one MongoDB collection, for many callers at once; see MongoStore."""
+
+    def __init__(self, collection: MongoCollection, driver: Driver | None, locks: KeyLocks) -> None:
+        super().__init__(collection, driver, locks)
+        self._by_id = Batcher[str, ContactMethod](self._ask_ids)
+        self._by_external_id = Batcher[str, ContactMethod](self._ask_external_ids)
+        self._primaries = Batcher[str, ContactMethod](self._ask_primaries)
+        self._by_pair = Batcher[str, list[ContactMethod]](self._ask_pairs)
+        self._first_pages = Batcher[_FirstPage, Page](self._ask_first_pages)
+        self._inserts = Batcher[str, Exception](self._insert_all, repeatable=False)
+        self._to_insert: dict[str, Document] = {}
+
+    async def find(self, id_: str) -> ContactMethod | None:
+        """Return the record with this id."""
+        return await self._by_id(id_)
+
+    async def find_by_ids(self, ids: Collection[str]) -> list[ContactMethod]:
+        """Return the records with these ids, in any order."""
+        if len(ids) > 1:
+            return await super().find_by_ids(ids)
+        return [record for id_ in ids if (record := await self._by_id(id_)) is not None]
+
+    async def find_by_external_id(self, external_id: str) -> ContactMethod | None:
+        """Return the record with this external id."""
+        return await self._by_external_id(external_id)
+
+    async def find_by_external_ids(self, external_ids: Collection[str]) -> list[ContactMethod]:
+        """Return the records with these external ids, in any order."""
+        if len(external_ids) > 1:
+            return await super().find_by_external_ids(external_ids)
+        return [record for id_ in external_ids if (record := await self._by_external_id(id_)) is not None]
+
+    async def find_primary(self, slot: Slot) -> ContactMethod | None:
+        """Return the primary of the slot."""
+        return await self._primaries(primary_key(slot))
+
+    async def find_by_metadata(self, key: str, value: str, client_id: str | None, *, limit: int) -> list[ContactMethod]:
+        """Return up to `limit` records that carry the pair."""
+        if client_id is not None or limit >= _MOST_OF_A_PAIR:
+            return await super().find_by_metadata(key, value, client_id, limit=limit)
+        return (await self._by_pair(metadata_pair(key, value)) or [])[:limit]
+
+    async def find_page(self, listing: Listing) -> Page:
+        """Return one page; raise InvalidPageToken when the token does not belong to the listing."""
+        first = _FirstPage.of(listing)
+        page = None if first is None else await self._first_pages(first)
+        return await super().find_page(listing) if page is None else page
+
+    async def write(self, difference: Difference) -> None:
+        """Store a difference; one of several documents only inside `atomically`."""
+        steps = steps_of(difference)
+        if len(steps) != 1 or not isinstance(steps[0], Insert) or "_id" not in steps[0].document:
+            await super().write(difference)
+            return
+        document = steps[0].document
+        self._to_insert[document["_id"]] = document
+        outcome = await self._inserts(document["_id"])
+        if outcome is not None:
+            raise outcome
+
+    async def _ask_ids(self, ids: Collection[str]) -> Mapping[str, ContactMethod]:
+        return {record.id: record for record in await super().find_by_ids(ids)}
+
+    async def _ask_external_ids(self, external_ids: Collection[str]) -> Mapping[str, ContactMethod]:
+        records = await super().find_by_external_ids(external_ids)
+        return {record.external_id: record for record in records if record.external_id is not None}
+
+    async def _ask_primaries(self, keys: Collection[str]) -> Mapping[str, ContactMethod]:
+        records = await self._find_records({"primary_key": queries.any_of(list(keys))})
+        return {primary_key(record.slot): record for record in records}
+
+    async def _ask_pairs(self, pairs: Collection[str]) -> Mapping[str, list[ContactMethod]]:
+        limit = _MOST_OF_A_PAIR * len(pairs)
+        found: dict[str, list[ContactMethod]] = {pair: [] for pair in pairs}
+        documents = await self._find({"metadata": queries.any_of(list(pairs))}, limit=limit)
+        for document, record in zip(documents, to_records(documents), strict=True):
+            for pair in document["metadata"]:
+                if pair in found:
+                    found[pair].append(record)
+        if len(documents) == limit and len(pairs) > 1:
+            # Some pair may have crowded out another one.
+            for pair, records in found.items():
+                if len(records) < _MOST_OF_A_PAIR:
+                    found[pair] = await self._find_records({"metadata": pair}, limit=_MOST_OF_A_PAIR)
+        return found
+
+    async def _ask_first_pages(self, firsts: Collection[_FirstPage]) -> Mapping[_FirstPage, Page]:
+        """Return the pages of clients that have few records; those of others are left out, and asked for alone."""
+        clients = {first.client_id for first in firsts}
+        if len(firsts) == 1:
+            return {}
+        limit = sum(first.page_size + 1 for first in firsts)
+        documents = await self._find({"client_id": queries.any_of(list(clients))}, limit=limit)
+        if len(documents) == limit:
+            return {}
+        documents.sort(key=lambda document: (document["created_at"], document["_id"]))
+        return {first: first.page(documents, self._collection.full_name) for first in firsts}
+
+    async def _insert_all(self, ids: Collection[str]) -> Mapping[str, Exception]:
+        """Insert the documents with these ids; return what became of those that could not be."""
+        documents = [self._to_insert.pop(id_) for id_ in ids]
+        if len(documents) == 1:
+            with translated(), duplicates_translated():
+                await self._collection.insert_one(documents[0])
+            return {}
+        with translated():
+            try:
+                await self._collection.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                if error.details["writeConcernErrors"]:
+                    raise StoreUnavailable from error
+                return {
+                    documents[failure["index"]]["_id"]: rule_violated_by(failure) or error
+                    for failure in error.details["writeErrors"]
+                }
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class _FirstPage:
+    """The question for the first page of a client's records, of one type if it is named."""
+
+    client_id: str
+    type: ContactMethodType | None
+    page_size: int
+
+    @classmethod
+    def of(cls, listing: Listing) -> _FirstPage | None:
+        """Return the question that a listing is; None when it is another one."""
+        asked = listing.filter
+        if len(asked.client_ids) != 1 or len(asked.types) > 1:
+            return None
+        first = cls(asked.client_ids[0], asked.types[0] if asked.types else None, listing.page_size)
+        return first if first.listing == listing else None
+
+    @property
+    def listing(self) -> Listing:
+        """The question as a listing."""
+        types = (self.type,) if self.type else ()
+        return Listing(filter=Filter(client_ids=(self.client_id,), types=types), page_size=self.page_size)
+
+    def page(self, documents: list[Document], environment: str) -> Page:
+        """Return the page, out of all records of the client and of others in the order of the listing."""
+        own = [
+            document
+            for document in documents
+            if document["client_id"] == self.client_id and self.type in {None, document["type"]}
+        ]
+        paging = Paging(self.listing, environment)
+        count = paging.fitting(own)
+        return paging.page(own[:count], more=len(own) > count)

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+
+import pytest
+
+from contactsvc import deadlines
+from contactsvc.errors import StoreUnavailable
+from contactsvc.store.batching import Batcher
+
+
+class Database:
+    """Answers as told, each command when it is let go."""
+
+    def __init__(self) -> None:
+        self.commands: list[list[str]] = []
+        self.answers: dict[str, str] = {}
+        self.deadlines: list[float | None] = []
+        self._arrived = asyncio.Condition()
+        self._gates: list[asyncio.Event] = []
+        self.bad: set[str] = set()
+        self.gone = False
+
+    async def ask(self, keys: Collection[str]) -> Mapping[str, str]:
+        gate = asyncio.Event()
+        async with self._arrived:
+            self.commands.append(list(keys))
+            self.deadlines.append(deadlines.when())
+            self._gates.append(gate)
+            self._arrived.notify_all()
+        await gate.wait()
+        if self.gone:
+            raise StoreUnavailable
+        if self.bad & set(keys):
+            raise ValueError("a bad key")
+        return {key: self.answers[key] for key in keys if key in self.answers}
+
+    async def let_go(self, number: int) -> None:
+        """Wait until the command of this number is there, and let it end."""
+        async with self._arrived:
+            await self._arrived.wait_for(lambda: len(self._gates) > number)
+        self._gates[number].set()
+
+    async def asked(self, number: int) -> None:
+        """Wait until so many commands have been sent."""
+        async with self._arrived:
+            await self._arrived.wait_for(lambda: len(self.commands) >= number)
+
+    async def let_all_go(self, count: int) -> None:
+        """Let so many commands end, one after the other."""
+        for number in range(count):
+            await self.let_go(number)
+
+
+async def test_a_lone_question_leaves_at_once_and_alone() -> None:
+    database = Database()
+    database.answers = {"a": "A"}
+    ask = Batcher[str, str](database.ask)
+
+    question = asyncio.create_task(ask("a"))
+    await database.let_go(0)
+
+    assert await question == "A"
+    assert database.commands == [["a"]]
+
+
+async def test_questions_that_arrive_meanwhile_leave_together() -> None:
+    database = Database()
+    database.answers = {key: key.upper() for key in "abcd"}
+    ask = Batcher[str, str](database.ask)
+
+    first = asyncio.create_task(ask("a"))
+    await database.asked(1)
+    questions = [asyncio.create_task(ask(key)) for key in ["b", "c", "x", "b"]]
+    await database.let_all_go(2)
+
+    assert await asyncio.gather(first, *questions) == ["A", "B", "C", None, "B"]
+    assert database.commands == [["a"], ["b", "c", "x"]]
+
+
+async def test_no_answer_is_older_than_its_question() -> None:
+    database = Database()
+    database.answers = {"a": "old"}
+    ask = Batcher[str, str](database.ask)
+    first = asyncio.create_task(ask("a"))
+    await database.asked(1)
+
+    # The first command has been sent; what changes from here on, a later question must see.
+    later = asyncio.create_task(ask("a"))
+    await database.let_go(0)
+    assert await first == "old"
+    database.answers = {"a": "new"}
+    await database.let_go(1)
+
+    assert await later == "new"
+    assert database.commands == [["a"], ["a"]]
+
+
+async def test_one_bad_question_harms_no_other() -> None:
+    database = Database()
+    database.answers = {"a": "A", "b": "B", "c": "C"}
+    database.bad = {"b"}
+    ask = Batcher[str, str](database.ask)
+
+    questions = [asyncio.create_task(ask(key)) for key in "abc"]
+    await database.let_all_go(4)
+    a, b, c = await asyncio.gather(*questions, return_exceptions=True)
+
+    assert (a, c) == ("A", "C")
+    assert isinstance(b, ValueError)
+    assert database.commands == [["a", "b", "c"], ["a"], ["b"], ["c"]]
+
+
+async def test_what_must_not_be_repeated_is_not() -> None:
+    database = Database()
+    database.bad = {"b"}
+    ask = Batcher[str, str](database.ask, repeatable=False)
+
+    questions = [asyncio.create_task(ask(key)) for key in "abc"]
+    await database.let_go(0)
+    outcomes = await asyncio.gather(*questions, return_exceptions=True)
+
+    assert [type(outcome) for outcome in outcomes] == [ValueError] * 3
+    assert database.commands == [["a", "b", "c"]]
+
+
+async def test_a_caller_that_leaves_harms_no_other() -> None:
+    database = Database()
+    database.answers = {"a": "A", "b": "B", "c": "C"}
+    ask = Batcher[str, str](database.ask)
+    first = asyncio.create_task(ask("a"))
+    await database.asked(1)
+    second, third = (asyncio.create_task(ask(key)) for key in "bc")
+    await asyncio.sleep(0)
+
+    first.cancel()
+    second.cancel()
+    await database.let_all_go(2)
+
+    assert await third == "C"
+    # Who left before the command was sent is not asked for.
+    assert database.commands == [["a"], ["c"]]
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+async def test_a_database_that_is_gone_is_told_to_those_who_asked_it() -> None:
+    database = Database()
+    ask = Batcher[str, str](database.ask)
+    questions = [asyncio.create_task(ask(key)) for key in "abc"]
+    database.gone = True
+
+    await database.let_go(0)
+    outcomes = await asyncio.gather(*questions, return_exceptions=True)
+
+    assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 3
+    assert database.commands == [["a", "b", "c"]]
+    database.gone = False
+    database.answers = {"d": "D"}
+    later = asyncio.create_task(ask("d"))
+    await database.let_go(1)
+    assert await later == "D"
+
+
+async def test_a_command_may_take_as_long_as_its_most_patient_caller_waits() -> None:
+    database = Database()
+    ask = Batcher[str, str](database.ask)
+
+    async def within(seconds: float | None, key: str) -> str | None:
+        deadlines.begin(seconds)
+        return await ask(key)
+
+    for number, patience in enumerate([(10.0,), (5.0, 50.0), (20.0, None)]):
+        questions = [asyncio.create_task(within(seconds, f"{seconds}")) for seconds in patience]
+        await database.let_go(number)
+        await asyncio.gather(*questions)
+
+    now = asyncio.get_running_loop().time()
+    lone, two, patient = database.deadlines
+    assert lone is not None
+    assert now + 5 < lone <= now + 10
+    assert two is not None
+    assert now + 40 < two <= now + 50
+    assert patient is None
+
+
+async def test_no_command_is_larger_than_it_should_be() -> None:
+    database = Database()
+    ask = Batcher[str, str](database.ask)
+
+    questions = [asyncio.create_task(ask(f"{number}")) for number in range(100)]
+    await database.let_all_go(4)
+    await asyncio.gather(*questions)
+
+    assert [len(command) for command in database.commands] == [32, 32, 32, 4]

@@ -90,6 +90,8 @@ def serve(**flags: str | None) -> None:
     """
     with _exit_codes():
         settings = config.load(flags, os.environ, serving=True)
+        # Motor's own default is five threads per core, and so five commands at a time.
+        os.environ.setdefault("MOTOR_MAX_WORKERS", "64")
         # Loaded only now: gRPC and the drivers take half a second that --help and a bad flag need not.
         from contactsvc.server import serve as run
 

@@ -7,7 +7,7 @@ delete do not.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Iterator, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, contextmanager, nullcontext, suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -180,7 +180,9 @@ class MongoStore:
                 if result.inserted_count + result.matched_count + result.deleted_count != len(steps):
                     raise LostRace(EtagMismatch())
                 return
-            await self._write_one_by_one(steps)
+            # Without a driver there are no transactions to wait for.
+            async with self._driver.writers if self._driver else nullcontext():
+                await self._write_one_by_one(steps)
 
     async def _write_one_by_one(self, steps: Sequence[Step]) -> None:
         """Take the steps without a transaction, and take them back when one of them fails.

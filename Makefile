@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROTO := protos/contactsvc/v1/contact_methods.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format protos clean
+.PHONY: help serve test check bench format protos clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.created
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,dev]'
 	@touch $@ $(VENV)/.serve
 
+$(VENV)/.bench: pyproject.toml $(VENV)/.created
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,bench]'
+	@touch $@
+
 serve: $(VENV)/.serve ## Run the service on the embedded database, or on CONTACTSVC_MONGODB_URI
 	@exec $(BIN)/contactsvc serve
 
@@ -38,6 +42,9 @@ check: $(VENV)/.dev ## Lint, types and proto rules (stub freshness is part of th
 	$(BIN)/buf format --diff --exit-code
 	$(BIN)/pytest -q tests/unit/test_generated.py
 
+bench: $(VENV)/.bench ## Measure against a bare echo and plain services (BENCH=--quick for three minutes)
+	$(BIN)/python -m benchmarks $(BENCH)
+
 format: $(VENV)/.dev ## Format Python and proto files
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -49,4 +56,4 @@ protos: $(VENV)/.dev ## Generate the stubs from the proto, and the blocking clie
 	$(BIN)/python clients/python/generate_blocking.py
 
 clean: ## Remove the virtual environment and caches (data is kept)
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) benchmarks/node/node_modules benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis

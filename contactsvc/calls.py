@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
@@ -30,7 +31,10 @@ from contactsvc.metrics import MethodMetrics, Metrics
 
 REQUEST_ID_HEADER = "x-request-id"
 
-_LONGEST_REQUEST_ID = 128
+# Neither spaces nor quotes: it stands in log lines.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
+# Seconds in which a caller of a stream must have taken a page.
+_LONGEST_SEND = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +55,9 @@ class Context(Protocol):
 
     def time_remaining(self) -> float | None:
         """Return how many seconds the caller still waits; None is for ever."""
+
+    async def write(self, message: bytes) -> None:
+        """Send a message of a stream; return when the transport has taken it."""
 
     def set_trailing_metadata(self, trailing_metadata: Any) -> None:
         """Set the metadata that goes out with the status."""
@@ -106,9 +113,11 @@ class Calls:
             {method.name: self._method_handler(method, getattr(servicer, method.name)) for method in service.methods},
         )
 
-    async def finish_writes(self) -> None:
-        """Wait for the writes whose callers have gone."""
-        await asyncio.gather(*self._writes, return_exceptions=True)
+    async def finish_writes(self, patience: float) -> int:
+        """Wait for the writes whose callers have gone, but not for ever; return how many are still under way."""
+        if self._writes:
+            await asyncio.wait(self._writes, timeout=patience)
+        return len(self._writes)
 
     def _method_handler(self, method: MethodDescriptor, rpc: Callable[[Any, Call], Any]) -> Any:
         kind = "server_stream" if method.server_streaming else "unary"
@@ -131,23 +140,19 @@ class Calls:
             exchange = _Exchange(name, context, metrics, self._tracing)
             with exchange.reported():
                 try:
-                    with self._in_flight.in_process():
-                        caller = exchange.caller = await self._gate.admit(exchange.metadata, name)
-                        with self._in_flight.with_key(caller.key_id):
-                            request = _decoded(request_class, raw)
-                            left = context.time_remaining()
-                            seconds = self._longest if left is None else min(left, self._longest)
-                            deadlines.begin(seconds)
-                            running = rpc(request, Call(caller.environment, exchange.request_id))
-                            try:
-                                async with asyncio.timeout(seconds):
-                                    response = await (running if reads_only else self._to_the_end(running, name))
-                            except TimeoutError:
-                                raise DeadlineExceeded from None
-                            context.set_trailing_metadata(exchange.trailing)
-                            answer = response.SerializeToString()
-                            metrics.sent()
-                            return answer
+                    slots = ExitStack()
+                    try:
+                        call = await self._admitted(exchange, slots, self._longest)
+                        running = asyncio.create_task(rpc(_decoded(request_class, raw), call), name=name)
+                    except BaseException:
+                        slots.close()
+                        raise
+                    # The slots belong to the work: a write whose caller has left goes on, and still counts.
+                    running.add_done_callback(lambda _: slots.close())
+                    answer = (await self._outcome(running, reads_only=reads_only)).SerializeToString()
+                    context.set_trailing_metadata(exchange.trailing)
+                    metrics.sent()
+                    return answer
                 except BaseException as error:
                     failure = exchange.failure(error)
                 return await exchange.abort(failure)
@@ -159,53 +164,81 @@ class Calls:
         method: MethodDescriptor,
         rpc: Callable[[Any, Call], AsyncGenerator[Message]],
         metrics: MethodMetrics,
-    ) -> Callable[[bytes, Context], AsyncGenerator[bytes]]:
+    ) -> Callable[[bytes, Context], Awaitable[None]]:
         request_class = symbol_database.Default().GetSymbol(method.input_type.full_name)
         name = method.name
 
-        async def handle(raw: bytes, context: Context) -> AsyncGenerator[bytes]:
+        async def handle(raw: bytes, context: Context) -> None:
             exchange = _Exchange(name, context, metrics, self._tracing)
             with exchange.reported():
                 try:
-                    with self._in_flight.in_process():
-                        caller = exchange.caller = await self._gate.admit(exchange.metadata, name)
-                        with self._in_flight.with_key(caller.key_id):
-                            request = _decoded(request_class, raw)
-                            # A stream takes as long as its caller reads: only the caller's own deadline counts.
-                            deadlines.begin(context.time_remaining())
-                            running = rpc(request, Call(caller.environment, exchange.request_id))
-                            async with aclosing(running) as messages:
-                                async for message in messages:
-                                    metrics.sent()
-                                    # gRPC asks for the next one when the transport has taken this one: a slow caller
-                                    # slows us down.
-                                    yield message.SerializeToString()
-                            context.set_trailing_metadata(exchange.trailing)
-                            return
+                    with ExitStack() as slots:
+                        # A stream takes as long as its caller reads: only the caller's own deadline counts.
+                        call = await self._admitted(exchange, slots, None)
+                        async with aclosing(rpc(_decoded(request_class, raw), call)) as messages:
+                            async for message in messages:
+                                self._gate.check_still_good(exchange.caller)
+                                await _send(context, message)
+                                metrics.sent()
+                        context.set_trailing_metadata(exchange.trailing)
+                        return
                 except BaseException as error:
                     failure = exchange.failure(error)
                 await exchange.abort(failure)
 
         return handle
 
-    async def _to_the_end(self, write: Coroutine[Any, Any, Message], name: str) -> Message:
-        """Await a write in a task of its own, which goes on when the caller leaves: half a write helps nobody."""
-        task = asyncio.create_task(write, name=name)
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
+    async def _admitted(self, exchange: _Exchange, slots: ExitStack, longest: float | None) -> Call:
+        """Let a call in, take its slots, and begin its deadline."""
+        left = exchange.context.time_remaining()
+        seconds = longest if left is None else left if longest is None else min(left, longest)
+        deadlines.begin(seconds)
         try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(_log_lost_failure)
-            raise
+            async with asyncio.timeout_at(deadlines.when()):
+                caller = exchange.caller = await self._gate.admit(exchange.metadata, exchange.method)
+        except TimeoutError:
+            raise DeadlineExceeded from None
+        # Strangers who wait for the gate take no slot.
+        slots.enter_context(self._in_flight.in_process())
+        slots.enter_context(self._in_flight.with_key(caller.key_id))
+        return Call(caller.environment, exchange.request_id)
+
+    async def _outcome(self, running: asyncio.Task[Message], *, reads_only: bool) -> Message:
+        """Wait for the end of a call, or for its deadline.
+
+        A write goes on when its caller leaves or its deadline passes: half a write helps nobody. A read is cancelled.
+        """
+        if not reads_only:
+            self._writes.add(running)
+            running.add_done_callback(self._writes.discard)
+        try:
+            # Not wait_for: a driver that swallows the cancellation must not hold the answer.
+            await asyncio.wait({running}, timeout=deadlines.remaining())
+            if running.done():
+                return running.result()
+            raise DeadlineExceeded
+        finally:
+            if not running.done():
+                running.add_done_callback(_log_lost_failure)
+                if reads_only:
+                    running.cancel()
+
+
+async def _send(context: Context, message: Message) -> None:
+    """Send a message; a slow caller slows us down, and one that does not read at all is left."""
+    try:
+        async with asyncio.timeout(_LONGEST_SEND):
+            await context.write(message.SerializeToString())
+    except TimeoutError:
+        raise DeadlineExceeded from None
 
 
 class _Exchange:
     """One call: what came with it, how it ends, and the report of it."""
 
     def __init__(self, method: str, context: Context, metrics: MethodMetrics, tracing: Tracing | None) -> None:
-        self._method = method
-        self._context = context
+        self.method = method
+        self.context = context
         self._metrics = metrics
         self.metadata: dict[str, tuple[str | bytes, ...]] = {}
         for key, value in context.invocation_metadata() or ():
@@ -220,7 +253,7 @@ class _Exchange:
     @contextmanager
     def reported(self) -> Iterator[None]:
         """Count, log and trace the call when the block ends."""
-        span = self._tracing.start(self._method, self.metadata) if self._tracing else None
+        span = self._tracing.start(self.method, self.metadata) if self._tracing else None
         started = time.monotonic()
         self._metrics.started()
         self._metrics.received()
@@ -246,7 +279,7 @@ class _Exchange:
             if not stray and not isinstance(error, Exception):
                 self._code = "CANCELLED"
                 raise error
-            _log.error("%s failed, request id %s", self._method, self.request_id, exc_info=error)
+            _log.error("%s failed, request id %s", self.method, self.request_id, exc_info=error)
             failure = InternalFault(self.request_id)
         self._code, self._reason = statuses.code_of(failure).name, failure.reason
         return failure
@@ -255,13 +288,13 @@ class _Exchange:
         """End the call with the status of a failure."""
         status = statuses.status_of(failure)
         trailing = (*self.trailing, *statuses.trailing_of(failure, status))
-        await self._context.abort(statuses.code_of(failure), status.message, trailing)
+        await self.context.abort(statuses.code_of(failure), status.message, trailing)
         raise AssertionError("abort returned")
 
     def _log_line(self, seconds: float) -> None:
         caller = self.caller
         fields = {
-            "method": self._method,
+            "method": self.method,
             "code": self._code,
             "reason": self._reason,
             "ms": round(seconds * 1000, 2),
@@ -290,8 +323,6 @@ def _decoded(request_class: type[Message], raw: bytes) -> Message:
 
 def _request_id(values: tuple[str | bytes, ...]) -> str:
     """Return the caller's request id if it can go into a log, or a new one."""
-    if len(values) == 1:
-        (asked,) = values
-        if isinstance(asked, str) and 0 < len(asked) <= _LONGEST_REQUEST_ID and asked.isascii() and asked.isprintable():
-            return asked
+    if len(values) == 1 and isinstance(values[0], str) and _REQUEST_ID.fullmatch(values[0]):
+        return values[0]
     return secrets.token_hex(16)

@@ -22,6 +22,7 @@ from contactsvc.errors import ConfigurationError, ContactsvcError, StartupError
 _Command = Callable[..., Any]
 
 _FAILED = 1
+_LONGEST_NAME = 100
 _FILE = click.Path(path_type=Path)
 
 
@@ -71,7 +72,7 @@ def _flags(*groups: tuple[Callable[[_Command], _Command], ...]) -> Callable[[_Co
 @click.option("--batching", metavar="on|off", help="Answer calls that arrive together by one query.  [on]")
 @click.option("--tracing", metavar="on|off", help="Trace calls with OpenTelemetry, as its OTEL_ variables say.  [off]")
 @click.option("--max-in-flight", metavar="N", help="Calls at a time; more are OVERLOADED.  [1000]")
-@click.option("--max-in-flight-per-key", metavar="N", help="Calls at a time with one API key.  [500]")
+@click.option("--max-in-flight-per-key", metavar="N", help="Calls at a time with one API key.  [250]")
 @click.option("--max-message-bytes", metavar="N", help="Size of a request.  [4194304]")
 @click.option("--max-deadline", metavar="SECONDS", help="How long a call may take; streams are exempt.  [30]")
 @click.option("--drain-wait", metavar="SECONDS", help="After SIGTERM, serve on so long as NOT_SERVING.  [0]")
@@ -92,6 +93,8 @@ def serve(**flags: str | None) -> None:
         settings = config.load(flags, os.environ, serving=True)
         # Motor's own default is five threads per core, and so five commands at a time.
         os.environ.setdefault("MOTOR_MAX_WORKERS", "64")
+        # gRPC's own lines are no JSON, and strangers can cause them.
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
         # Loaded only now: gRPC and the drivers take half a second that --help and a bad flag need not.
         from contactsvc.server import serve as run
 
@@ -152,10 +155,13 @@ def keys() -> None:
 def create_key(name: str, environment: str, allow: str, expires_in: str | None, **flags: str | None) -> None:
     """Make an API key, and print it: nobody can show it again.
 
-    From the first key on, the service lets in nobody without one.
+    From the first key on, the service lets in nobody without one: at once when it starts, within seconds when it runs.
+    `write` alone allows to create; to change a record a key needs `read` as well, since the answer shows the record.
     """
     with _exit_codes():
         settings, permissions = config.load(flags, os.environ), _permissions(allow)
+        if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
+            raise ConfigurationError(f"--name must have 1 to {_LONGEST_NAME} printable characters")
         lifetime = None if expires_in is None else _lifetime(expires_in)
         from contactsvc import administration
 

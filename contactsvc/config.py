@@ -88,7 +88,7 @@ class Settings:
     batching: bool = True
     tracing: bool = False
     max_in_flight: int = 1_000
-    max_in_flight_per_key: int = 500
+    max_in_flight_per_key: int = 250
     max_message_bytes: int = 4 * 1024 * 1024
     max_deadline: float = 30.0
     drain_wait: float = 0.0
@@ -131,9 +131,9 @@ def load(flags: Mapping[str, str | None], environ: Mapping[str, str], *, serving
         log_json=reader.read("log_format", _one_of("text", "json"), "text") == "json",
         log_level=reader.read("log_level", _one_of("debug", "info", "warning", "error"), "info").upper(),
         driver=reader.read("driver", _one_of("motor", "pymongo"), default.driver),
-        tls_cert=reader.read("tls_cert", _path, default.tls_cert),
-        tls_key=reader.read("tls_key", _path, default.tls_key),
-        tls_client_ca=reader.read("tls_client_ca", _path, default.tls_client_ca),
+        tls_cert=reader.read("tls_cert", _file, default.tls_cert),
+        tls_key=reader.read("tls_key", _file, default.tls_key),
+        tls_client_ca=reader.read("tls_client_ca", _file, default.tls_client_ca),
         reflection=_REFLECTION[reader.read("reflection", _one_of(*_REFLECTION), "auto")],
         admin_listen=reader.read("admin_listen", _listen, default.admin_listen),
         batching=reader.read("batching", _one_of("on", "off"), "on") == "on",
@@ -208,6 +208,12 @@ def _database(raw: str) -> str:
 def _path(raw: str) -> Path:
     if not raw:
         raise ValueError("must name a directory")
+    return Path(raw)
+
+
+def _file(raw: str) -> Path:
+    if not raw:
+        raise ValueError("must name a file")
     return Path(raw)
 
 

@@ -28,6 +28,12 @@ def when() -> float | None:
     return _deadline.get()
 
 
+def remaining() -> float | None:
+    """Return how many seconds are left, none below zero; None means that there is no deadline."""
+    deadline = _deadline.get()
+    return None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
+
+
 def remaining_ms() -> int | None:
     """Return how many whole milliseconds are left, at least one; None means that there is no deadline.
 

@@ -129,7 +129,7 @@ def _check_that_it_is_installed() -> None:
 def _serve_lock(directory: Path) -> Iterator[bool]:
     """Try to hold the directory; yield whether it is ours."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (directory / "serve.lock").open("ab")
     except OSError as error:
         raise _unusable(directory, error) from error

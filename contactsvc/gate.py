@@ -34,6 +34,8 @@ _LONGEST_TRUST = 25.0
 # How soon the keys are read again for the sake of an unknown one: a new key shall work at once, and guessing shall not
 # load the store.
 _SHORTEST_INTERVAL = 0.1
+# How long a caller waits for the keys to be read.
+_PATIENCE = 3.0
 
 _log = logging.getLogger(__name__)
 
@@ -69,8 +71,8 @@ class Gate:
         self._monotonic = monotonic
         self._keys: dict[str, ApiKey] = {}
         self._guarded = False
-        self._read_at = -_LONGEST_TRUST
-        self._reading = asyncio.Lock()
+        self._read_at = self._tried_at = -2 * _LONGEST_TRUST
+        self._reading: asyncio.Task[None] | None = None
 
     @property
     def open(self) -> bool:
@@ -79,7 +81,7 @@ class Gate:
 
     async def refresh(self) -> None:
         """Read the keys; raise StoreUnavailable when that is not possible."""
-        await self._refresh_unless_younger_than(0.0)
+        await self._refresh_unless_tried_within(0.0)
 
     async def keep_fresh(self) -> None:
         """Read the keys again and again, until cancelled."""
@@ -116,6 +118,14 @@ class Gate:
             raise PermissionDenied(f"it may not {' and not '.join(sorted(missing))}")
         return Caller(key.environment, key.id)
 
+    def check_still_good(self, caller: Caller | None) -> None:
+        """Raise Unauthenticated when the key of a caller who was let in has expired or been revoked since."""
+        if caller is None or caller.key_id is None:
+            return
+        key = self._keys.get(caller.key_id)
+        if key is None or not self._is_active(key):
+            raise Unauthenticated
+
     async def _key(self, authorization: Iterable[str | bytes]) -> ApiKey:
         values = tuple(authorization)
         if len(values) != 1 or not isinstance(values[0], str):
@@ -124,25 +134,47 @@ class Gate:
         parts = parts_of(text.strip())
         if scheme.lower() != "bearer" or parts is None:
             raise Unauthenticated
-        id_, secret = parts
+        environment, id_, secret = parts
         if id_ not in self._keys:
-            await self._refresh_unless_younger_than(_SHORTEST_INTERVAL)
+            await self._refresh_unless_tried_within(_SHORTEST_INTERVAL)
         if self._age() > _LONGEST_TRUST:
             raise StoreUnavailable
         key = self._keys.get(id_)
-        if key is None or not key.opens_with(secret) or key.state(self._clock()) != "active":
+        if key is None or not key.opens_with(secret) or key.environment != environment or not self._is_active(key):
             raise Unauthenticated
         return key
 
-    async def _refresh_unless_younger_than(self, seconds: float) -> None:
-        async with self._reading:
-            if self._store is None or self._age() < seconds:
+    def _is_active(self, key: ApiKey) -> bool:
+        return key.state(self._clock()) == "active"
+
+    async def _refresh_unless_tried_within(self, seconds: float) -> None:
+        """Read the keys, together with all others who want that now; unless it has just been tried."""
+        if self._reading is None:
+            if self._monotonic() - self._tried_at < seconds:
                 return
-            started = self._monotonic()
-            self._keys = {key.id: key for key in await self._store.all()}
-            self._read_at = started
-            # For good: should the keys vanish, nobody is let in rather than everyone.
-            self._guarded = self._guarded or bool(self._keys)
+            self._tried_at = self._monotonic()
+            self._reading = asyncio.create_task(self._read())
+            self._reading.add_done_callback(self._read_ended)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await asyncio.shield(self._reading)
+        except TimeoutError:
+            raise StoreUnavailable from None
+
+    async def _read(self) -> None:
+        if self._store is None:
+            return
+        started = self._monotonic()
+        self._keys = {key.id: key for key in await self._store.all()}
+        self._read_at = started
+        # For good: should the keys vanish, nobody is let in rather than everyone.
+        self._guarded = self._guarded or bool(self._keys)
+
+    def _read_ended(self, reading: asyncio.Task[None]) -> None:
+        self._reading = None
+        if not reading.cancelled():
+            # Told to those who waited; when all of them have left, nobody asks for it.
+            reading.exception()
 
     def _age(self) -> float:
         return self._monotonic() - self._read_at

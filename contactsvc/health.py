@@ -1,7 +1,7 @@
 """Health: what load balancers and orchestrators ask (the gRPC health checking protocol).
 
-The library's own servicer is not used: when one of several watchers of a service leaves, it forgets the others, and at
-the end a watcher holds the server until the grace is over.
+The library's own servicer is not used: when one of several watchers of a service leaves, it forgets the others, at the
+end a watcher holds the server until the grace is over, and what strangers send it is kept.
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import Any
 
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+import grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2
 
 from contactsvc import statuses
 from contactsvc.errors import ContactsvcError
 
+SERVICE = "grpc.health.v1.Health"
 LIVENESS = "liveness"
 """The service that serves as long as the process does, whatever the database does."""
 
+_LONGEST_QUESTION = 1_024
+_MOST_WATCHERS = 1_000
 _INTERVAL = 2.0
 _PATIENCE = 2.0
 # So many answers of one kind in a row change the mind: one lost ping shall take no replica out of the balancing.
@@ -33,7 +38,7 @@ _UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 _log = logging.getLogger(__name__)
 
 
-class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the library has no types
+class Health:
     """The health of the services.
 
     Args:
@@ -47,6 +52,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the libra
         self._changed = asyncio.Condition()
         self._draining = False
         self._ended = False
+        self._watchers = 0
 
     async def set_serving(self, serving: bool) -> None:
         """Say whether the services that follow the database serve. After `drain` this has no effect."""
@@ -64,32 +70,64 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the libra
             self._ended = True
             self._changed.notify_all()
 
-    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:  # noqa: N802 - the RPC's name
-        """Return the status of a service."""
-        status = self._statuses.get(request.service)
+    @property
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The handler of the service."""
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                "Check": grpc.unary_unary_rpc_method_handler(self._check),
+                "Watch": grpc.unary_stream_rpc_method_handler(self._watch),
+            },
+        )
+
+    async def _check(self, raw: bytes, context: Any) -> bytes:
+        status = self._statuses.get(await _service(raw, context))
         if status is None:
             await context.abort(statuses.NOT_FOUND, "no such service")
-        return health_pb2.HealthCheckResponse(status=status)
+        return _encoded(status)
 
-    async def Watch(  # noqa: N802 - the RPC's name
-        self, request: health_pb2.HealthCheckRequest, context: Any
-    ) -> AsyncGenerator[Any]:
-        """Send the status of a service, and again whenever it changes."""
-        sent = None
-        while not self._ended:
-            status = self._statuses.get(request.service, _UNKNOWN)
-            if status != sent:
-                yield health_pb2.HealthCheckResponse(status=status)
-                sent = status
-            async with self._changed:
-                if not self._ended and self._statuses.get(request.service, _UNKNOWN) == sent:
-                    await self._changed.wait()
+    async def _watch(self, raw: bytes, context: Any) -> AsyncGenerator[bytes]:
+        service = await _service(raw, context)
+        if self._watchers >= _MOST_WATCHERS:
+            await context.abort(statuses.RESOURCE_EXHAUSTED, "too many watches")
+        self._watchers += 1
+        try:
+            sent = None
+            while not self._ended:
+                status = self._statuses.get(service, _UNKNOWN)
+                if status != sent:
+                    yield _encoded(status)
+                    sent = status
+                async with self._changed:
+                    if not self._ended and self._statuses.get(service, _UNKNOWN) == sent:
+                        await self._changed.wait()
+        finally:
+            self._watchers -= 1
 
     async def _set(self, services: Iterable[str], status: Any) -> None:
         async with self._changed:
             for service in services:
                 self._statuses[service] = status
             self._changed.notify_all()
+
+
+async def _service(raw: bytes, context: Any) -> str:
+    """Return the name that is asked for; anyone may ask, so that it is neither kept nor looked at when it is long."""
+    if len(raw) <= _LONGEST_QUESTION:
+        try:
+            service: str = health_pb2.HealthCheckRequest.FromString(raw).service
+        except DecodeError:
+            pass
+        else:
+            return service
+    await context.abort(statuses.INVALID_ARGUMENT, "this is no HealthCheckRequest")
+    raise AssertionError("abort returned")
+
+
+def _encoded(status: Any) -> bytes:
+    encoded: bytes = health_pb2.HealthCheckResponse(status=status).SerializeToString()
+    return encoded
 
 
 async def follow_database(health: Health, ping: Callable[[], Awaitable[None]], told: Callable[[bool], None]) -> None:

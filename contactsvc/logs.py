@@ -1,7 +1,7 @@
 """Logging: to standard error, as text or JSON, and without what an exception says.
 
 The text of an exception may quote a document, and with it a contact value (MongoDB's duplicate-key errors do). So a
-logged exception shows its class and where it was raised, never its text.
+logged exception shows its class and where it was raised, never its text; and a library's line shows its template only.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ def configure(*, as_json: bool, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if as_json else _TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
     # The drivers log commands and their documents at DEBUG.
     for driver in ("pymongo", "motor"):
         logging.getLogger(driver).setLevel(logging.WARNING)
@@ -34,6 +35,7 @@ class _TextFormatter(logging.Formatter):
         return _time(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        record.message = _message(record)
         line = super().formatMessage(record)
         return " ".join([line, *(f"{name}={value}" for name, value in _fields(record).items())])
 
@@ -47,12 +49,23 @@ class _JsonFormatter(logging.Formatter):
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _message(record),
             **_fields(record),
         }
         if record.exc_info:
             line["exception"] = _where(record.exc_info[1])
         return json.dumps(line)
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return the message of a line; of a library's only what it always says, since libraries quote what callers send.
+
+    gRPC, for one, logs a header that it cannot read, and with it an API key.
+    """
+    if record.name.partition(".")[0] == "contactsvc" or record.name == "py.warnings":
+        return record.getMessage()
+    template = str(record.msg) if record.args else "its text may quote a caller and is withheld"
+    return f"{template} ({record.module}:{record.lineno})"
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

@@ -44,9 +44,12 @@ async def probe(
     Raises:
         StartupError: it says something else, or nothing.
     """
-    options = [("grpc.ssl_target_name_override", server_name)] if server_name else []
+    # A proxy of the environment is for the way out, and a probe goes to its neighbour.
+    options: list[tuple[str, str | int]] = [("grpc.enable_http_proxy", 0)]
+    if server_name:
+        options.append(("grpc.ssl_target_name_override", server_name))
     async with (
-        grpc.aio.insecure_channel(target)
+        grpc.aio.insecure_channel(target, options=options)
         if credentials is None
         else grpc.aio.secure_channel(target, credentials, options=options)
     ) as channel:

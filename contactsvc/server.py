@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
-from grpc_health.v1 import health_pb2_grpc
 
-from contactsvc import embedded, logs, reflection, store
+from contactsvc import embedded, health, logs, reflection, store
 from contactsvc.calls import Calls, Tracing
 from contactsvc.config import ListenAddress, Settings
 from contactsvc.convert.requests import RequestParser
@@ -30,9 +30,14 @@ from contactsvc.service import ContactMethods, Store
 from contactsvc.servicer import ContactMethodsServicer
 from contactsvc.v1 import contact_methods_pb2 as pb
 
-SERVICE = pb.DESCRIPTOR.services_by_name["ContactMethodsService"]
-HEALTH_SERVICE = "grpc.health.v1.Health"
+if TYPE_CHECKING:
+    from contactsvc.tls import ReloadingCertificates
 
+SERVICE = pb.DESCRIPTOR.services_by_name["ContactMethodsService"]
+
+# Seconds for writes whose callers have left: after the grace of a stop, and of one that is hurried.
+_LAST_WRITES = 5.0
+_HURRIED = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -49,7 +54,7 @@ class Limits:
     """
 
     in_flight: int = 1_000
-    in_flight_per_key: int = 500
+    in_flight_per_key: int = 250
     message_bytes: int = 4 * 1024 * 1024
     longest_call: float = 30.0
     connection_age: float = 0.0
@@ -99,9 +104,9 @@ class Server:
         }
         servicer = ContactMethodsServicer(services, RequestParser(rules))
         self._server.add_generic_rpc_handlers([self._calls.handler(SERVICE, servicer)])
-        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
+        self._server.add_generic_rpc_handlers([self.health.handler])
         if reflects:
-            reflection.enable(self._server, (SERVICE.full_name, HEALTH_SERVICE))
+            reflection.enable(self._server, (SERVICE.full_name, health.SERVICE))
 
     async def start(self, listen: ListenAddress, credentials: grpc.ServerCredentials | None = None) -> ListenAddress:
         """Listen and answer; return the address with its real port.
@@ -127,12 +132,19 @@ class Server:
         await self.health.set_serving(True)
         return ListenAddress(listen.host, port)
 
-    async def stop(self, grace: float | None) -> None:
-        """Stop: tell health, take no new calls, give those under way `grace` seconds, finish writes."""
+    async def stop(self, grace: float | None, *, last_writes: float = _LAST_WRITES) -> bool:
+        """Stop: tell health, take no new calls, give those under way `grace` seconds, finish writes.
+
+        Returns:
+            Whether all writes have ended, and nothing is under way any more.
+        """
         await self.health.drain()
         await self.health.end_watches()
         await self._server.stop(grace)
-        await self._calls.finish_writes()
+        left = await self._calls.finish_writes(last_writes)
+        if left:
+            _log.error("%d writes have not ended and are left; they may or may not have happened", left)
+        return not left
 
 
 def _options(limits: Limits) -> list[tuple[str, int]]:
@@ -147,6 +159,10 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        # What one connection may have under way, strangers' health checks included; and how long it may take to begin.
+        # More than may be in flight: what is too much shall hear so, and not wait in its client.
+        ("grpc.max_concurrent_streams", max(1_000, 2 * limits.in_flight)),
+        ("grpc.server_handshake_timeout_ms", 20_000),
     ]
     if limits.connection_age:
         options += [
@@ -168,9 +184,34 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """
     logs.configure(as_json=settings.log_json, level=settings.log_level)
     signals = _Signals()
+    serving = asyncio.create_task(_serve(settings, announce, signals))
+    early = asyncio.create_task(signals.before_start())
+    await asyncio.wait([serving, early], return_when=asyncio.FIRST_COMPLETED)
+    if not serving.done() and not signals.started:
+        _log.info("stopped before the service had started")
+        serving.cancel()
+        done, _ = await asyncio.wait([serving], timeout=_LAST_WRITES)
+        if not done:
+            _leave_at_once()
+        return
+    early.cancel()
+    await serving
+
+
+def _leave_at_once() -> NoReturn:
+    """End the process without waiting for what hangs, such as threads of a driver whose database does not answer.
+
+    An embedded database stops by itself when it sees that this process has ended.
+    """
+    _log.info("stopped")
+    logging.shutdown()
+    os._exit(0)
+
+
+async def _serve(settings: Settings, announce: Callable[[str], None], signals: _Signals) -> None:
     metrics = Metrics()
     async with AsyncExitStack() as stack:
-        credentials = _credentials(settings, metrics)
+        certificates = _certificates(settings, metrics)
         uri = settings.mongodb_uri
         died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         if uri is None:
@@ -196,21 +237,27 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         )
         if settings.admin_listen is not None:
             _log.info("metrics on http://%s/metrics", stack.enter_context(AdminServer(metrics, settings.admin_listen)))
-        address = await server.start(settings.listen, credentials)
-        await stack.enter_async_context(_background(gate.keep_fresh(), metrics.watch_event_loop()))
+        address = await server.start(settings.listen, certificates.credentials() if certificates else None)
         metrics.database_up.set(1)
-        await stack.enter_async_context(
-            _background(follow_database(server.health, deployment.ping, metrics.database_up.set))
-        )
+        work = [
+            gate.keep_fresh(),
+            metrics.watch_event_loop(),
+            follow_database(server.health, deployment.ping, metrics.database_up.set),
+        ]
+        if certificates is not None:
+            work.append(certificates.remind())
+        await stack.enter_async_context(_background(*work))
+        signals.started = True
         announce(str(address))
-        stopping = asyncio.create_task(signals.first())
+        stopping = asyncio.create_task(signals.next())
         awaited: list[asyncio.Future[Any]] = [stopping, died]
         await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
         if died.done():
             stopping.cancel()
             await server.stop(None)
             raise StartupError(died.result())
-        await _stop_unless_hurried(server, settings, signals)
+        if not await _stop_unless_hurried(server, settings, signals):
+            _leave_at_once()
     _log.info("stopped")
 
 
@@ -227,15 +274,14 @@ def _tracing() -> Iterator[Tracing]:
         traces.close()
 
 
-def _credentials(settings: Settings, metrics: Metrics) -> grpc.ServerCredentials | None:
+def _certificates(settings: Settings, metrics: Metrics) -> ReloadingCertificates | None:
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     # Only here: half the services will never need the library behind it.
     from contactsvc.tls import ReloadingCertificates, TlsFiles
 
     files = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
-    certificates = ReloadingCertificates(files, lambda at: metrics.certificate_expiry.set(at.timestamp()))
-    return certificates.credentials()
+    return ReloadingCertificates(files, lambda at: metrics.certificate_expiry.set(at.timestamp()))
 
 
 def _refuse_open_gate(settings: Settings, gate: Gate) -> None:
@@ -280,36 +326,51 @@ def _log_end(task: asyncio.Task[None]) -> None:
         _log.error("work in the background has ended: %s", task.get_coro(), exc_info=task.exception())
 
 
-async def _stop_unless_hurried(server: Server, settings: Settings, signals: _Signals) -> None:
-    """Drain; at a second signal stop at once."""
+async def _stop_unless_hurried(server: Server, settings: Settings, signals: _Signals) -> bool:
+    """Drain; at a second signal stop at once. Return whether everything has ended."""
     drain = asyncio.create_task(_drain(server, settings))
-    hurry = asyncio.create_task(signals.first())
+    hurry = asyncio.create_task(signals.next())
     await asyncio.wait([drain, hurry], return_when=asyncio.FIRST_COMPLETED)
-    if not drain.done():
-        _log.warning("second signal: stopping at once")
-        drain.cancel()
-        await server.stop(None)
     hurry.cancel()
-    await asyncio.gather(drain, hurry, return_exceptions=True)
+    if drain.done():
+        return await drain
+    _log.warning("second signal: stopping at once")
+    drain.cancel()
+    await server.stop(None, last_writes=_HURRIED)
+    return False
 
 
-async def _drain(server: Server, settings: Settings) -> None:
+async def _drain(server: Server, settings: Settings) -> bool:
     await server.health.drain()
     if settings.drain_wait:
         _log.info("stopping: not serving any more for health, for %g s still for calls", settings.drain_wait)
         await asyncio.sleep(settings.drain_wait)
     _log.info("stopping: no new calls; calls under way have %g s", settings.drain_grace)
-    await server.stop(settings.drain_grace)
+    return await server.stop(settings.drain_grace)
 
 
 class _Signals:
-    """SIGTERM and SIGINT, one after the other."""
+    """SIGTERM and SIGINT, one after the other.
+
+    Attributes:
+        started: whether the service has started, so that signals are for the drain.
+    """
 
     def __init__(self) -> None:
+        self.started = False
         self._arrived: asyncio.Queue[int] = asyncio.Queue()
+        self._first = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._arrived.put_nowait, number)
+            asyncio.get_running_loop().add_signal_handler(number, self._take, number)
 
-    async def first(self) -> int:
+    def _take(self, number: int) -> None:
+        self._arrived.put_nowait(number)
+        self._first.set()
+
+    async def before_start(self) -> None:
+        """Wait for the first signal of all."""
+        await self._first.wait()
+
+    async def next(self) -> int:
         """Wait for the next signal that nobody has waited for."""
         return await self._arrived.get()

@@ -10,7 +10,9 @@ from contactsvc import errors
 
 DOMAIN = "contactsvc"
 NOT_FOUND = StatusCode.NOT_FOUND
-"""What health says of a service that it does not know."""
+INVALID_ARGUMENT = StatusCode.INVALID_ARGUMENT
+RESOURCE_EXHAUSTED = StatusCode.RESOURCE_EXHAUSTED
+"""What health, which has no errors of ours, ends with."""
 
 # Details travel in the trailing metadata, of which gRPC's callers take 8 KiB for certain; encoded they grow by a half.
 _MOST_VIOLATION_BYTES = 4_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from cryptography import x509
 from contactsvc.errors import ConfigurationError
 
 _SOON = timedelta(days=14)
+_REMIND_EVERY = timedelta(hours=12).total_seconds()
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +72,12 @@ class ReloadingCertificates:
         )
         return credentials
 
+    async def remind(self) -> None:
+        """Say again and again when the certificate in use is about to expire, until cancelled."""
+        while True:
+            await asyncio.sleep(_REMIND_EVERY)
+            self._tell_expiry()
+
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
         """Return new certificates if the files have changed. Called by gRPC before each handshake, in its threads."""
         state = self._state()
@@ -103,14 +111,18 @@ class ReloadingCertificates:
             ) from error
         except ValueError as error:
             raise _Unusable(f"{' or '.join(map(str, files.all))} is no PEM certificate") from error
-        self._tell_expiry(own.not_valid_after_utc)
+        self._valid_from, self._valid_until = own.not_valid_before_utc, own.not_valid_after_utc
+        self._expires(self._valid_until)
+        self._tell_expiry()
         pairs = [(key, chain)]
         configuration: grpc.ServerCertificateConfiguration = grpc.ssl_server_certificate_configuration(pairs, roots)
         return configuration
 
-    def _tell_expiry(self, at: datetime) -> None:
-        self._expires(at)
-        left = at - datetime.now(UTC)
+    def _tell_expiry(self) -> None:
+        at, now = self._valid_until, datetime.now(UTC)
+        left = at - now
+        if self._valid_from > now:
+            _log.error("the certificate %s is not valid before %s", self._files.certificate, self._valid_from)
         if left <= timedelta():
             _log.error("the certificate %s expired at %s: clients will refuse it", self._files.certificate, at)
         elif left < _SOON:

@@ -18,6 +18,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from contactsvc import __version__
 
+# Seconds: a collector that does not answer must not hold the end of the service.
+_PATIENCE = 3
+
 Headers = Mapping[str, tuple[str | bytes, ...]]
 
 
@@ -86,4 +89,4 @@ def from_environment(service: str) -> OpenTelemetryTracing:
     """Return tracing that exports by OTLP over gRPC, as OpenTelemetry's environment variables say."""
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-    return OpenTelemetryTracing(OTLPSpanExporter(), service)
+    return OpenTelemetryTracing(OTLPSpanExporter(timeout=_PATIENCE), service)

@@ -29,6 +29,8 @@ class Permission(StrEnum):
 
 _READ = frozenset({Permission.READ})
 _WRITE = frozenset({Permission.WRITE})
+# What changes a record answers with it, and so shows what was there.
+_READ_AND_WRITE = _READ | _WRITE
 _DELETE = frozenset({Permission.DELETE})
 
 PERMISSIONS: Mapping[str, frozenset[Permission]] = MappingProxyType(
@@ -39,17 +41,17 @@ PERMISSIONS: Mapping[str, frozenset[Permission]] = MappingProxyType(
         "GetContactMethodByMetadata": _READ,
         "ListContactMethods": _READ,
         "ListClientContactMethods": _READ,
-        "UpdateContactMethod": _WRITE,
+        "UpdateContactMethod": _READ_AND_WRITE,
         "DeleteContactMethod": _DELETE,
         "GetPrimaryContactMethod": _READ,
         "BatchCreateContactMethods": _WRITE,
-        "BatchUpdateContactMethods": _WRITE,
+        "BatchUpdateContactMethods": _READ_AND_WRITE,
         "BatchDeleteContactMethods": _DELETE,
         "BatchGetContactMethods": _READ,
-        "UpsertContactMethod": _WRITE,
-        "BatchUpsertContactMethods": _WRITE,
+        "UpsertContactMethod": _READ_AND_WRITE,
+        "BatchUpsertContactMethods": _READ_AND_WRITE,
         # A sync deletes what its list leaves out.
-        "SyncClientContactMethods": _WRITE | _DELETE,
+        "SyncClientContactMethods": _READ_AND_WRITE | _DELETE,
         "StreamContactMethods": _READ,
         "EraseClientContactMethods": frozenset({Permission.ERASE}),
     }
@@ -89,7 +91,7 @@ class ApiKey:
 
     def opens_with(self, secret: str) -> bool:
         """Tell whether this is the secret, in a time that does not depend on how nearly it is."""
-        return hmac.compare_digest(self.secret_digest, _digest(secret))
+        return hmac.compare_digest(self.secret_digest.encode(), _digest(secret).encode())
 
 
 def new_key(
@@ -114,12 +116,12 @@ def new_key(
     return key, f"{_PREFIX}_{environment}_{id_}_{secret}"
 
 
-def parts_of(text: str) -> tuple[str, str] | None:
-    """Return the public id and the secret of what a caller sent; None when it cannot be a key."""
+def parts_of(text: str) -> tuple[str, str, str] | None:
+    """Return the environment, the public id and the secret that a caller sent; None when it cannot be a key."""
     parts = text.split("_")
     if len(parts) != 4 or parts[0] != _PREFIX:
         return None
-    return parts[2], parts[3]
+    return parts[1], parts[2], parts[3]
 
 
 def _digest(secret: str) -> str:

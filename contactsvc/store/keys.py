@@ -5,12 +5,15 @@ In the database rather than in a file: all services on one database share them, 
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 from contactsvc.domain.access import ApiKey, Permission
 from contactsvc.domain.environment import Environment
 from contactsvc.store.driver_errors import translated
 from contactsvc.store.drivers import Collection, Document
+
+_log = logging.getLogger(__name__)
 
 
 class MongoKeyStore:
@@ -27,7 +30,8 @@ class MongoKeyStore:
         """Return all keys, the oldest first; revoked and expired ones as well."""
         with translated():
             documents = await self._collection.find({}).to_list(length=None)
-        return sorted((_from_document(document) for document in documents), key=lambda key: (key.created_at, key.id))
+        keys = [key for document in documents if (key := _from_document(document)) is not None]
+        return sorted(keys, key=lambda key: (key.created_at, key.id))
 
     async def add(self, key: ApiKey) -> None:
         """Store a new key."""
@@ -54,14 +58,21 @@ def _to_document(key: ApiKey) -> Document:
     }
 
 
-def _from_document(document: Document) -> ApiKey:
-    return ApiKey(
-        id=document["_id"],
-        name=document["name"],
-        environment=Environment(document["environment"]),
-        permissions=frozenset(Permission(permission) for permission in document["permissions"]),
-        secret_digest=document["secret_digest"],
-        created_at=document["created_at"],
-        expires_at=document["expires_at"],
-        revoked_at=document["revoked_at"],
-    )
+def _from_document(document: Document) -> ApiKey | None:
+    """Return the key of a document; None, and a line in the log, when it is no key: then it opens nothing."""
+    try:
+        # A newer version may know permissions that this one has no use for.
+        known = frozenset(Permission(name) for name in document["permissions"] if name in set(Permission))
+        return ApiKey(
+            id=str(document["_id"]),
+            name=str(document["name"]),
+            environment=Environment(document["environment"]),
+            permissions=known,
+            secret_digest=str(document["secret_digest"]),
+            created_at=document["created_at"],
+            expires_at=document["expires_at"],
+            revoked_at=document["revoked_at"],
+        )
+    except (KeyError, TypeError, ValueError):
+        _log.error("the API key %s cannot be read and opens nothing; revoke it and make another", document["_id"])
+        return None

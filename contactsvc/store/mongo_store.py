@@ -182,6 +182,8 @@ class MongoStore:
                 return
             # Without a driver there are no transactions to wait for.
             async with self._driver.writers if self._driver else nullcontext():
+                # Nobody waits for a write that would begin after the deadline.
+                deadlines.remaining_ms()
                 await self._write_one_by_one(steps)
 
     async def _write_one_by_one(self, steps: Sequence[Step]) -> None:

@@ -165,6 +165,7 @@ async def test_every_rpc_wants_a_good_key_with_its_permissions(server: Guarded, 
         [bearer(revoked)],
         [bearer("_".join([*good.split("_")[:3], "0" * 64]))],
         [bearer(f"contactsvc_live_{'0' * 12}_{'0' * 64}")],
+        [bearer(good.replace("_live_", "_test_"))],
         [("x-environment", "live")],
     ):
         assert await verdict(*headers) == UNAUTHENTICATED, headers
@@ -265,3 +266,54 @@ async def test_twenty_callers_at_once_read_the_keys_once(server: Guarded) -> Non
 
     assert set(verdicts) == {"let in"}
     assert server.keys.reads == reads + 1
+
+
+async def test_a_store_that_hangs_keeps_strangers_waiting_and_nobody_else(server: Guarded) -> None:
+    good = server.keys.make()
+    await server.gate.refresh()
+    server.time.seconds += 2
+    hung = asyncio.Event()
+
+    async def hang() -> list[ApiKey]:
+        await hung.wait()
+        raise StoreUnavailable
+
+    server.keys.all = hang  # type: ignore[method-assign]
+    strangers = [asyncio.create_task(server.verdict(bearer(f"contactsvc_live_{i:012}_{'0' * 64}"))) for i in range(100)]
+    for _ in range(20):
+        assert await server.verdict(bearer(good)) == "let in"
+    hung.set()
+
+    assert set(await asyncio.gather(*strangers)) <= {
+        (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE"),
+        UNAUTHENTICATED,
+    }
+
+
+async def test_a_key_that_is_revoked_ends_its_streams(on_embedded: OpenStores) -> None:
+    async with guarded(on_embedded) as server:
+        text = server.keys.make()
+        await server.gate.refresh()
+        for start in range(0, 600, 200):
+            requests = [
+                pb.CreateContactMethodRequest(client_id="c", type=pb.CONTACT_METHOD_TYPE_OTHER, value=f"{i}" * 100)
+                for i in range(start, start + 200)
+            ]
+            batch = pb.BatchCreateContactMethodsRequest(requests=requests)
+            await server.api.stub.BatchCreateContactMethods(batch, metadata=(bearer(text),))
+        store = server.api.stores[Environment.LIVE]
+        pages = store.stream_pages
+
+        async def slowly(listing: Any) -> Any:
+            async for page in pages(listing):
+                yield page
+                (key,) = server.keys.keys.values()
+                server.keys.keys[key.id] = replace(key, revoked_at=NOW)
+                await server.gate.refresh()
+
+        store.stream_pages = slowly  # type: ignore[method-assign]
+        call = server.api.stub.StreamContactMethods(pb.StreamContactMethodsRequest(), metadata=(bearer(text),))
+
+        failure = await failure_of(_read(call))
+
+    assert (failure.code, failure.reason) == UNAUTHENTICATED

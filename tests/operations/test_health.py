@@ -45,6 +45,16 @@ async def test_an_unknown_service_is_not_found(server: Any) -> None:
     assert raised.value.code() is grpc.StatusCode.NOT_FOUND
 
 
+async def test_what_is_no_question_is_refused(server: Any) -> None:
+    api, _ = server
+    async with grpc.aio.insecure_channel(api.target) as channel:
+        for raw in (b"\xff\xff\xff", health_pb2.HealthCheckRequest(service="x" * 2_000).SerializeToString()):
+            check: Any = channel.unary_unary("/grpc.health.v1.Health/Check")
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await check(raw)
+            assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 async def test_every_watcher_hears_of_every_change_also_when_another_one_leaves(server: Any) -> None:
     api, stub = server
     first, second = (stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(2))

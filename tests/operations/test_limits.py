@@ -12,7 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from contactsvc.domain.contact_method import ContactMethodType
 from contactsvc.domain.environment import Environment
-from contactsvc.logs import _JsonFormatter
+from contactsvc.logs import _JsonFormatter, _TextFormatter
 from contactsvc.metrics import Metrics
 from contactsvc.server import Limits
 from contactsvc.v1 import contact_methods_pb2 as pb
@@ -207,11 +207,44 @@ async def test_no_log_and_no_error_shows_what_callers_sent(
                     codes.add(error.code())
                     errors.append(f"{error.details()} {error.trailing_metadata()}")
 
-    lines = [_JsonFormatter().format(record) for record in caplog.records if record.name.startswith("contactsvc")]
+    lines = [_JsonFormatter().format(record) for record in caplog.records]
     assert grpc.StatusCode.INTERNAL in codes
     assert len(errors) > 5
     assert len(lines) > 8
     assert not [text for text in (*errors, *lines) if PLANTED in text]
+
+
+def test_a_library_s_line_shows_nothing_that_it_quotes() -> None:
+    args = (f"Bearer {PLANTED}",)
+    quoting = [
+        logging.LogRecord(
+            "grpc._cython.cygrpc", logging.ERROR, "x.py", 1, f"Invalid encoding on {PLANTED}", None, None
+        ),
+        logging.LogRecord("opentelemetry.trace", logging.WARNING, "x.py", 1, "Invalid header %s", args, None),
+    ]
+
+    lines = [formatter.format(record) for record in quoting for formatter in (_JsonFormatter(), _TextFormatter())]
+
+    assert PLANTED not in "".join(lines)
+    assert "Invalid header %s" in lines[2]
+
+
+async def test_a_write_whose_caller_has_left_still_counts(on_embedded: OpenStores) -> None:
+    stores: Any = await on_embedded()
+    metrics = Metrics()
+    async with serving(stores, limits=Limits(in_flight=2), metrics=metrics) as api:
+        record = await api.create(is_primary=True)
+        other = await api.create()
+        promote = pb.UpdateContactMethodRequest(id=other.id, is_primary=True)
+        async with stores[Environment.LIVE]._locks.held([("client_1", ContactMethodType.EMAIL)]):
+            call = api.stub.UpdateContactMethod(promote)
+            while value_of(metrics, "contactsvc_in_flight_calls") != 1:
+                await api.get(record.id)
+            call.cancel()
+            await failure_of(get(api))
+            assert value_of(metrics, "contactsvc_in_flight_calls") == 1
+        while value_of(metrics, "contactsvc_in_flight_calls"):
+            await failure_of(get(api))
 
 
 async def test_every_call_has_one_log_line_with_its_request_id(

@@ -1,0 +1,79 @@
+"""The command: measure, print, write files; ends everything it has started, also on Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import signal
+import sys
+from pathlib import Path
+
+from benchmarks import bench, comparison, curve, machine
+from benchmarks.bench import WrongAnswer
+from benchmarks.children import ChildError
+from benchmarks.options import HERE, Options, read_options
+from benchmarks.report import Report
+from benchmarks.servers import CannotTakePart
+from contactsvc.errors import StartupError
+
+
+async def _run(options: Options) -> Report:
+    _stop_at_a_signal()
+    described = await machine.description()
+    measured = await (curve.draw(options) if options.curve else comparison.compare(options))
+    return Report(options=options, machine=described, notes=measured.notes, measurements=measured.measurements)
+
+
+def _stop_at_a_signal() -> None:
+    """Let the first SIGINT or SIGTERM cancel the run; further ones do not disturb its end."""
+    task, loop, arrived = asyncio.current_task(), asyncio.get_running_loop(), list[int]()
+
+    def stop(number: int) -> None:
+        if not arrived and task is not None:
+            bench.note("stopping ...")
+            task.cancel()
+        arrived.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+
+
+def _draw(report: Report, path: Path) -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        bench.note("no picture: matplotlib is not installed (pip install 'contactsvc[bench]')")
+        return
+    from benchmarks import plot
+
+    draw = plot.draw_curve if report.options.curve else plot.draw
+    for file in draw(report.figures, path):
+        bench.note(f"wrote {file}")
+
+
+def main() -> int:
+    """Run; return 0, or 1 when something failed, or 130 when it was broken off."""
+    options = read_options()
+    if sys.platform != "linux":
+        bench.note("benchmarks: needs Linux, for it reads /proc")
+        return 1
+    try:
+        report = asyncio.run(_run(options))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        bench.note("benchmarks: broken off; everything it had started is stopped")
+        return 130
+    except (WrongAnswer, ChildError, CannotTakePart, StartupError) as error:
+        bench.note(f"benchmarks: {error}")
+        return 1
+    sys.stdout.write("\n" + report.text())
+    folder = options.output / "curve" if options.curve else options.output
+    report.write(folder)
+    bench.note(f"wrote {folder / 'results.json'}")
+    _draw(report, folder / "results")
+    if options.complete and not options.curve:
+        report.write_into_readme()
+        _draw(report, HERE / "last-run")
+        bench.note(f"wrote {HERE / 'README.md'}")
+    return 1 if any(one.errors for one in report.figures) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

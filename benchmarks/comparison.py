@@ -1,0 +1,124 @@
+"""The comparison: every case on every server at every level, in rounds, so that a slow minute hits all alike."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+
+from benchmarks import bench, servers
+from benchmarks.bench import Bench, WrongAnswer
+from benchmarks.cases import Case, all_cases
+from benchmarks.children import ChildError
+from benchmarks.options import Options
+from benchmarks.results import Measurement
+from benchmarks.servers import CannotTakePart, Contestant
+
+_DATABASE = "contactsvc_bench"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was measured, and what a reader must know about it."""
+
+    measurements: list[Measurement]
+    notes: list[str]
+
+
+async def compare(options: Options) -> Comparison:
+    """Run the comparison that the options ask for."""
+    notes: list[str] = []
+    measurements: list[Measurement] = []
+    cases = [case for case in all_cases(options.records, options.stream_records) if case.name in options.cases]
+    async with bench.ready(options) as on:
+        await on.fill(f"{_DATABASE}_live", options.records)
+        if "stream" in options.cases:
+            # The other environment of the same service.
+            await on.fill(f"{_DATABASE}_test", options.stream_records)
+        for case in cases:
+            await on.write_requests(case)
+        try:
+            async with _contestants(on, options, cases, notes) as contestants:
+                await _settle(on, options, cases, contestants)
+                for number in range(1, options.rounds + 1):
+                    bench.note(f"round {number} of {options.rounds}")
+                    for case in cases:
+                        measurements += await _round(on, options, case, contestants, number)
+        finally:
+            await on.drop(f"{_DATABASE}_live")
+            await on.drop(f"{_DATABASE}_test")
+    return Comparison(measurements, notes)
+
+
+@asynccontextmanager
+async def _contestants(
+    on: Bench, options: Options, cases: list[Case], notes: list[str]
+) -> AsyncGenerator[list[Contestant]]:
+    """Start the servers, make sure that they answer rightly, and stop them at the end of the block."""
+    async with AsyncExitStack() as stack:
+        started: dict[str, Contestant] = {}
+        answers: dict[str, bytes] = {}
+        loop = "asyncio"
+        # contactsvc first: the floor answers as many bytes as it does, on the same kind of event loop.
+        for name in sorted(servers.LABELS, key=lambda name: name != "contactsvc"):
+            if name not in options.servers and not (name == "contactsvc" and "floor" in options.servers):
+                continue
+            bench.note(f"starting {servers.LABELS[name]} ...")
+            try:
+                server = await servers.start(
+                    name, stack, uri=on.uri, database=_DATABASE, folder=on.folder, answers=answers, loop=loop
+                )
+            except CannotTakePart as reason:
+                if name == "contactsvc":
+                    raise
+                notes.append(f"{servers.LABELS[name]} is left out: {reason}")
+                bench.note(notes[-1])
+                continue
+            started[name] = server
+            for case in cases if name != "driver" else []:
+                if name in case.servers:
+                    answer = await on.answer_of(server, case)
+                    if name == "contactsvc":
+                        answers[case.method] = answer[0]
+            if name == "contactsvc":
+                loop = server.loop
+        loops = ", ".join(f"{servers.LABELS[name]}: {server.loop}" for name, server in started.items())
+        notes.append(f"event loops: {loops}")
+        if "unbatched" in started and not servers.batching_can_be_switched_off():
+            notes.append(
+                "this contactsvc does not know CONTACTSVC_BATCHING: 'batching off' is the same program once more, and "
+                "the difference between the two is the noise of this run"
+            )
+        yield [started[name] for name in options.servers if name in started]
+
+
+async def _settle(on: Bench, options: Options, cases: list[Case], contestants: list[Contestant]) -> None:
+    """Call everything for a while without counting."""
+    bench.note("warming up ...")
+    longer = replace(options, seconds=options.settling, warmup=0.0)
+    for case in cases:
+        if case.items == 1:
+            for server in contestants:
+                if server.name in case.servers:
+                    await on.measure(server, case, 64, longer, _DATABASE)
+
+
+async def _round(
+    on: Bench, options: Options, case: Case, contestants: list[Contestant], number: int
+) -> list[Measurement]:
+    found = []
+    for in_flight in case.levels or options.levels:
+        for server in contestants:
+            if server.name not in case.servers:
+                continue
+            try:
+                sample = await on.measure(server, case, in_flight, options, _DATABASE)
+            except ChildError as error:
+                raise WrongAnswer(f"{case.name} on {server.name}: {error}") from error
+            if not sample.calls and not sample.errors:
+                # Slower than the window is long: one call, however long it takes.
+                sample = await on.measure(server, replace(case, calls=1), in_flight, options, _DATABASE)
+            measurement = Measurement(case.name, case.title, case.items, in_flight, server.name, number, sample)
+            bench.note(f"  {case.title}, {in_flight} in flight, {servers.LABELS[server.name]}: {measurement.brief()}")
+            found.append(measurement)
+    return found

@@ -1,0 +1,136 @@
+"""The data: made-up contact methods, five of each client, stored exactly as contactsvc stores them.
+
+Record number n is always the same one, so that whoever makes requests need not ask the database what is in it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from hashlib import blake2b
+from typing import Any
+
+from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
+from contactsvc.store.deployment import COLLECTION
+from contactsvc.store.documents import to_document
+from contactsvc.store.drivers import Driver
+from contactsvc.store.indexes import ensure_indexes
+
+RECORDS_OF_A_CLIENT = 5
+_BATCH = 1_000
+_BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_NEW_CLIENT = "new-"
+_AFTER_NEW_CLIENTS = "new."
+
+
+def id_of(number: int) -> str:
+    """Return the id of a record: laid out as contactsvc's are, with bits that are fixed by its number."""
+    milliseconds = int((_BEGINNING + timedelta(milliseconds=number)).timestamp() * 1000)
+    bits = milliseconds << 80 | int.from_bytes(blake2b(str(number).encode(), digest_size=10).digest(), "big")
+    return "contact_" + "".join(_ALPHABET[bits >> shift & 31] for shift in range(125, -1, -5))
+
+
+def client_of(number: int) -> str:
+    """Return the client of a record."""
+    return f"client-{number // RECORDS_OF_A_CLIENT:07d}"
+
+
+def record(number: int) -> ContactMethod:
+    """Return a record: of each client a primary email and phone, another email, a fax, and another one."""
+    part, client = number % RECORDS_OF_A_CLIENT, number // RECORDS_OF_A_CLIENT
+    digits = f"{10_000_000 + number:08d}"
+    phone = ContactValue(f"+52 55 {digits[:4]} {digits[4:]}", f"+5255{digits}")
+    mail = f"person{number}@example.com"
+    type_, value, label = (
+        (ContactMethodType.EMAIL, ContactValue(mail, mail), "Personal"),
+        (ContactMethodType.PHONE, phone, "Mobile"),
+        (ContactMethodType.EMAIL, ContactValue(mail, mail), "Work"),
+        (ContactMethodType.FAX, phone, None),
+        (ContactMethodType.OTHER, ContactValue(f"@person{number}", f"@person{number}"), None),
+    )[part]
+    at = _BEGINNING + timedelta(milliseconds=number)
+    return ContactMethod(
+        id=id_of(number),
+        client_id=client_of(number),
+        type=type_,
+        value=value,
+        label=label,
+        is_primary=part < 2,
+        verified_at=at if part == 0 else None,
+        external_id=f"crm-{number}" if part < 2 else None,
+        metadata={"source": "crm", "account": f"a-{client}"},
+        created_at=at,
+        updated_at=at,
+        etag=blake2b(b"%d" % number, digest_size=8).hexdigest(),
+    )
+
+
+async def fill(driver: Driver, database: str, records: int) -> None:
+    """Fill an empty database with this many records, under contactsvc's own indexes."""
+    collection = driver.database(database)[COLLECTION]
+    await ensure_indexes(collection)
+    for start in range(0, records, _BATCH):
+        numbers = range(start, min(start + _BATCH, records))
+        await collection.insert_many([to_document(record(number)) for number in numbers], ordered=False)
+
+
+async def drop(driver: Driver, database: str) -> None:
+    """Remove a database."""
+    client: Any = driver.database(database).client
+    await client.drop_database(database)
+
+
+def new_client() -> str:
+    """Return a client that no record has, for records that a measurement creates."""
+    return _NEW_CLIENT + os.urandom(8).hex()
+
+
+async def remove_new(driver: Driver, database: str) -> None:
+    """Remove what measurements have created."""
+    collection = driver.database(database)[COLLECTION]
+    await collection.delete_many({"client_id": {"$gte": _NEW_CLIENT, "$lt": _AFTER_NEW_CLIENTS}})
+
+
+def new_email(number: int) -> str:
+    """Return a value for a new record; the same ones for the service and for the bare driver."""
+    return f"someone{number}@example.com"
+
+
+NEW_LABEL = "Work"
+NEW_METADATA = {"source": "crm"}
+
+
+def new_documents(count: int) -> list[dict[str, Any]]:
+    """Return documents as contactsvc makes them of a batch of new records, each of a new client."""
+    stamp = time.time_ns()
+    return [
+        {**template, "_id": f"contact_{stamp + index:016x}{os.urandom(5).hex()}", "client_id": new_client()}
+        for index, template in enumerate(_templates(count))
+    ]
+
+
+@cache
+def _templates(count: int) -> list[dict[str, Any]]:
+    now = datetime.now(UTC)
+    return [
+        to_document(
+            ContactMethod(
+                id="",
+                client_id="",
+                type=ContactMethodType.EMAIL,
+                value=ContactValue(new_email(number), new_email(number)),
+                label=NEW_LABEL,
+                is_primary=False,
+                verified_at=None,
+                external_id=None,
+                metadata=NEW_METADATA,
+                created_at=now,
+                updated_at=now,
+                etag=blake2b(b"%d" % number, digest_size=8).hexdigest(),
+            )
+        )
+        for number in range(count)
+    ]

@@ -1,0 +1,105 @@
+// The rival in JavaScript: @grpc/grpc-js and the mongodb driver, as one would write it in an afternoon, over the same
+// collection and the same contract. It checks nothing, normalizes nothing, and knows no request_ids.
+'use strict';
+
+const { randomBytes } = require('node:crypto');
+const grpc = require('@grpc/grpc-js');
+const protoLoader = require('@grpc/proto-loader');
+const { MongoClient } = require('mongodb');
+
+const [uri, database, protos] = process.argv.slice(2);
+const definition = protoLoader.loadSync('contactsvc/v1/contact_methods.proto', {
+  includeDirs: [protos],
+  keepCase: true,
+  enums: String,
+});
+const { ContactMethodsService } = grpc.loadPackageDefinition(definition).contactsvc.v1;
+const TYPE_PREFIX = 'CONTACT_METHOD_TYPE_';
+const typeOf = (name) => name.slice(TYPE_PREFIX.length).toLowerCase();
+
+const timestamp = (date) => ({
+  seconds: Math.floor(date.getTime() / 1000),
+  nanos: (date.getTime() % 1000) * 1e6,
+});
+
+function fromDocument(document) {
+  const message = {
+    id: document._id,
+    client_id: document.client_id,
+    type: TYPE_PREFIX + document.type.toUpperCase(),
+    value: document.value,
+    normalized_value: document.value_key.slice(document.value_key.indexOf(':') + 1),
+    is_primary: document.is_primary,
+    metadata: Object.fromEntries(
+      document.metadata.map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]),
+    ),
+    created_at: timestamp(document.created_at),
+    updated_at: timestamp(document.updated_at),
+    etag: document.etag,
+  };
+  if (document.label) message.label = document.label;
+  if (document.external_id) message.external_id = document.external_id;
+  return message;
+}
+
+// Turns an async function into a handler.
+const handler = (work) => (call, callback) => {
+  work(call.request).then(
+    (answer) => callback(null, answer),
+    (error) => callback({ code: error.code ?? grpc.status.INTERNAL, message: 'failed' }),
+  );
+};
+
+async function main() {
+  // The same promises as contactsvc's.
+  const client = new MongoClient(uri, {
+    writeConcern: { w: 'majority', journal: true },
+    readConcern: { level: 'majority' },
+  });
+  await client.connect();
+  const collection = client.db(database).collection('contact_methods');
+  const server = new grpc.Server();
+  server.addService(ContactMethodsService.service, {
+    GetContactMethod: handler(async ({ id }) => {
+      const document = await collection.findOne({ _id: id });
+      if (!document) throw { code: grpc.status.NOT_FOUND };
+      return { contact_method: fromDocument(document) };
+    }),
+    GetPrimaryContactMethod: handler(async ({ client_id, type }) => {
+      const document = await collection.findOne({ client_id, type: typeOf(type), is_primary: true });
+      return document ? { contact_method: fromDocument(document) } : {};
+    }),
+    ListClientContactMethods: handler(async ({ client_id }) => {
+      const cursor = collection.find({ client_id }).sort({ created_at: 1, _id: 1 }).limit(20);
+      return { contact_methods: (await cursor.toArray()).map(fromDocument) };
+    }),
+    CreateContactMethod: handler(async (request) => {
+      const now = new Date();
+      const document = {
+        _id: `contact_${randomBytes(13).toString('hex')}`,
+        client_id: request.client_id,
+        type: typeOf(request.type),
+        value: request.value,
+        value_key: `${typeOf(request.type)}:${request.value}`,
+        label: request.label,
+        is_primary: false,
+        metadata: Object.entries(request.metadata ?? {}).map(([key, value]) => `${key}=${value}`),
+        created_at: now,
+        updated_at: now,
+        etag: randomBytes(8).toString('hex'),
+        schema_version: 1,
+      };
+      await collection.insertOne(document);
+      return { contact_method: fromDocument(document) };
+    }),
+  });
+  server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, port) => {
+    if (error) throw error;
+    console.log(`node listening on 127.0.0.1:${port}`);
+  });
+  process.stdin.resume();
+  process.stdin.on('end', () => process.exit());
+  process.on('SIGTERM', () => process.exit());
+}
+
+main();

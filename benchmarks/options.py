@@ -1,0 +1,106 @@
+"""What the command line asks for."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import cases
+from benchmarks.servers import LABELS
+
+HERE = Path(__file__).parent
+_LEVELS = (1, 8, 64, 256)
+_CURVE_LEVELS = (1, 64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to measure, and for how long.
+
+    Attributes:
+        cases: which, by name.
+        servers: which, by name.
+        levels: how many calls in flight.
+        rounds: how often each is measured, in turns.
+        seconds: how long each measurement counts.
+        warmup: how long it calls before.
+        settling: for how many seconds each case is called before the first round, so that pools are full and JavaScript
+            is compiled.
+        records: how many records there are.
+        stream_records: how many the stream reads.
+        curve: measure how the cost of a read grows with the records instead.
+        complete: whether nothing has been left out or cut short, so that the result may go into the README.
+        output: where results go.
+        mongodb_uri: the database to use; None means the embedded one.
+    """
+
+    cases: tuple[str, ...]
+    servers: tuple[str, ...]
+    levels: tuple[int, ...]
+    rounds: int
+    seconds: float
+    warmup: float
+    settling: float
+    records: int
+    stream_records: int
+    curve: bool
+    complete: bool
+    output: Path
+    mongodb_uri: str | None
+
+
+def read_options(arguments: list[str] | None = None) -> Options:
+    """Read the command line, and CONTACTSVC_BENCH_MONGODB_URI; end with a message when it is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter measurements: about three minutes")
+    parser.add_argument("--curve", action="store_true", help="how the cost of a read by id grows with the records")
+    parser.add_argument("--cases", type=_some_of(cases.NAMES), metavar="LIST", help=", ".join(cases.NAMES))
+    parser.add_argument("--servers", type=_some_of(tuple(LABELS)), metavar="LIST", help=", ".join(LABELS))
+    parser.add_argument("--levels", type=_levels, metavar="LIST", help="calls in flight, such as 1,64")
+    parser.add_argument("--rounds", type=int, metavar="N", help="how often each is measured, in turns")
+    parser.add_argument("--seconds", type=float, metavar="S", help="how long each measurement counts")
+    parser.add_argument(
+        "--records", type=int, metavar="N", help="records; with --curve the most of them, up to 1,000,000"
+    )
+    parser.add_argument("--output", type=Path, default=HERE / "results", metavar="DIR", help="where results go")
+    given = parser.parse_args(arguments)
+    if given.records is not None and not 100 <= given.records <= 1_000_000:
+        parser.error("--records must be 100 to 1,000,000")
+    quick = given.quick
+    left_out = (given.cases, given.servers, given.levels, given.rounds, given.seconds, given.records)
+    seconds = given.seconds or (0.5 if quick else 2.0)
+    default_records = (10_000 if quick else 100_000) if given.curve else (10_000 if quick else 20_000)
+    default_levels = _CURVE_LEVELS if given.curve or quick else _LEVELS
+    records = given.records or default_records
+    return Options(
+        cases=given.cases or cases.NAMES,
+        servers=given.servers or tuple(LABELS),
+        levels=given.levels or default_levels,
+        rounds=given.rounds or 3,
+        seconds=seconds,
+        warmup=min(0.5, seconds / 3),
+        settling=0.7 if quick else 3.0,
+        records=records,
+        stream_records=records if quick else max(records, 100_000),
+        curve=given.curve,
+        complete=not quick and not any(left_out),
+        output=given.output,
+        mongodb_uri=os.environ.get("CONTACTSVC_BENCH_MONGODB_URI") or None,
+    )
+
+
+def _some_of(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    def parse(raw: str) -> tuple[str, ...]:
+        names = tuple(name.strip() for name in raw.split(","))
+        if unknown := set(names) - set(known):
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
+        return tuple(name for name in known if name in names)
+
+    return parse
+
+
+def _levels(raw: str) -> tuple[int, ...]:
+    return tuple(int(level) for level in raw.split(","))

@@ -1,0 +1,143 @@
+"""Measurements, and what several rounds of them come to: medians, and one server over another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.sampling import Sample
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One case on one server, once."""
+
+    case: str
+    title: str
+    items: int
+    in_flight: int
+    server: str
+    round: int
+    sample: Sample
+
+    def brief(self) -> str:
+        """Say the most important of it."""
+        figures = Figures.of([self])
+        errors = f", {figures.errors} ERRORS" if figures.errors else ""
+        return f"{figures.per_second:,.0f}/s, {figures.server_us:,.1f} µs of server CPU each{errors}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """The medians of all rounds of a case on a server; per document where a call carries many.
+
+    Attributes:
+        case: its name.
+        title: what reports call it.
+        unit: what is counted, `call` or `document`.
+        in_flight: how many calls at a time.
+        server: its name.
+        per_second: how many were done in a second.
+        p50_ms: the latency of the median call.
+        p99_ms: that of the hundredth slowest.
+        server_us: CPU time of the server for each, in microseconds.
+        database_us: that of the database; None when it runs elsewhere.
+        server_share: how much of one core the server used; more than 1 with several threads.
+        database_share: how much the database used.
+        generator_share: how much the generator used.
+        others_share: how much everything else on the machine used: noise, when it is much.
+        resident_mib: the server's memory at the end.
+        errors: how many calls failed, in all rounds.
+        spread: the largest server_us of a round over the smallest; None when that is too small to be read.
+    """
+
+    case: str
+    title: str
+    unit: str
+    in_flight: int
+    server: str
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    server_us: float
+    database_us: float | None
+    server_share: float
+    database_share: float | None
+    generator_share: float
+    others_share: float
+    resident_mib: float
+    errors: int
+    spread: float | None
+
+    @classmethod
+    def of(cls, rounds: list[Measurement]) -> Figures:
+        """Return the medians of these rounds, which are of one case, level and server."""
+        first, samples = rounds[0], [one.sample for one in rounds]
+
+        def middle(figure: Callable[[Sample], float]) -> float:
+            return median(figure(sample) for sample in samples)
+
+        def each(seconds: float, sample: Sample) -> float:
+            return seconds * 1e6 / max(sample.calls * first.items, 1)
+
+        local = all(sample.database_cpu is not None for sample in samples)
+        server_us = [each(sample.server_cpu, sample) for sample in samples]
+        return cls(
+            case=first.case,
+            title=first.title,
+            unit="call" if first.items == 1 else "document",
+            in_flight=first.in_flight,
+            server=first.server,
+            per_second=middle(lambda sample: sample.calls * first.items / sample.seconds),
+            p50_ms=middle(lambda sample: sample.p50) * 1000,
+            p99_ms=middle(lambda sample: sample.p99) * 1000,
+            server_us=median(server_us),
+            database_us=middle(lambda sample: each(sample.database_cpu or 0, sample)) if local else None,
+            server_share=middle(lambda sample: sample.server_cpu / sample.seconds),
+            database_share=middle(lambda sample: (sample.database_cpu or 0) / sample.seconds) if local else None,
+            generator_share=middle(lambda sample: sample.generator_cpu / sample.seconds),
+            others_share=middle(lambda sample: sample.others_cpu / sample.seconds),
+            resident_mib=middle(lambda sample: sample.resident) / 2**20,
+            errors=sum(sample.errors for sample in samples),
+            spread=max(server_us) / min(server_us) if min(server_us) else None,
+        )
+
+
+def figures(measurements: list[Measurement]) -> list[Figures]:
+    """Return the figures of all cases, levels and servers, in the order in which they were first measured."""
+    groups: dict[tuple[str, int, str], list[Measurement]] = {}
+    for one in measurements:
+        groups.setdefault((one.case, one.in_flight, one.server), []).append(one)
+    return [Figures.of(group) for group in groups.values()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """contactsvc over another server: its throughput, and its CPU for each call or document."""
+
+    title: str
+    in_flight: int
+    other: str
+    per_second: float
+    server_us: float
+
+
+def ratios(all_figures: list[Figures]) -> list[Ratio]:
+    """Return contactsvc over each other server, where both were measured."""
+    ours = {(one.case, one.in_flight): one for one in all_figures if one.server == "contactsvc"}
+    found = []
+    for other in all_figures:
+        mine = ours.get((other.case, other.in_flight))
+        if mine is None or mine is other or not other.per_second or not other.server_us:
+            continue
+        found.append(
+            Ratio(
+                title=mine.title,
+                in_flight=mine.in_flight,
+                other=other.server,
+                per_second=mine.per_second / other.per_second,
+                server_us=mine.server_us / other.server_us,
+            )
+        )
+    return found

@@ -1,0 +1,150 @@
+"""The servers that are compared: how each is started, and why one cannot take part."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import children, procfs
+from benchmarks.children import Child, ChildError
+from contactsvc.config import Settings
+
+LABELS: Mapping[str, str] = {
+    "floor": "bare grpc.aio echo",
+    "contactsvc": "contactsvc",
+    "unbatched": "contactsvc, batching off",
+    "fastapi": "FastAPI + Motor",
+    "node": "Node grpc-js + mongodb",
+    "driver": "bare Motor",
+}
+"""What each is called in reports. The bare driver is no server; it runs what batches and streams come down to."""
+
+_HERE = Path(__file__).parent
+_NPM_TIMEOUT = 180
+
+
+class CannotTakePart(Exception):
+    """A server is left out; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """A running server.
+
+    Attributes:
+        name: its key in `LABELS`.
+        protocol: `grpc` or `http`.
+        address: where it answers; empty for the bare driver.
+        child: its process.
+        loop: its event loop.
+    """
+
+    name: str
+    protocol: str
+    address: str
+    child: Child
+    loop: str
+
+
+def batching_can_be_switched_off() -> bool:
+    """Tell whether contactsvc knows CONTACTSVC_BATCHING."""
+    return any(field.name == "batching" for field in dataclasses.fields(Settings))
+
+
+async def start(
+    name: str, stack: AsyncExitStack, *, uri: str, database: str, folder: Path, answers: Mapping[str, bytes], loop: str
+) -> Contestant:
+    """Start a server until the stack ends.
+
+    Args:
+        name: which one.
+        stack: ends it.
+        uri: the database.
+        database: its name there, before `_live` and `_test`.
+        folder: for its files and its log.
+        answers: what the floor answers, by method.
+        loop: the event loop of the floor.
+
+    Raises:
+        CannotTakePart: something that it needs is missing, or it does not start.
+    """
+    live, environ = f"{database}_live", dict[str, str]()
+    python, protocol = [sys.executable, "-m"], "grpc"
+    if name in ("contactsvc", "unbatched"):
+        command = [*python, "contactsvc", "serve", "--mongodb-uri", uri, "--database", database]
+        command += ["--listen", "127.0.0.1:0"]
+        environ = {"CONTACTSVC_BATCHING": "off"} if name == "unbatched" else {}
+    elif name == "floor":
+        path = folder / "answers.json"
+        path.write_text(json.dumps({method: answer.decode("latin-1") for method, answer in answers.items()}))
+        command = [*python, "benchmarks.floor", str(path), loop]
+    elif name == "fastapi":
+        _require("fastapi", "uvicorn", "pydantic")
+        command, protocol = [*python, "benchmarks.fastapi_rival", uri, live], "http"
+    elif name == "node":
+        await _install_node_packages(folder)
+        command = ["node", str(_HERE / "node" / "server.js"), uri, live, str(_HERE.parent / "protos")]
+    else:
+        command = [*python, "benchmarks.bare_driver", uri]
+    try:
+        child = await stack.enter_async_context(
+            children.running(*command, log=folder / f"{name}.log", environ=environ, folder=_HERE.parent)
+        )
+        address = "" if name == "driver" else await children.announced_address(child)
+    except (ChildError, OSError) as error:
+        raise CannotTakePart(str(error)) from error
+    return Contestant(name=name, protocol=protocol, address=address, child=child, loop=_loop_of(name, child))
+
+
+def _loop_of(name: str, child: Child) -> str:
+    if name == "node":
+        return "libuv"
+    return "uvloop" if procfs.maps_file(child.pid, "uvloop") else "asyncio"
+
+
+def _require(*modules: str) -> None:
+    if missing := [module for module in modules if importlib.util.find_spec(module) is None]:
+        raise CannotTakePart(f"not installed: {', '.join(missing)} (pip install 'contactsvc[bench]')")
+
+
+async def _install_node_packages(folder: Path) -> None:
+    """Install what the rival in JavaScript needs, once."""
+    if shutil.which("node") is None:
+        raise CannotTakePart("node is not installed")
+    if (_HERE / "node" / "node_modules" / "mongodb").exists():
+        return
+    if shutil.which("npm") is None:
+        raise CannotTakePart("npm is not installed, and so its packages cannot be")
+    log = folder / "npm.log"
+    with log.open("wb") as output:
+        npm = await asyncio.create_subprocess_exec(
+            "npm",
+            "install",
+            "--no-package-lock",
+            "--no-audit",
+            "--no-fund",
+            "--ignore-scripts",
+            cwd=_HERE / "node",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=dict(os.environ),
+        )
+        try:
+            async with asyncio.timeout(_NPM_TIMEOUT):
+                code = await npm.wait()
+        except TimeoutError:
+            npm.kill()
+            code = await npm.wait()
+    if code != 0:
+        lines = [line for line in log.read_text(errors="replace").splitlines() if "error" in line.lower()]
+        raise CannotTakePart(f"npm install failed: {' '.join(lines[:2]) or 'no answer'}")

@@ -1,9 +1,9 @@
 """gRPC over HTTP/2, as little of it as a load generator needs, so that it leaves the cores to those it measures.
 
 A call costs grpc.aio's client about as much CPU as the bare server that it measures; this costs a third of that, and
-its CPU time per call is about the same as with gRPC's own client (README.md). Nothing of an answer is decoded but its frames: a call has
-succeeded when a message came before its end, for a gRPC error has none. Header blocks use HPACK without Huffman coding;
-the first of a connection puts its headers into the server's table, the others refer to them, as gRPC's own client does.
+costs the server about as much (README.md). Nothing of an answer is decoded but its frames: a call has succeeded when a
+message came before its end, for a gRPC error has none. Header blocks use HPACK without Huffman coding; the first of a
+connection puts its headers into the server's table, the others refer to them, as gRPC's own client does.
 """
 
 from __future__ import annotations

@@ -152,6 +152,10 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         # gRPC's default is to share the port with a second server, in silence.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", limits.message_bytes),
+        # Headers: refused with some chance from the first size on, and for certain from the second. gRPC's own
+        # defaults, said here because callers rely on them.
+        ("grpc.max_metadata_size", 8 * 1024),
+        ("grpc.absolute_max_metadata_size", 16 * 1024),
         # Answers to batches may be larger than what asked for them.
         ("grpc.max_send_message_length", -1),
         # Find out within a minute and a half that a silent peer is gone, and bear as much from clients.

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 from contactsvc_client import AsyncContactsClient, ForbiddenError, NetworkError, UnauthorizedError
+from contactsvc_client import TimeoutError as SdkTimeoutError
 
 from tests.integration.service_process import ended, launch, running_service
 
@@ -216,3 +217,38 @@ async def test_a_stop_amid_writes_loses_nothing_acknowledged_and_halves_no_batch
         batches[record.client_id] = batches.get(record.client_id, 0) + 1
     batches.pop("c", None)
     assert set(batches.values()) <= {20}
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+async def test_a_stop_ends_although_the_database_hangs(tmp_path: Path, signals: int) -> None:
+    async with running_service(tmp_path, "--drain-grace", "1") as service:
+        database = embedded_database_of(service.process.pid)
+        async with AsyncContactsClient(service.address, timeout=0.2) as sdk:
+            await sdk.contact_methods.create(client_id="c", type="other", value="before", timeout=10)
+            os.kill(database, signal.SIGSTOP)
+            try:
+                for i in range(20):
+                    with pytest.raises(SdkTimeoutError):
+                        await sdk.contact_methods.create(client_id="c", type="other", value=f"{i}")
+                if signals == 2:
+                    service.process.send_signal(signal.SIGTERM)
+                code, _, err = await service.stopped()
+            finally:
+                os.kill(database, signal.SIGCONT)
+
+    assert code == 0
+    assert "stopped" in err.splitlines()[-1]
+    assert "writes have not ended" in err
+
+
+def embedded_database_of(pid: int) -> int:
+    """Return the process id of the embedded database of a service."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            command = path.with_name("cmdline").read_text()
+        except OSError:
+            continue
+        if parent == pid and "contactsvc.embedded" in command:
+            return int(path.parent.name)
+    raise AssertionError("there is no embedded database")

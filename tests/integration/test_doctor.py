@@ -371,7 +371,9 @@ async def test_what_somebody_changes_before_the_plan_is_carried_out_stays(patien
     printed: list[str] = []
 
     async def change() -> None:
-        await patient.collection.update_one({"_id": changed}, {"$set": {"is_primary": False, "etag": "theirs"}})
+        await patient.collection.update_one(
+            {"_id": changed}, {"$set": {"is_primary": False, "etag": "theirs"}, "$unset": {"primary_key": ""}}
+        )
 
     def confirm(question: str) -> bool:
         # Between the look and the change: somebody else takes the flag away, from the one that was to stay or not.
@@ -589,3 +591,19 @@ async def test_a_standalone_server_is_a_warning(tmp_path: Path) -> None:
 
     assert (code, err) == (0, "")
     assert "warning  this is a standalone server" in out
+
+
+async def test_a_primary_that_is_not_found_as_one_is_mended(patient: Patient) -> None:
+    await patient.insert(
+        document("lost", client_id="client_2", is_primary=True, primary_key=None),
+        document("false", client_id="client_3", primary_key="email:client_3"),
+    )
+
+    found = await patient.examined()
+    await patient.examined(fix=True)
+    again = await patient.examined()
+
+    assert {tuple(finding["ids"]) for finding in found.wrong} == {("lost",), ("false",)}
+    assert (await patient.get("lost"))["primary_key"] == "email:client_2"
+    assert "primary_key" not in await patient.get("false")
+    assert not again.wrong

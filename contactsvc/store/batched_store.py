@@ -87,7 +87,11 @@ class BatchedStore(MongoStore):
             return
         document = steps[0].document
         self._to_insert[document["_id"]] = document
-        outcome = await self._inserts(document["_id"])
+        try:
+            outcome = await self._inserts(document["_id"])
+        finally:
+            # Still there when its deadline had passed before it was sent.
+            self._to_insert.pop(document["_id"], None)
         if outcome is not None:
             raise outcome
 

@@ -96,17 +96,22 @@ async def failure_of(call: Awaitable[Any]) -> RpcFailure:
     try:
         await call
     except grpc.aio.AioRpcError as error:
-        status = status_pb2.Status()
-        for key, value in error.trailing_metadata() or ():
-            if key == "grpc-status-details-bin":
-                status.ParseFromString(value)
-        info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-        for detail in status.details:
-            detail.Unpack(info)
-            detail.Unpack(bad_request)
-        fields = [violation.field for violation in bad_request.field_violations]
-        return RpcFailure(error.code(), error.details() or "", info.reason, dict(info.metadata), fields)
+        return failure_in(error)
     raise AssertionError("the call succeeded")
+
+
+def failure_in(error: Any) -> RpcFailure:
+    """Return how a call failed, from the error of either kind of stub."""
+    status = status_pb2.Status()
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            status.ParseFromString(value)
+    info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details:
+        detail.Unpack(info)
+        detail.Unpack(bad_request)
+    fields = [violation.field for violation in bad_request.field_violations]
+    return RpcFailure(error.code(), error.details() or "", info.reason, dict(info.metadata), fields)
 
 
 def ids(records: Iterable[pb.ContactMethod]) -> list[str]:

@@ -8,7 +8,7 @@ from functools import partial
 
 from contactsvc.domain.contact_method import NewContactMethod, Slot
 from contactsvc.domain.ledger import Ledger
-from contactsvc.domain.operations import Applied, Operation, Update, Upsert, contested_by
+from contactsvc.domain.operations import Applied, Operation, Outcome, Update, Upsert, contested_by
 from contactsvc.domain.primary import rival_claims
 from contactsvc.errors import ContactsvcError, ExternalIdTaken, FieldViolation, InvalidFields
 
@@ -17,7 +17,6 @@ _MOST_NAMED = 3
 # How often a batch is applied anew because refused claims have brought others to light. More is no honest batch.
 _ROUNDS = 10
 
-Outcome = Applied | ContactsvcError
 Step = Callable[[], Outcome]
 """What is to be done for an item; returns its errors."""
 

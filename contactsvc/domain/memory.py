@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from contactsvc.domain.operations import Applied
-from contactsvc.errors import ContactsvcError
+from contactsvc.domain.operations import Outcome
 
 MEMORY = timedelta(hours=24)
 """How long a request is remembered."""
@@ -33,7 +32,7 @@ class Remembered:
 
     mark: RequestMark
     at: datetime
-    outcomes: tuple[Applied | ContactsvcError, ...]
+    outcomes: tuple[Outcome, ...]
 
     @property
     def forget_at(self) -> datetime:

@@ -17,6 +17,7 @@ from contactsvc.domain.contact_method import (
     Unset,
 )
 from contactsvc.domain.primary import PrimaryDeletePolicy
+from contactsvc.errors import ContactsvcError
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,3 +148,7 @@ class Applied:
     promoted_id: str | None = None
     count: int = 1
     claimed: Slot | None = field(default=None, compare=False)
+
+
+Outcome = Applied | ContactsvcError
+"""What came of an operation, or why nothing did."""

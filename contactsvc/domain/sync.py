@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import partial
 
-from contactsvc.domain.batch import Outcome, Step, apply_in_order, raise_refusal
+from contactsvc.domain.batch import Step, apply_in_order, raise_refusal
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType
 from contactsvc.domain.ledger import Ledger
-from contactsvc.domain.operations import Applied, Delete, Description, Sync, SyncItem
+from contactsvc.domain.operations import Applied, Delete, Description, Outcome, Sync, SyncItem
 from contactsvc.errors import ContactMethodNotFound, ContactsvcError, EtagMismatch, FieldViolation, InvalidFields
 
 

@@ -16,7 +16,7 @@ from contactsvc.domain.contact_method import ContactMethod, NewContactMethod
 from contactsvc.domain.ids import Clock
 from contactsvc.domain.ledger import Ledger
 from contactsvc.domain.memory import Remembered, RequestMark, RequestRemembered
-from contactsvc.domain.operations import Action, Applied, Delete, Operation, Update, Upsert, contested_by
+from contactsvc.domain.operations import Action, Applied, Delete, Operation, Outcome, Update, Upsert, contested_by
 from contactsvc.domain.values import ValueRules
 from contactsvc.errors import (
     ContactsvcError,
@@ -32,8 +32,6 @@ from contactsvc.service.store import LostRace, Store
 _ATTEMPTS = 2
 # How often a request is found remembered, and then not, before its caller is told to come back.
 _RECALLS = 10
-
-Outcome = Applied | ContactsvcError
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMo
 from contactsvc.domain.ids import now_utc
 from contactsvc.errors import ConfigurationError, StartupError
 from contactsvc.store.batched_store import BatchedStore
-from contactsvc.store.driver_errors import translated
+from contactsvc.store.driver_errors import refused, translated
 from contactsvc.store.drivers import DRIVERS, Driver
 from contactsvc.store.indexes import ensure_indexes
 from contactsvc.store.keys import MongoKeyStore
@@ -111,6 +111,5 @@ def _refusal(error: PyMongoError) -> str:
     if isinstance(error, ConnectionFailure):
         return "the database does not answer; check that it runs and that mongodb_uri names it"
     if isinstance(error, OperationFailure):
-        name = (error.details or {}).get("codeName", "error")
-        return f"the database refuses ({error.code} {name}); check the roles of its user"
+        return refused(error)
     return f"the database cannot be used: {type(error).__name__}"

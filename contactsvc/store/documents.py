@@ -30,7 +30,7 @@ from collections.abc import Iterable, Sequence
 
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue, Slot
 from contactsvc.domain.memory import Remembered, RequestMark
-from contactsvc.domain.operations import Action, Applied
+from contactsvc.domain.operations import Action, Applied, Outcome
 from contactsvc.errors import ContactsvcError, FieldViolation
 from contactsvc.store.drivers import Document
 
@@ -153,7 +153,7 @@ def _remembering(requests: Sequence[Remembered]) -> Document:
     }
 
 
-def _from_outcome(outcome: Applied | ContactsvcError) -> Document:
+def _from_outcome(outcome: Outcome) -> Document:
     if isinstance(outcome, ContactsvcError):
         return {
             "reason": outcome.reason,
@@ -171,7 +171,7 @@ def _from_outcome(outcome: Applied | ContactsvcError) -> Document:
     return document
 
 
-def _to_outcome(document: Document) -> Applied | ContactsvcError:
+def _to_outcome(document: Document) -> Outcome:
     if "reason" in document:
         violations = [FieldViolation(*violation) for violation in document["violations"]]
         return ContactsvcError.recalled(document["reason"], document["message"], violations, document["metadata"])

@@ -89,6 +89,12 @@ def lost_cursors_translated() -> Iterator[None]:
         raise CursorLost from error
 
 
+def refused(error: OperationFailure) -> str:
+    """Return what people are told when the database refuses; without its message, which may quote documents."""
+    name = (error.details or {}).get("codeName", "error")
+    return f"the database refuses ({error.code} {name}); check the roles of its user"
+
+
 def is_transient(error: PyMongoError) -> bool:
     """Tell whether the transaction had no effect and may be run again."""
     return error.has_error_label("TransientTransactionError")

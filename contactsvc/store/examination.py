@@ -21,7 +21,7 @@ from contactsvc.domain.contact_method import ContactMethod, ContactMethodType
 from contactsvc.errors import StartupError
 from contactsvc.store.deployment import COLLECTION, Deployment
 from contactsvc.store.documents import SCHEMA_VERSION, from_document, is_contact_method, primary_key, value_key
-from contactsvc.store.driver_errors import translated
+from contactsvc.store.driver_errors import refused, translated
 from contactsvc.store.drivers import Collection, Document
 from contactsvc.store.indexes import INDEXES, Index
 
@@ -281,8 +281,7 @@ def _explained() -> Iterator[None]:
         with translated():
             yield
     except OperationFailure as error:
-        name = (error.details or {}).get("codeName", "error")
-        raise StartupError(f"the database refuses ({error.code} {name}); check the roles of its user") from error
+        raise StartupError(refused(error)) from error
     except PyMongoError as error:
         raise StartupError(f"the database cannot be examined: {type(error).__name__}") from error
 

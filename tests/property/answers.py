@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2
 
 from contactsvc.v1 import contact_methods_pb2 as pb
-from tests.conftest import RpcFailure
+from tests.conftest import RpcFailure, failure_in
 from tests.property.model import Done, Erased, Expected, Fault, Faults, Outcome, Refused, Synced
 
 CODES = {
@@ -31,17 +30,7 @@ def outcome_of(call: Any, request: Any) -> Any:
     try:
         return call(request, timeout=30)
     except grpc.RpcError as error:
-        call_error: Any = error
-        status = status_pb2.Status()
-        for key, value in call_error.trailing_metadata() or ():
-            if key == "grpc-status-details-bin":
-                status.ParseFromString(value)
-        info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-        for detail in status.details:
-            detail.Unpack(info)
-            detail.Unpack(bad_request)
-        fields = [violation.field for violation in bad_request.field_violations]
-        return RpcFailure(call_error.code(), call_error.details() or "", info.reason, dict(info.metadata), fields)
+        return failure_in(error)
 
 
 def records_in(response: Any) -> Iterator[pb.ContactMethod]:

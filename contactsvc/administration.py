@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from contactsvc import embedded, store
 from contactsvc.config import Settings
+from contactsvc.connection import connected
 from contactsvc.domain.access import ApiKey, Permission, new_key
 from contactsvc.domain.environment import Environment
 from contactsvc.domain.ids import now_utc
@@ -57,18 +57,5 @@ async def revoke_key(settings: Settings, id_: str) -> None:
 @asynccontextmanager
 async def _key_store(settings: Settings, *, create: bool) -> AsyncIterator[MongoKeyStore]:
     """Yield the keys of the database that the settings name, also while a service runs on it."""
-    async with _database(settings, create=create) as uri:
-        deployment = await store.connect(uri, settings.driver)
-        try:
-            yield deployment.key_store(f"{settings.database}_keys")
-        finally:
-            await deployment.close()
-
-
-@asynccontextmanager
-async def _database(settings: Settings, *, create: bool) -> AsyncIterator[str]:
-    if settings.mongodb_uri is not None:
-        yield settings.mongodb_uri
-        return
-    async with embedded.reached(settings.data_dir.absolute(), create=create) as uri:
-        yield uri
+    async with connected(settings, create=create) as deployment:
+        yield deployment.key_store(f"{settings.database}_keys")

@@ -1,7 +1,8 @@
 """What `contactsvc doctor` sees of a database, and the few guarded writes with which it mends.
 
 Unlike the store it takes nothing for granted: no index, no field, and no kind of a field. It reads with cursors, holds
-one batch at a time, and creates nothing unless it is told to. What is a fault, and what to do, is for doctor.py to say.
+one batch at a time, and creates nothing unless it is told to. What is a fault, and what to do, is for contactsvc.doctor
+to say.
 """
 
 from __future__ import annotations

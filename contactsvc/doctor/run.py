@@ -1,0 +1,105 @@
+"""A run of doctor: examine, show the plan, mend, and examine again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from contactsvc import config
+from contactsvc.config import Settings
+from contactsvc.connection import connected
+from contactsvc.doctor.checkup import Checkup
+from contactsvc.doctor.mender import Mender
+from contactsvc.doctor.plan import Plan, planning
+from contactsvc.doctor.report import Check, Finding, Report, Severity, plural
+from contactsvc.domain.environment import Environment
+from contactsvc.domain.values import ValueRules
+from contactsvc.errors import ConfigurationError, ContactsvcError, StartupError
+from contactsvc.store.examination import examination_of
+
+
+def run(
+    flags: Mapping[str, str | None],
+    environ: Mapping[str, str],
+    *,
+    fix: bool,
+    report: Report,
+    confirm: Callable[[str], bool],
+) -> int:
+    """Examine, and mend if told to; return the exit code.
+
+    Args:
+        flags: as for config.load.
+        environ: as for config.load.
+        fix: whether to mend what can be mended, and examine again.
+        report: told everything.
+        confirm: asked, after the plan has been printed, whether to carry it out.
+
+    Returns:
+        0 when nothing is wrong (any more), 2 when a setting is, and 1 otherwise.
+    """
+    try:
+        settings = config.load(flags, environ)
+        with planning() as plan:
+            asyncio.run(_examine(settings, report, plan))
+            report.summarize()
+            if not fix or not len(plan):
+                return report.exit_code
+            for planned in plan:
+                report.plan(planned)
+            # No connection is held while somebody thinks.
+            if not confirm(f"Carry out {plural(len(plan), 'change')}?"):
+                report.say("nothing was changed")
+                return report.exit_code
+            asyncio.run(_mend(settings, report, plan))
+        report.say("examined again:")
+        report = report.anew()
+        with planning() as left:
+            asyncio.run(_examine(settings, report, left))
+    except ConfigurationError as error:
+        report.find(Finding(severity=Severity.WRONG, check=Check.CONFIGURATION, message=str(error)))
+        report.summarize()
+        return error.exit_code
+    report.summarize()
+    return report.exit_code
+
+
+async def _examine(settings: Settings, report: Report, plan: Plan) -> None:
+    """Report everything that is wrong, and plan what can be done."""
+    rules = ValueRules(settings.default_region, settings.value_validation_lenient)
+    async with _reporting_what_stops_it(report), connected(settings) as deployment:
+        kind = "with transactions" if deployment.transactional else "standalone"
+        where = f"connected to MongoDB {deployment.version} ({kind}) with the {settings.driver} driver"
+        report.find(Finding(severity=Severity.NOTE, check=Check.DATABASE, message=where))
+        if not deployment.transactional:
+            standalone = (
+                "this is a standalone server, which has no transactions: atomic batches, syncs and request_ids are "
+                "refused, and a crash while a primary changes can leave none; run it as a replica set"
+            )
+            report.find(Finding(severity=Severity.WARNING, check=Check.DATABASE, message=standalone))
+        for environment in Environment:
+            examination = examination_of(deployment, f"{settings.database}_{environment}")
+            await Checkup(environment, examination, rules, report, plan).run()
+
+
+async def _mend(settings: Settings, report: Report, plan: Plan) -> None:
+    """Carry the plan out as far as nobody else has changed what it is about."""
+    rules = ValueRules(settings.default_region, settings.value_validation_lenient)
+    async with _reporting_what_stops_it(report), connected(settings) as deployment:
+        menders = {
+            environment: Mender(examination_of(deployment, f"{settings.database}_{environment}"), rules)
+            for environment in Environment
+        }
+        for fix in plan:
+            report.mended(fix, await menders[fix.environment].mend(fix))
+
+
+@asynccontextmanager
+async def _reporting_what_stops_it(report: Report) -> AsyncIterator[None]:
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except (StartupError, ContactsvcError) as error:
+        report.find(Finding(severity=Severity.WRONG, check=Check.DATABASE, message=str(error)))

@@ -15,6 +15,8 @@ _POOL = 2_000
 _BATCH_POOL = 40
 _SERVICE = "/contactsvc.v1.ContactMethodsService/"
 
+_SERVERS = ("floor", "contactsvc", "unbatched", "pymongo", "fastapi", "node")
+
 Check = Callable[[list[bytes]], bool]
 """Tells whether the messages of an answer are right."""
 
@@ -35,6 +37,7 @@ class Case:
         writes: whether calls leave records behind.
         levels: how many calls are in flight; None means those of the run.
         items: how many documents one call carries.
+        streams: whether the answer is a stream.
         calls: how many calls are one measurement; None means as many as fit into its time.
         metadata: of each call.
         servers: which take part.
@@ -51,9 +54,10 @@ class Case:
     writes: bool = False
     levels: tuple[int, ...] | None = None
     items: int = 1
+    streams: bool = False
     calls: int | None = None
     metadata: list[tuple[str, str]] = field(default_factory=list)
-    servers: tuple[str, ...] = ("floor", "contactsvc", "unbatched", "fastapi", "node")
+    servers: tuple[str, ...] = _SERVERS
 
 
 NAMES = ("get", "primary", "list", "create", "create-retry-safe", "batch", "stream")
@@ -124,7 +128,7 @@ def _creates() -> list[Case]:
             method=method,
             messages=messages,
             is_right=is_right,
-            http=[_http_create(request) for request in requests],
+            http=[_http_post("/contact-methods", _as_json(request)) for request in requests],
             http_is_right=lambda body: bool(json.loads(body)["value"] == requests[0].value),
             writes=True,
         ),
@@ -142,21 +146,19 @@ def _creates() -> list[Case]:
 
 
 def _batch() -> Case:
+    batches = [[_new(number) for number in range(BATCH_SIZE)] for _ in range(_BATCH_POOL)]
     return Case(
         name="batch",
         title=f"batch create of {BATCH_SIZE}",
         method=_SERVICE + "BatchCreateContactMethods",
-        messages=[
-            pb.BatchCreateContactMethodsRequest(
-                requests=[_new(number) for number in range(BATCH_SIZE)]
-            ).SerializeToString()
-            for _ in range(_BATCH_POOL)
-        ],
+        messages=[pb.BatchCreateContactMethodsRequest(requests=batch).SerializeToString() for batch in batches],
         is_right=lambda got: len(pb.BatchCreateContactMethodsResponse.FromString(got[0]).results) == BATCH_SIZE,
+        http=[_http_post("/batches", [_as_json(request) for request in batch]) for batch in batches],
+        http_is_right=lambda body: len(json.loads(body)) == BATCH_SIZE,
         writes=True,
         levels=(1,),
         items=BATCH_SIZE,
-        servers=("contactsvc", "unbatched", "driver"),
+        servers=(*_SERVERS, "driver"),
     )
 
 
@@ -171,11 +173,14 @@ def _stream(records: int) -> Case:
         method=_SERVICE + "StreamContactMethods",
         messages=[pb.StreamContactMethodsRequest().SerializeToString()],
         is_right=is_right,
+        http=[_http_get("/stream")],
+        http_is_right=lambda body: body.count(b'"client_id"') == records,
         levels=(1,),
         items=records,
+        streams=True,
         calls=1,
         metadata=[("x-environment", "test")],
-        servers=("contactsvc", "unbatched", "driver"),
+        servers=(*_SERVERS, "driver"),
     )
 
 
@@ -193,15 +198,17 @@ def _http_get(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
 
 
-def _http_create(request: pb.CreateContactMethodRequest) -> bytes:
-    body = json.dumps(
-        {
-            "client_id": request.client_id,
-            "type": "email",
-            "value": request.value,
-            "label": request.label,
-            "metadata": dict(request.metadata),
-        }
-    )
-    head = "POST /contact-methods HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+def _http_post(path: str, content: object) -> bytes:
+    body = json.dumps(content)
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def _as_json(request: pb.CreateContactMethodRequest) -> dict[str, object]:
+    return {
+        "client_id": request.client_id,
+        "type": "email",
+        "value": request.value,
+        "label": request.label,
+        "metadata": dict(request.metadata),
+    }

@@ -57,7 +57,7 @@ async def _contestants(
     """Start the servers, make sure that they answer rightly, and stop them at the end of the block."""
     async with AsyncExitStack() as stack:
         started: dict[str, Contestant] = {}
-        answers: dict[str, bytes] = {}
+        answers: dict[str, bytes | list[bytes]] = {}
         loop = "asyncio"
         # contactsvc first: the floor answers as many bytes as it does, on the same kind of event loop.
         for name in sorted(servers.LABELS, key=lambda name: name != "contactsvc"):
@@ -79,7 +79,7 @@ async def _contestants(
                 if name in case.servers:
                     answer = await on.answer_of(server, case)
                     if name == "contactsvc":
-                        answers[case.method] = answer[0]
+                        answers[case.method] = answer if case.streams else answer[0]
             if name == "contactsvc":
                 loop = server.loop
         loops = ", ".join(f"{servers.LABELS[name]}: {server.loop}" for name, server in started.items())
@@ -109,7 +109,7 @@ async def _round(
     found = []
     for in_flight in case.levels or options.levels:
         for server in contestants:
-            if server.name not in case.servers:
+            if server.name not in case.servers or in_flight not in servers.LEVELS.get(server.name, (in_flight,)):
                 continue
             try:
                 sample = await on.measure(server, case, in_flight, options, _DATABASE)

@@ -9,15 +9,19 @@ import asyncio
 import secrets
 import socket
 import sys
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, HTTPException
+from fastapi.responses import StreamingResponse
 from motor.motor_asyncio import AsyncIOMotorClient
 from pydantic import BaseModel
 
 from benchmarks.children import end_with_parent, say
+
+_PAGE = 200
 
 
 class ContactMethod(BaseModel):
@@ -38,7 +42,7 @@ class ContactMethod(BaseModel):
 
 
 class NewContactMethod(BaseModel):
-    """What creates one."""
+    """What makes one."""
 
     client_id: str
     type: str
@@ -48,12 +52,13 @@ class NewContactMethod(BaseModel):
 
 
 def application(uri: str, database: str) -> FastAPI:
-    """Return the application over a collection."""
+    """Return the application over the live collection, and for the stream over that of the test environment."""
     # The same promises as contactsvc's.
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
         uri, w="majority", journal=True, readConcernLevel="majority", tz_aware=True
     )
-    collection = client[database]["contact_methods"]
+    collection = client[f"{database}_live"]["contact_methods"]
+    streamed = client[f"{database}_test"]["contact_methods"]
     app = FastAPI()
 
     async def get(id_: str) -> ContactMethod:
@@ -71,29 +76,49 @@ def application(uri: str, database: str) -> FastAPI:
         return [_from_document(document) for document in await cursor.to_list(length=None)]
 
     async def create(new: NewContactMethod) -> ContactMethod:
-        now = datetime.now(UTC)
-        document = {
-            "_id": "contact_" + secrets.token_hex(13),
-            "client_id": new.client_id,
-            "type": new.type,
-            "value": new.value,
-            "value_key": f"{new.type}:{new.value}",
-            "label": new.label,
-            "is_primary": False,
-            "metadata": [f"{key}={value}" for key, value in new.metadata.items()],
-            "created_at": now,
-            "updated_at": now,
-            "etag": secrets.token_hex(8),
-            "schema_version": 1,
-        }
+        document = _to_document(new)
         await collection.insert_one(document)
         return _from_document(document)
+
+    async def create_many(new: list[NewContactMethod]) -> list[ContactMethod]:
+        documents = [_to_document(one) for one in new]
+        async with await client.start_session() as session, session.start_transaction():
+            await collection.insert_many(documents, session=session)
+        return [_from_document(document) for document in documents]
+
+    async def stream() -> StreamingResponse:
+        async def pages() -> AsyncIterator[str]:
+            cursor = streamed.find({}).sort([("created_at", 1), ("_id", 1)]).batch_size(_PAGE)
+            while documents := await cursor.to_list(length=_PAGE):
+                yield "".join(_from_document(document).model_dump_json() + "\n" for document in documents)
+
+        return StreamingResponse(pages(), media_type="application/x-ndjson")
 
     app.add_api_route("/contact-methods/{id_}", get, methods=["GET"], response_model=ContactMethod)
     app.add_api_route("/clients/{client_id}/primary/{type_}", primary, methods=["GET"], response_model=ContactMethod)
     app.add_api_route("/clients/{client_id}", of_client, methods=["GET"], response_model=list[ContactMethod])
     app.add_api_route("/contact-methods", create, methods=["POST"], response_model=ContactMethod, status_code=201)
+    app.add_api_route("/batches", create_many, methods=["POST"], response_model=list[ContactMethod], status_code=201)
+    app.add_api_route("/stream", stream, methods=["GET"])
     return app
+
+
+def _to_document(new: NewContactMethod) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    return {
+        "_id": "contact_" + secrets.token_hex(13),
+        "client_id": new.client_id,
+        "type": new.type,
+        "value": new.value,
+        "value_key": f"{new.type}:{new.value}",
+        "label": new.label,
+        "is_primary": False,
+        "metadata": [f"{key}={value}" for key, value in new.metadata.items()],
+        "created_at": now,
+        "updated_at": now,
+        "etag": secrets.token_hex(8),
+        "schema_version": 1,
+    }
 
 
 def _from_document(document: dict[str, Any]) -> ContactMethod:

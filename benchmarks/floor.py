@@ -1,6 +1,7 @@
 """The floor: a bare grpc.aio server that answers each method with fixed bytes, and does nothing else at all.
 
-Its arguments are a JSON file of answers, by the path of the method, and `asyncio` or `uvloop`.
+Its arguments are a JSON file of answers, by the path of the method, and `asyncio` or `uvloop`. An answer is a message,
+or a list of the messages of a stream.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import importlib
 import json
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 
 
 class _Echo(grpc.GenericRpcHandler):
-    def __init__(self, answers: dict[str, bytes]) -> None:
+    def __init__(self, answers: Mapping[str, bytes | list[bytes]]) -> None:
         self._handlers: dict[str, _Handler] = {
-            path: grpc.unary_unary_rpc_method_handler(self._behaviour(answer)) for path, answer in answers.items()
+            path: grpc.unary_unary_rpc_method_handler(self._behaviour(answer))
+            if isinstance(answer, bytes)
+            else grpc.unary_stream_rpc_method_handler(self._stream(answer))
+            for path, answer in answers.items()
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Handler | None:
@@ -39,8 +43,33 @@ class _Echo(grpc.GenericRpcHandler):
 
         return echo
 
+    @staticmethod
+    def _stream(answer: list[bytes]) -> Callable[[bytes, object], AsyncIterator[bytes]]:
+        async def stream(request: bytes, context: object) -> AsyncIterator[bytes]:
+            for message in answer:
+                yield message
 
-async def _serve(answers: dict[str, bytes]) -> None:
+        return stream
+
+
+def read_answers(path: Path) -> dict[str, bytes | list[bytes]]:
+    """Return the answers in a file that `write_answers` wrote."""
+    return {
+        method: answer.encode("latin-1") if isinstance(answer, str) else [part.encode("latin-1") for part in answer]
+        for method, answer in json.loads(path.read_text()).items()
+    }
+
+
+def write_answers(path: Path, answers: Mapping[str, bytes | list[bytes]]) -> None:
+    """Write answers to a file."""
+    texts = {
+        method: answer.decode("latin-1") if isinstance(answer, bytes) else [part.decode("latin-1") for part in answer]
+        for method, answer in answers.items()
+    }
+    path.write_text(json.dumps(texts))
+
+
+async def _serve(answers: Mapping[str, bytes | list[bytes]]) -> None:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
@@ -54,7 +83,7 @@ async def _serve(answers: dict[str, bytes]) -> None:
 
 if __name__ == "__main__":
     end_with_parent()
-    fixed = {path: answer.encode("latin-1") for path, answer in json.loads(Path(sys.argv[1]).read_text()).items()}
+    fixed = read_answers(Path(sys.argv[1]))
     if sys.argv[2] == "uvloop":
         importlib.import_module("uvloop").run(_serve(fixed))
     else:

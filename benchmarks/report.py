@@ -11,10 +11,12 @@ from typing import Any
 from benchmarks.options import HERE, Options
 from benchmarks.results import Figures, Measurement, Ratio, figures, ratios
 from benchmarks.servers import LABELS
+from benchmarks.targets import verdicts
 
 _README = HERE / "README.md"
 _BEGIN, _END = "<!-- last run: begin -->", "<!-- last run: end -->"
 _BUSY = 0.9
+_TEXTS = {"case", "server", "", "contactsvc over ...", "target: contactsvc's ...", "over that of"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,14 @@ class Report:
             f"database: {'SecantusDB (embedded)' if options.mongodb_uri is None else 'CONTACTSVC_BENCH_MONGODB_URI'}"
         )
         notes = "\n".join(f"note: {note}" for note in self.notes)
-        parts = [machine, settings, notes, _figures_table(self.figures), _ratios_table(ratios(self.figures))]
+        parts = [
+            machine,
+            settings,
+            notes,
+            _figures_table(self.figures),
+            _ratios_table(ratios(self.measurements)),
+            _targets_table(self.measurements),
+        ]
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def to_json(self) -> dict[str, Any]:
@@ -52,7 +61,8 @@ class Report:
             "settings": {**options, "embedded_database": self.options.mongodb_uri is None},
             "notes": self.notes,
             "figures": [asdict(one) for one in self.figures],
-            "contactsvc_over": [asdict(one) for one in ratios(self.figures)],
+            "contactsvc_over": [asdict(one) for one in ratios(self.measurements)],
+            "targets": [asdict(one) for one in verdicts(self.measurements)],
             "measurements": [asdict(one) for one in self.measurements],
         }
 
@@ -125,6 +135,11 @@ def _ratios_table(all_ratios: list[Ratio]) -> str:
     )
 
 
+def _targets_table(measurements: list[Measurement]) -> str:
+    rows = [one.row() for one in verdicts(measurements)]
+    return _table(("target: contactsvc's ...", "over that of", "target", "measured", ""), rows) if rows else ""
+
+
 def _order(all_figures: list[Figures]) -> Any:
     titles = list(dict.fromkeys(one.title for one in all_figures))
     names = list(LABELS)
@@ -134,7 +149,7 @@ def _order(all_figures: list[Figures]) -> Any:
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return columns under their heads: text to the left, figures to the right."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    is_text = [head[column] in ("case", "server", "", "contactsvc over ...") for column in range(len(head))]
+    is_text = [head[column] in _TEXTS for column in range(len(head))]
 
     def line(row: Sequence[str]) -> str:
         cells = (

@@ -8,6 +8,9 @@ from statistics import median
 
 from benchmarks.sampling import Sample
 
+OURS = "contactsvc"
+"""The server that is compared with the others."""
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -112,6 +115,28 @@ def figures(measurements: list[Measurement]) -> list[Figures]:
     return [Figures.of(group) for group in groups.values()]
 
 
+class Rounds:
+    """The measurements of a run, to compare servers round by round.
+
+    What a ratio compares was measured within one round, seconds apart; of the rounds it is the median.
+    """
+
+    def __init__(self, measurements: list[Measurement]) -> None:
+        self._of: dict[tuple[str, int, str], dict[int, Figures]] = {}
+        for one in measurements:
+            self._of.setdefault((one.case, one.in_flight, one.server), {})[one.round] = Figures.of([one])
+
+    def ratio(self, figure: str, case: str, in_flight: int, ours: str, other: str) -> float | None:
+        """Return a figure of one server over that of another; None where one of the two was not measured."""
+        mine, others = (self._of.get((case, in_flight, server), {}) for server in (ours, other))
+        found = [
+            getattr(mine[number], figure) / getattr(others[number], figure)
+            for number in mine.keys() & others.keys()
+            if getattr(others[number], figure)
+        ]
+        return median(found) if found else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
     """contactsvc over another server: its throughput, and its CPU for each call or document."""
@@ -123,21 +148,22 @@ class Ratio:
     server_us: float
 
 
-def ratios(all_figures: list[Figures]) -> list[Ratio]:
+def ratios(measurements: list[Measurement]) -> list[Ratio]:
     """Return contactsvc over each other server, where both were measured."""
-    ours = {(one.case, one.in_flight): one for one in all_figures if one.server == "contactsvc"}
-    found = []
-    for other in all_figures:
-        mine = ours.get((other.case, other.in_flight))
-        if mine is None or mine is other or not other.per_second or not other.server_us:
+    rounds, found = Rounds(measurements), []
+    for one in figures(measurements):
+        if one.server == OURS:
             continue
-        found.append(
-            Ratio(
-                title=mine.title,
-                in_flight=mine.in_flight,
-                other=other.server,
-                per_second=mine.per_second / other.per_second,
-                server_us=mine.server_us / other.server_us,
+        per_second = rounds.ratio("per_second", one.case, one.in_flight, OURS, one.server)
+        server_us = rounds.ratio("server_us", one.case, one.in_flight, OURS, one.server)
+        if per_second is not None and server_us is not None:
+            found.append(
+                Ratio(
+                    title=one.title,
+                    in_flight=one.in_flight,
+                    other=one.server,
+                    per_second=per_second,
+                    server_us=server_us,
+                )
             )
-        )
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import importlib.util
-import json
 import os
 import shutil
 import sys
@@ -14,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import children, procfs
+from benchmarks import children, floor, procfs
 from benchmarks.children import Child, ChildError
 from contactsvc.config import Settings
 
@@ -22,11 +21,22 @@ LABELS: Mapping[str, str] = {
     "floor": "bare grpc.aio echo",
     "contactsvc": "contactsvc",
     "unbatched": "contactsvc, batching off",
+    "pymongo": "contactsvc, PyMongo driver",
     "fastapi": "FastAPI + Motor",
     "node": "Node grpc-js + mongodb",
     "driver": "bare Motor",
 }
 """What each is called in reports. The bare driver is no server; it runs what batches and streams come down to."""
+
+# The levels of those that are not measured at all of them: what the choice of a driver needs to know.
+LEVELS: Mapping[str, tuple[int, ...]] = {"pymongo": (1, 64)}
+
+# How contactsvc is started for a contestant. One process: what several come to is measured by `--workers`.
+_SETTINGS: Mapping[str, Mapping[str, str]] = {
+    "contactsvc": {},
+    "unbatched": {"CONTACTSVC_BATCHING": "off"},
+    "pymongo": {"CONTACTSVC_DRIVER": "pymongo"},
+}
 
 _HERE = Path(__file__).parent
 _NPM_TIMEOUT = 180
@@ -61,7 +71,15 @@ def batching_can_be_switched_off() -> bool:
 
 
 async def start(
-    name: str, stack: AsyncExitStack, *, uri: str, database: str, folder: Path, answers: Mapping[str, bytes], loop: str
+    name: str,
+    stack: AsyncExitStack,
+    *,
+    uri: str,
+    database: str,
+    folder: Path,
+    answers: Mapping[str, bytes | list[bytes]],
+    loop: str,
+    environ: Mapping[str, str] | None = None,
 ) -> Contestant:
     """Start a server until the stack ends.
 
@@ -73,26 +91,26 @@ async def start(
         folder: for its files and its log.
         answers: what the floor answers, by method.
         loop: the event loop of the floor.
+        environ: further environment variables.
 
     Raises:
         CannotTakePart: something that it needs is missing, or it does not start.
     """
-    live, environ = f"{database}_live", dict[str, str]()
     python, protocol = [sys.executable, "-m"], "grpc"
-    if name in ("contactsvc", "unbatched"):
+    if name in _SETTINGS:
         command = [*python, "contactsvc", "serve", "--mongodb-uri", uri, "--database", database]
         command += ["--listen", "127.0.0.1:0"]
-        environ = {"CONTACTSVC_BATCHING": "off"} if name == "unbatched" else {}
+        environ = {"CONTACTSVC_WORKERS": "1", **_SETTINGS[name], **(environ or {})}
     elif name == "floor":
         path = folder / "answers.json"
-        path.write_text(json.dumps({method: answer.decode("latin-1") for method, answer in answers.items()}))
+        floor.write_answers(path, answers)
         command = [*python, "benchmarks.floor", str(path), loop]
     elif name == "fastapi":
         _require("fastapi", "uvicorn", "pydantic")
-        command, protocol = [*python, "benchmarks.fastapi_rival", uri, live], "http"
+        command, protocol = [*python, "benchmarks.fastapi_rival", uri, database], "http"
     elif name == "node":
         await _install_node_packages(folder)
-        command = ["node", str(_HERE / "node" / "server.js"), uri, live, str(_HERE.parent / "protos")]
+        command = ["node", str(_HERE / "node" / "server.js"), uri, database, str(_HERE.parent / "protos")]
     else:
         command = [*python, "benchmarks.bare_driver", uri]
     try:

@@ -3,11 +3,13 @@
 'use strict';
 
 const { randomBytes } = require('node:crypto');
+const { once } = require('node:events');
 const grpc = require('@grpc/grpc-js');
 const protoLoader = require('@grpc/proto-loader');
 const { MongoClient } = require('mongodb');
 
 const [uri, database, protos] = process.argv.slice(2);
+const PAGE = 200;
 const definition = protoLoader.loadSync('contactsvc/v1/contact_methods.proto', {
   includeDirs: [protos],
   keepCase: true,
@@ -21,6 +23,24 @@ const timestamp = (date) => ({
   seconds: Math.floor(date.getTime() / 1000),
   nanos: (date.getTime() % 1000) * 1e6,
 });
+
+function toDocument(request) {
+  const now = new Date();
+  return {
+    _id: `contact_${randomBytes(13).toString('hex')}`,
+    client_id: request.client_id,
+    type: typeOf(request.type),
+    value: request.value,
+    value_key: `${typeOf(request.type)}:${request.value}`,
+    label: request.label,
+    is_primary: false,
+    metadata: Object.entries(request.metadata ?? {}).map(([key, value]) => `${key}=${value}`),
+    created_at: now,
+    updated_at: now,
+    etag: randomBytes(8).toString('hex'),
+    schema_version: 1,
+  };
+}
 
 function fromDocument(document) {
   const message = {
@@ -57,7 +77,8 @@ async function main() {
     readConcern: { level: 'majority' },
   });
   await client.connect();
-  const collection = client.db(database).collection('contact_methods');
+  const collection = client.db(`${database}_live`).collection('contact_methods');
+  const streamed = client.db(`${database}_test`).collection('contact_methods');
   const server = new grpc.Server();
   server.addService(ContactMethodsService.service, {
     GetContactMethod: handler(async ({ id }) => {
@@ -74,24 +95,33 @@ async function main() {
       return { contact_methods: (await cursor.toArray()).map(fromDocument) };
     }),
     CreateContactMethod: handler(async (request) => {
-      const now = new Date();
-      const document = {
-        _id: `contact_${randomBytes(13).toString('hex')}`,
-        client_id: request.client_id,
-        type: typeOf(request.type),
-        value: request.value,
-        value_key: `${typeOf(request.type)}:${request.value}`,
-        label: request.label,
-        is_primary: false,
-        metadata: Object.entries(request.metadata ?? {}).map(([key, value]) => `${key}=${value}`),
-        created_at: now,
-        updated_at: now,
-        etag: randomBytes(8).toString('hex'),
-        schema_version: 1,
-      };
+      const document = toDocument(request);
       await collection.insertOne(document);
       return { contact_method: fromDocument(document) };
     }),
+    BatchCreateContactMethods: handler(async ({ requests }) => {
+      const documents = requests.map(toDocument);
+      await client.withSession((session) =>
+        session.withTransaction(() => collection.insertMany(documents, { session })),
+      );
+      return { results: documents.map((document) => ({ contact_method: fromDocument(document) })) };
+    }),
+    StreamContactMethods: (call) => {
+      const pages = async () => {
+        const cursor = streamed.find({}).sort({ created_at: 1, _id: 1 }).batchSize(PAGE);
+        let page = [];
+        const send = async () => {
+          if (!call.write({ contact_methods: page })) await once(call, 'drain');
+          page = [];
+        };
+        for await (const document of cursor) {
+          if (page.push(fromDocument(document)) === PAGE) await send();
+        }
+        if (page.length) await send();
+        call.end();
+      };
+      pages().catch(() => call.destroy({ code: grpc.status.INTERNAL, message: 'failed' }));
+    },
   });
   server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, port) => {
     if (error) throw error;

@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmarks import bench, comparison, curve, machine
+from benchmarks import bench, comparison, curve, machine, releases, workers
 from benchmarks.bench import WrongAnswer
 from benchmarks.children import ChildError
 from benchmarks.options import HERE, Options, read_options
@@ -16,12 +16,25 @@ from benchmarks.report import Report
 from benchmarks.servers import CannotTakePart
 from contactsvc.errors import StartupError
 
+_KINDS = {
+    "last run": comparison.compare,
+    "curve": curve.draw,
+    "releases": releases.compare,
+    "workers": workers.compare,
+}
+
 
 async def _run(options: Options) -> Report:
     _stop_at_a_signal()
     described = await machine.description()
-    measured = await (curve.draw(options) if options.curve else comparison.compare(options))
-    return Report(options=options, machine=described, notes=measured.notes, measurements=measured.measurements)
+    measured = await _KINDS[options.kind](options)
+    return Report(
+        options=options,
+        machine=described,
+        notes=measured.notes,
+        measurements=measured.measurements,
+        summary=measured.summary,
+    )
 
 
 def _stop_at_a_signal() -> None:
@@ -44,8 +57,8 @@ def _draw(report: Report, path: Path) -> None:
         return
     from benchmarks import plot
 
-    draw = plot.draw_curve if report.options.curve else plot.draw
-    for file in draw(report.figures, path):
+    draw = {"last run": plot.draw, "curve": plot.draw_curve}.get(report.options.kind)
+    for file in draw(report.figures, path) if draw else []:
         bench.note(f"wrote {file}")
 
 
@@ -64,13 +77,13 @@ def main() -> int:
         bench.note(f"benchmarks: {error}")
         return 1
     sys.stdout.write("\n" + report.text())
-    folder = options.output / "curve" if options.curve else options.output
+    folder = options.output if options.kind == "last run" else options.output / options.kind
     report.write(folder)
     bench.note(f"wrote {folder / 'results.json'}")
     _draw(report, folder / "results")
-    if options.complete and not options.curve:
+    if options.complete:
         report.write_into_readme()
-        _draw(report, HERE / "last-run")
+        _draw(report, HERE / options.kind.replace(" ", "-"))
         bench.note(f"wrote {HERE / 'README.md'}")
     return 1 if any(one.errors for one in report.figures) else 0
 

@@ -51,13 +51,13 @@ class Bench:
     generator: Child
     folder: Path
 
-    async def fill(self, database: str, records: int) -> None:
-        """Make a database with this many records."""
+    async def fill(self, database: str, records: int, *, start: int = 0) -> None:
+        """Make a database with this many records, of which it has the first `start` already."""
         note(f"filling {database} with {records:,} records ...")
-        if not self.is_embedded:
+        if not self.is_embedded and not start:
             # The embedded one is new, and slow at dropping.
             await data.drop(self.driver, database)
-        await data.fill(self.driver, database, records)
+        await data.fill(self.driver, database, records, start=start)
 
     async def drop(self, database: str) -> None:
         """Remove a database, where that is not done by removing everything."""

@@ -19,10 +19,11 @@ _DATABASE = "contactsvc_bench"
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was measured, and what a reader must know about it."""
+    """What was measured, what a reader must know about it, and a table of what it comes to."""
 
     measurements: list[Measurement]
     notes: list[str]
+    summary: str = ""
 
 
 async def compare(options: Options) -> Comparison:
@@ -84,7 +85,7 @@ async def _contestants(
                 loop = server.loop
         loops = ", ".join(f"{servers.LABELS[name]}: {server.loop}" for name, server in started.items())
         notes.append(f"event loops: {loops}")
-        if "unbatched" in started and not servers.batching_can_be_switched_off():
+        if "unbatched" in started and not servers.knows("batching"):
             notes.append(
                 "this contactsvc does not know CONTACTSVC_BATCHING: 'batching off' is the same program once more, and "
                 "the difference between the two is the noise of this run"

@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
 from contactsvc.store.deployment import COLLECTION
@@ -19,7 +19,7 @@ from contactsvc.store.drivers import Driver
 from contactsvc.store.indexes import ensure_indexes
 
 RECORDS_OF_A_CLIENT = 5
-_BATCH = 1_000
+_BATCH = 5_000
 _BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _NEW_CLIENT = "new-"
@@ -68,13 +68,30 @@ def record(number: int) -> ContactMethod:
     )
 
 
-async def fill(driver: Driver, database: str, records: int) -> None:
-    """Fill an empty database with this many records, under contactsvc's own indexes."""
+async def fill(driver: Driver, database: str, records: int, *, start: int = 0) -> None:
+    """Fill a database that has the first `start` records up to this many, under contactsvc's own indexes.
+
+    The indexes come first: SecantusDB inserts 1,300 to 1,500 records a second under all eleven, and takes six times as
+    long when it builds them afterwards.
+    """
     collection = driver.database(database)[COLLECTION]
     await ensure_indexes(collection)
-    for start in range(0, records, _BATCH):
-        numbers = range(start, min(start + _BATCH, records))
+    for first in range(start, records, _BATCH):
+        numbers = range(first, min(first + _BATCH, records))
         await collection.insert_many([to_document(record(number)) for number in numbers], ordered=False)
+
+
+class Sizes(NamedTuple):
+    """What MongoDB says that a collection takes on disk, in bytes."""
+
+    documents: int
+    indexes: int
+
+
+async def sizes(driver: Driver, database: str) -> Sizes:
+    """Return what the records take."""
+    found = await driver.database(database).command("collStats", COLLECTION)
+    return Sizes(int(found["storageSize"]), int(found["totalIndexSize"]))
 
 
 async def drop(driver: Driver, database: str) -> None:

@@ -1,7 +1,7 @@
 """The floor: a bare grpc.aio server that answers each method with fixed bytes, and does nothing else at all.
 
-Its arguments are a JSON file of answers, by the path of the method, and `asyncio` or `uvloop`. An answer is a message,
-or a list of the messages of a stream.
+Its arguments are a JSON file of answers, by the path of the method, `asyncio` or `uvloop`, and a port that it may share
+with others of its kind, or 0. An answer is a message, or a list of the messages of a stream.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ def write_answers(path: Path, answers: Mapping[str, bytes | list[bytes]]) -> Non
     path.write_text(json.dumps(texts))
 
 
-async def _serve(answers: Mapping[str, bytes | list[bytes]]) -> None:
+async def _serve(answers: Mapping[str, bytes | list[bytes]], port: int) -> None:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 1)])
     server.add_generic_rpc_handlers([_Echo(answers)])
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     say(f"floor listening on 127.0.0.1:{port}")
     await stopped.wait()
@@ -85,6 +85,6 @@ if __name__ == "__main__":
     end_with_parent()
     fixed = read_answers(Path(sys.argv[1]))
     if sys.argv[2] == "uvloop":
-        importlib.import_module("uvloop").run(_serve(fixed))
+        importlib.import_module("uvloop").run(_serve(fixed, int(sys.argv[3])))
     else:
-        asyncio.run(_serve(fixed))
+        asyncio.run(_serve(fixed, int(sys.argv[3])))

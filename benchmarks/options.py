@@ -14,6 +14,11 @@ from benchmarks.servers import LABELS
 HERE = Path(__file__).parent
 _LEVELS = (1, 8, 64, 256)
 _CURVE_LEVELS = (1, 64)
+_LARGEST_CURVE = 1_000_000
+_SECONDS = {"last run": 1.5, "curve": 2.0, "releases": 2.0, "workers": 3.0}
+_ROUNDS = {"last run": 3, "curve": 5, "releases": 5, "workers": 7}
+# The last of each line that the generated stubs accept.
+_RELEASES = ("1.80.1", "1.81.2", "1.82.3", "1.83.2", "1.84.2", "1.85.3")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +36,9 @@ class Options:
             is compiled.
         records: how many records there are.
         stream_records: how many the stream reads.
-        curve: measure how the cost of a read grows with the records instead.
+        kind: of run: `last run` for the comparison, `curve`, `releases` or `workers`.
+        grpcio: the releases to compare.
+        workers: how many processes to compare with one.
         complete: whether nothing has been left out or cut short, so that the result may go into the README.
         output: where results go.
         mongodb_uri: the database to use; None means the embedded one.
@@ -46,7 +53,9 @@ class Options:
     settling: float
     records: int
     stream_records: int
-    curve: bool
+    kind: str
+    grpcio: tuple[str, ...]
+    workers: int
     complete: bool
     output: Path
     mongodb_uri: str | None
@@ -56,7 +65,19 @@ def read_options(arguments: list[str] | None = None) -> Options:
     """Read the command line, and CONTACTSVC_BENCH_MONGODB_URI; end with a message when it is wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter measurements: about three minutes")
-    parser.add_argument("--curve", action="store_true", help="how the cost of a read by id grows with the records")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--curve", action="store_true", help="how the cost of a read by id grows with the records")
+    kinds.add_argument(
+        "--grpcio",
+        nargs="?",
+        const=_RELEASES,
+        type=lambda raw: tuple(raw.split(",")),
+        metavar="LIST",
+        help="releases of grpcio side by side; without a list, the last of each line",
+    )
+    kinds.add_argument(
+        "--workers", nargs="?", const=2, type=int, metavar="N", help="N processes against one, under the load of h2load"
+    )
     parser.add_argument("--cases", type=_some_of(cases.NAMES), metavar="LIST", help=", ".join(cases.NAMES))
     parser.add_argument("--servers", type=_some_of(tuple(LABELS)), metavar="LIST", help=", ".join(LABELS))
     parser.add_argument("--levels", type=_levels, metavar="LIST", help="calls in flight, such as 1,64")
@@ -67,29 +88,45 @@ def read_options(arguments: list[str] | None = None) -> Options:
     )
     parser.add_argument("--output", type=Path, default=HERE / "results", metavar="DIR", help="where results go")
     given = parser.parse_args(arguments)
-    if given.records is not None and not 100 <= given.records <= 1_000_000:
-        parser.error("--records must be 100 to 1,000,000")
+    if given.records is not None and not 100 <= given.records <= _LARGEST_CURVE:
+        parser.error(f"--records must be 100 to {_LARGEST_CURVE:,}")
+    if given.workers is not None and given.workers < 2:
+        parser.error("--workers must be 2 or more")
     quick = given.quick
-    left_out = (given.cases, given.servers, given.levels, given.rounds, given.seconds, given.records)
-    seconds = given.seconds or (0.5 if quick else 2.0)
-    default_records = (10_000 if quick else 100_000) if given.curve else (10_000 if quick else 20_000)
-    default_levels = _CURVE_LEVELS if given.curve or quick else _LEVELS
-    records = given.records or default_records
+    kind = "curve" if given.curve else "releases" if given.grpcio else "workers" if given.workers else "last run"
+    seconds = given.seconds or (0.5 if quick else _SECONDS[kind])
+    records = given.records or _records(kind, quick=quick)
+    left_out = [given.cases, given.servers, given.levels, given.rounds, given.seconds, given.records]
+    if kind == "curve":
+        # Its complete run has a million records, which take a quarter of an hour to write; that is for those who ask.
+        left_out = [given.levels, records != _LARGEST_CURVE]
+    elif kind == "releases":
+        left_out = [given.seconds, given.records]
     return Options(
         cases=given.cases or cases.NAMES,
         servers=given.servers or tuple(LABELS),
-        levels=given.levels or default_levels,
-        rounds=given.rounds or 3,
+        levels=given.levels or (_CURVE_LEVELS if kind == "curve" or quick else _LEVELS),
+        rounds=given.rounds or (3 if quick else _ROUNDS[kind]),
         seconds=seconds,
         warmup=min(0.5, seconds / 3),
-        settling=0.7 if quick else 3.0,
+        settling=0.7 if quick else 2.0,
         records=records,
         stream_records=records if quick else max(records, 100_000),
-        curve=given.curve,
+        kind=kind,
+        grpcio=given.grpcio or (),
+        workers=given.workers or 0,
         complete=not quick and not any(left_out),
         output=given.output,
         mongodb_uri=os.environ.get("CONTACTSVC_BENCH_MONGODB_URI") or None,
     )
+
+
+def _records(kind: str, *, quick: bool) -> int:
+    if kind in ("releases", "workers"):
+        return 2_000
+    if quick:
+        return 10_000
+    return 100_000 if kind == "curve" else 20_000
 
 
 def _some_of(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:

@@ -11,12 +11,11 @@ from typing import Any
 from benchmarks.options import HERE, Options
 from benchmarks.results import Figures, Measurement, Ratio, figures, ratios
 from benchmarks.servers import LABELS
+from benchmarks.tables import table
 from benchmarks.targets import verdicts
 
 _README = HERE / "README.md"
-_BEGIN, _END = "<!-- last run: begin -->", "<!-- last run: end -->"
 _BUSY = 0.9
-_TEXTS = {"case", "server", "", "contactsvc over ...", "target: contactsvc's ...", "over that of"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +26,7 @@ class Report:
     machine: dict[str, str]
     notes: list[str]
     measurements: list[Measurement]
+    summary: str
 
     @property
     def figures(self) -> list[Figures]:
@@ -49,6 +49,7 @@ class Report:
             _figures_table(self.figures),
             _ratios_table(ratios(self.measurements)),
             _targets_table(self.measurements),
+            self.summary,
         ]
         return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -73,10 +74,11 @@ class Report:
         (folder / "results.txt").write_text(self.text())
 
     def write_into_readme(self) -> None:
-        """Replace what stands between the markers in README.md."""
-        before, _, rest = _README.read_text().partition(_BEGIN)
-        after = rest.partition(_END)[2]
-        _README.write_text(f"{before}{_BEGIN}\n\n```text\n{self.text()}```\n\n{_END}{after}")
+        """Replace what stands between the markers of this kind of run in README.md."""
+        begin, end = (f"<!-- {self.options.kind}: {edge} -->" for edge in ("begin", "end"))
+        before, _, rest = _README.read_text().partition(begin)
+        after = rest.partition(end)[2]
+        _README.write_text(f"{before}{begin}\n\n```text\n{self.text()}```\n\n{end}{after}")
 
 
 def _figures_table(all_figures: list[Figures]) -> str:
@@ -93,7 +95,7 @@ def _figures_table(all_figures: list[Figures]) -> str:
             (
                 one.title if previous is None or previous[0] != one.title else "",
                 str(one.in_flight) if previous != group else "",
-                LABELS[one.server],
+                LABELS.get(one.server, one.server),
                 f"{one.per_second:,.0f}{unit}",
                 f"{one.p50_ms:,.2f}",
                 f"{one.p99_ms:,.2f}",
@@ -109,7 +111,7 @@ def _figures_table(all_figures: list[Figures]) -> str:
             )
         )
         previous = group
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _remark(one: Figures) -> str:
@@ -130,32 +132,17 @@ def _ratios_table(all_ratios: list[Ratio]) -> str:
     for ratio in all_ratios:
         cell = f"{ratio.per_second:.2f}x per s, {ratio.server_us:.2f}x CPU"
         rows.setdefault((ratio.title, ratio.in_flight), {})[ratio.other] = cell
-    return _table(
+    return table(
         head, [(title, str(level), *(cells.get(name, "") for name in others)) for (title, level), cells in rows.items()]
     )
 
 
 def _targets_table(measurements: list[Measurement]) -> str:
     rows = [one.row() for one in verdicts(measurements)]
-    return _table(("target: contactsvc's ...", "over that of", "target", "measured", ""), rows) if rows else ""
+    return table(("target: contactsvc's ...", "over that of", "target", "measured", ""), rows) if rows else ""
 
 
 def _order(all_figures: list[Figures]) -> Any:
     titles = list(dict.fromkeys(one.title for one in all_figures))
-    names = list(LABELS)
+    names = list(dict.fromkeys([*LABELS, *(one.server for one in all_figures)]))
     return lambda one: (titles.index(one.title), one.in_flight, names.index(one.server))
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return columns under their heads: text to the left, figures to the right."""
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    is_text = [head[column] in _TEXTS for column in range(len(head))]
-
-    def line(row: Sequence[str]) -> str:
-        cells = (
-            cell.ljust(width) if text else cell.rjust(width)
-            for cell, width, text in zip(row, widths, is_text, strict=True)
-        )
-        return "  ".join(cells).rstrip()
-
-    return "\n".join([line(head), "  ".join("-" * width for width in widths).rstrip(), *(line(row) for row in rows)])

@@ -65,9 +65,9 @@ class Contestant:
     loop: str
 
 
-def batching_can_be_switched_off() -> bool:
-    """Tell whether contactsvc knows CONTACTSVC_BATCHING."""
-    return any(field.name == "batching" for field in dataclasses.fields(Settings))
+def knows(setting: str) -> bool:
+    """Tell whether contactsvc knows a setting."""
+    return any(field.name == setting for field in dataclasses.fields(Settings))
 
 
 async def start(
@@ -80,6 +80,7 @@ async def start(
     answers: Mapping[str, bytes | list[bytes]],
     loop: str,
     environ: Mapping[str, str] | None = None,
+    port: str = "0",
 ) -> Contestant:
     """Start a server until the stack ends.
 
@@ -92,6 +93,7 @@ async def start(
         answers: what the floor answers, by method.
         loop: the event loop of the floor.
         environ: further environment variables.
+        port: of the floor, which may share it with others; 0 takes a free one.
 
     Raises:
         CannotTakePart: something that it needs is missing, or it does not start.
@@ -104,7 +106,7 @@ async def start(
     elif name == "floor":
         path = folder / "answers.json"
         floor.write_answers(path, answers)
-        command = [*python, "benchmarks.floor", str(path), loop]
+        command = [*python, "benchmarks.floor", str(path), loop, port]
     elif name == "fastapi":
         _require("fastapi", "uvicorn", "pydantic")
         command, protocol = [*python, "benchmarks.fastapi_rival", uri, database], "http"
@@ -126,7 +128,7 @@ async def start(
 def _loop_of(name: str, child: Child) -> str:
     if name == "node":
         return "libuv"
-    return "uvloop" if procfs.maps_file(child.pid, "uvloop") else "asyncio"
+    return "uvloop" if any(procfs.maps_file(pid, "uvloop") for pid in procfs.family(child.pid)) else "asyncio"
 
 
 def _require(*modules: str) -> None:

@@ -72,7 +72,7 @@ class Verdict:
         target = self.target
         limit = f"{'>=' if target.at_least else '<='} {target.limit:g} x"
         what = f"{self.title}, {target.in_flight} in flight: {_NAMES[target.figure]}"
-        return what, LABELS[target.other], limit, f"{self.ratio:.2f} x", "met" if self.met else "MISSED"
+        return what, LABELS[target.other], limit, f"{self.ratio:.3f} x", "met" if self.met else "MISSED"
 
 
 def verdicts(measurements: list[Measurement]) -> list[Verdict]:

@@ -162,6 +162,13 @@ def _batch() -> Case:
     )
 
 
+def refused_batch() -> bytes:
+    """Return a batch create whose last item lacks its value."""
+    batch = [_new(number) for number in range(BATCH_SIZE)]
+    batch[-1].value = ""
+    return pb.BatchCreateContactMethodsRequest(requests=batch).SerializeToString()
+
+
 def _stream(records: int) -> Case:
     def is_right(got: list[bytes]) -> bool:
         pages = (pb.StreamContactMethodsResponse.FromString(page) for page in got)

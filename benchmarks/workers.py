@@ -2,7 +2,8 @@
 
 Our own generator would take much of the cores that the workers need; h2load takes a tenth of it. It sends one body
 again and again, so that contactsvc reads the record once for many calls: the database is not the limit, as it should be
-here. Bare echoes on one port say what the machine itself gives.
+here. Bare echoes on one port say what the machine itself gives. The call that loads nothing but contactsvc's own code
+is a batch that is read and checked in full, and refused for its last item before any question to the database.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from time import perf_counter
 
 from benchmarks import bench, procfs, servers
 from benchmarks.bench import Bench
-from benchmarks.cases import all_cases
+from benchmarks.cases import all_cases, refused_batch
 from benchmarks.children import ChildError
 from benchmarks.comparison import Comparison
 from benchmarks.options import Options
@@ -31,7 +32,13 @@ _DATABASE = "contactsvc_bench"
 _CONNECTIONS, _CALLS_OF_A_CONNECTION = 64, 2
 _IN_FLIGHT = _CONNECTIONS * _CALLS_OF_A_CONNECTION
 _HEALTH = "/grpc.health.v1.Health/Check"
-_TITLES = {"echo": "bare echo", "health": "contactsvc, health check", "get": "contactsvc, get of one id"}
+_BATCH = "/contactsvc.v1.ContactMethodsService/BatchCreateContactMethods"
+_TITLES = {
+    "echo": "bare echo",
+    "health": "contactsvc, health check",
+    "get": "contactsvc, get of one id",
+    "refused": "contactsvc, batch of 250 refused",
+}
 _TARGET = 1.6
 
 
@@ -64,14 +71,18 @@ async def compare(options: Options) -> Comparison:
             more = [await _start(on, stack, "floor", {}, {get.method: answer}, port) for _ in range(count - 1)]
             echoes[count] = [first, *more]
         get_call = _Call(get.method, _body(on, "get", get.messages[0]))
-        health_call = _Call(_HEALTH, _body(on, "health", b""))
+        calls = {
+            "echo": get_call,
+            "health": _Call(_HEALTH, _body(on, "health", b"")),
+            "get": get_call,
+            "refused": _Call(_BATCH, _body(on, "refused", refused_batch())),
+        }
         for number in range(options.rounds + 1):
             bench.note(f"round {number} of {options.rounds}" if number else "warming up ...")
             for case, title in _TITLES.items():
                 for count in (1, options.workers):
                     group = echoes[count] if case == "echo" else [services[count]]
-                    call = health_call if case == "health" else get_call
-                    sample = await _load(on, group, call, options.seconds)
+                    sample = await _load(on, group, calls[case], options.seconds)
                     one = Measurement(case, title, 1, _IN_FLIGHT, _processes(count), number, sample)
                     bench.note(f"  {title}, {one.server}: {one.brief()}")
                     if number:
@@ -118,7 +129,7 @@ async def _load(on: Bench, group: list[Contestant], call: _Call, seconds: float)
         "h2load",
         f"--clients={_CONNECTIONS}",
         f"--max-concurrent-streams={_CALLS_OF_A_CONNECTION}",
-        f"--duration={seconds:g}",
+        f"--duration={seconds * 1000:.0f}ms",
         f"--data={call.body}",
         f"--log-file={log}",
         "--header=content-type: application/grpc",

@@ -17,15 +17,15 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.serve: pyproject.toml $(VENV)/.created
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,fast]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.created
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,fast,dev]'
 	@touch $@ $(VENV)/.serve
 
 $(VENV)/.bench: pyproject.toml $(VENV)/.created
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,bench]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,fast,bench]'
 	@touch $@
 
 serve: $(VENV)/.serve ## Run the service on the embedded database, or on CONTACTSVC_MONGODB_URI

@@ -19,7 +19,7 @@ from contactsvc.store.drivers import Driver
 from contactsvc.store.indexes import ensure_indexes
 
 RECORDS_OF_A_CLIENT = 5
-_BATCH = 5_000
+_BATCH = 2_000
 _BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _NEW_CLIENT = "new-"

@@ -69,10 +69,11 @@ def _flags(*groups: tuple[Callable[[_Command], _Command], ...]) -> Callable[[_Co
 @click.option("--tls-client-ca", metavar="FILE", help="Let in only clients with a certificate of this CA (mTLS).")
 @click.option("--reflection", metavar="auto|on|off", help="Describe the service to callers; auto: on loopback.  [auto]")
 @click.option("--admin-listen", metavar="HOST:PORT", help="Where to serve Prometheus metrics, plain HTTP.  [none]")
+@click.option("--workers", metavar="N", help="Processes that serve; limits are for each of them.  [one per core]")
 @click.option("--batching", metavar="on|off", help="Answer calls that arrive together by one query.  [on]")
 @click.option("--tracing", metavar="on|off", help="Trace calls with OpenTelemetry, as its OTEL_ variables say.  [off]")
-@click.option("--max-in-flight", metavar="N", help="Calls at a time; more are OVERLOADED.  [1000]")
-@click.option("--max-in-flight-per-key", metavar="N", help="Calls at a time with one API key.  [250]")
+@click.option("--max-in-flight", metavar="N", help="Calls at a time in a worker; more are OVERLOADED.  [1000]")
+@click.option("--max-in-flight-per-key", metavar="N", help="Calls at a time in a worker with one API key.  [250]")
 @click.option("--max-message-bytes", metavar="N", help="Size of a request.  [4194304]")
 @click.option("--max-deadline", metavar="SECONDS", help="How long a call may take; streams are exempt.  [30]")
 @click.option("--drain-wait", metavar="SECONDS", help="After SIGTERM, serve on so long as NOT_SERVING.  [0]")
@@ -95,10 +96,34 @@ def serve(**flags: str | None) -> None:
         os.environ.setdefault("MOTOR_MAX_WORKERS", "64")
         # gRPC's own lines are no JSON, and strangers can cause them.
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+        if settings.workers > 1:
+            from contactsvc.workers import supervise
+
+            asyncio.run(supervise(settings, flags, _announce))
+            return
         # Loaded only now: gRPC and the drivers take half a second that --help and a bad flag need not.
         from contactsvc.server import serve as run
 
         _run(run(settings, _announce))
+
+
+@main.command(hidden=True)
+def worker() -> None:
+    """Be one of the workers of `contactsvc serve`, which starts it."""
+    from contactsvc.worker import tell_why
+
+    with _exit_codes(tell_why):
+        # Before it is told what to do, so that all workers load at the same time.
+        from contactsvc.server import serve as run
+        from contactsvc.worker import Supervisor
+
+        async def work() -> None:
+            supervisor = await Supervisor.met()
+            if supervisor is not None:
+                settings = config.load(supervisor.flags, os.environ, serving=True)
+                await run(settings, supervisor.serving, supervisor=supervisor)
+
+        _run(work())
 
 
 @main.command()
@@ -242,16 +267,21 @@ def _run(service: Coroutine[Any, Any, None]) -> None:
         uvloop.run(service)
 
 
+def _tell(why: str, _: int) -> None:
+    click.echo(f"contactsvc: {why}", err=True)
+
+
 @contextmanager
-def _exit_codes() -> Iterator[None]:
+def _exit_codes(tell: Callable[[str, int], None] = _tell) -> Iterator[None]:
     """End the process with one line that says why when the block fails."""
     try:
         yield
     except (StartupError, ContactsvcError) as error:
-        click.echo(f"contactsvc: {error}", err=True)
-        sys.exit(error.exit_code if isinstance(error, StartupError) else _FAILED)
+        code = error.exit_code if isinstance(error, StartupError) else _FAILED
+        tell(str(error), code)
+        sys.exit(code)
     except Exception as error:
-        click.echo(f"contactsvc: unexpected {type(error).__name__}; the log above may say more", err=True)
+        tell(f"unexpected {type(error).__name__}; the log above may say more", _FAILED)
         sys.exit(_FAILED)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from contactsvc.cores import usable_cores
 from contactsvc.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "CONTACTSVC_"
@@ -53,6 +55,7 @@ class Settings:
         log_json: whether log lines are JSON.
         log_level: from which level on lines are logged.
         driver: the MongoDB driver, `motor` or `pymongo`.
+        workers: how many processes serve.
         tls_cert: the certificate chain to serve TLS with; None serves in plain text.
         tls_key: its private key.
         tls_client_ca: whose certificates clients must show (mTLS); None asks for none.
@@ -80,6 +83,7 @@ class Settings:
     log_json: bool = False
     log_level: str = "INFO"
     driver: str = "motor"
+    workers: int = 1
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
@@ -131,6 +135,7 @@ def load(flags: Mapping[str, str | None], environ: Mapping[str, str], *, serving
         log_json=reader.read("log_format", _one_of("text", "json"), "text") == "json",
         log_level=reader.read("log_level", _one_of("debug", "info", "warning", "error"), "info").upper(),
         driver=reader.read("driver", _one_of("motor", "pymongo"), default.driver),
+        workers=reader.read("workers", _workers, usable_cores()),
         tls_cert=reader.read("tls_cert", _file, default.tls_cert),
         tls_key=reader.read("tls_key", _file, default.tls_key),
         tls_client_ca=reader.read("tls_client_ca", _file, default.tls_client_ca),
@@ -229,6 +234,14 @@ def _region(raw: str) -> str:
 def _count(raw: str) -> int:
     if not re.fullmatch(r"[1-9]\d{0,8}", raw):
         raise ValueError("must be a whole number of at least 1")
+    return int(raw)
+
+
+def _workers(raw: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,2}", raw):
+        raise ValueError("must be a whole number from 1 to 999")
+    if int(raw) > 1 and sys.platform != "linux":
+        raise ValueError("must be 1 on this system: only Linux spreads the connections of a port over processes")
     return int(raw)
 
 

@@ -10,15 +10,24 @@ import json
 import logging
 import sys
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
-def configure(*, as_json: bool, level: str) -> None:
-    """Send all log lines of the process to standard error."""
+def configure(*, as_json: bool, level: str, worker: int | None = None) -> None:
+    """Send all log lines of the process to standard error.
+
+    Args:
+        as_json: whether they are JSON.
+        level: from which level on lines are logged.
+        worker: which worker of a service this is, for a field in each line.
+    """
     handler = logging.StreamHandler(sys.stderr)
+    if worker is not None:
+        handler.addFilter(_naming(worker))
     handler.setFormatter(_JsonFormatter() if as_json else _TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
@@ -72,6 +81,14 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     """Return what was logged as fields of their own, by `extra={"fields": ...}`."""
     fields: dict[str, object] = getattr(record, "fields", {})
     return fields
+
+
+def _naming(worker: int) -> Callable[[logging.LogRecord], bool]:
+    def name(record: logging.LogRecord) -> bool:
+        record.fields = {"worker": worker, **_fields(record)}
+        return True
+
+    return name
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -7,6 +7,7 @@ a request: methods, statuses and kinds of commands are all there is.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 from wsgiref.simple_server import WSGIServer
@@ -22,6 +23,8 @@ _CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 _COMMAND_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 _LAG_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 _LAG_INTERVAL = 0.5
+
+_log = logging.getLogger(__name__)
 
 
 class Metrics:
@@ -136,19 +139,21 @@ class MethodMetrics:
 class AdminServer:
     """Serves the metrics over plain HTTP, in threads of its own, for as long as a block lasts."""
 
-    def __init__(self, metrics: Metrics, listen: ListenAddress) -> None:
-        self._metrics = metrics
+    def __init__(self, registry: CollectorRegistry, listen: ListenAddress) -> None:
+        self._registry = registry
         self._listen = listen
         self._server: WSGIServer | None = None
 
     def __enter__(self) -> ListenAddress:
         try:
-            self._server, _ = start_http_server(self._listen.port, self._listen.host, self._metrics.registry)
+            self._server, _ = start_http_server(self._listen.port, self._listen.host, self._registry)
         except OSError as error:
             raise StartupError(
                 f"cannot serve metrics on {self._listen}: {error.strerror}; name another --admin-listen"
             ) from error
-        return ListenAddress(self._listen.host, self._server.server_port)
+        address = ListenAddress(self._listen.host, self._server.server_port)
+        _log.info("metrics on http://%s/metrics", address)
+        return address
 
     def __exit__(self, *_: object) -> None:
         if self._server is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -28,7 +27,9 @@ from contactsvc.limits import InFlight
 from contactsvc.metrics import AdminServer, Metrics
 from contactsvc.service import ContactMethods, Store
 from contactsvc.servicer import ContactMethodsServicer
+from contactsvc.signals import Signals
 from contactsvc.v1 import contact_methods_pb2 as pb
+from contactsvc.worker import Supervisor
 
 if TYPE_CHECKING:
     from contactsvc.tls import ReloadingCertificates
@@ -71,6 +72,7 @@ class Server:
         metrics: counts what it does.
         tracing: traces calls, if they are to be traced.
         reflects: whether it describes itself to whoever asks.
+        shares_port: whether other processes, of the same user, may listen where it does.
         clock: tells the time of records.
         make_id: makes the ids of records.
     """
@@ -85,6 +87,7 @@ class Server:
         metrics: Metrics | None = None,
         tracing: Tracing | None = None,
         reflects: bool = True,
+        shares_port: bool = False,
         clock: Clock = now_utc,
         make_id: Callable[[], str] | None = None,
     ) -> None:
@@ -96,7 +99,7 @@ class Server:
         gate = gate or Gate(None, monotonic=time.monotonic)
         self._calls = Calls(gate, in_flight, metrics, longest=limits.longest_call, tracing=tracing)
         self.health = Health(("", SERVICE.full_name))
-        self._server = grpc.aio.server(options=_options(limits))
+        self._server = grpc.aio.server(options=_options(limits, shares_port))
         make_id = make_id or ContactMethodIds(clock)
         services = {
             environment: ContactMethods(store_, rules, clock=clock, make_id=make_id)
@@ -147,10 +150,10 @@ class Server:
         return not left
 
 
-def _options(limits: Limits) -> list[tuple[str, int]]:
+def _options(limits: Limits, shares_port: bool) -> list[tuple[str, int]]:
     options = [
         # gRPC's default is to share the port with a second server, in silence.
-        ("grpc.so_reuseport", 0),
+        ("grpc.so_reuseport", int(shares_port)),
         ("grpc.max_receive_message_length", limits.message_bytes),
         # Headers: refused with some chance from the first size on, and for certain from the second. gRPC's own
         # defaults, said here because callers rely on them.
@@ -176,19 +179,24 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
     return options
 
 
-async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+async def serve(settings: Settings, announce: Callable[[str], None], *, supervisor: Supervisor | None = None) -> None:
     """Serve until SIGTERM or SIGINT; a second signal stops without waiting for calls.
 
     Args:
         settings: what to serve, where, on which database.
         announce: told the address once the service answers.
+        supervisor: whose worker this process is. It may stop the service as signals do, holds the port, and serves the
+            metrics.
 
     Raises:
         StartupError: the service cannot start, or has lost its embedded database.
     """
-    logs.configure(as_json=settings.log_json, level=settings.log_level)
-    signals = _Signals()
-    serving = asyncio.create_task(_serve(settings, announce, signals))
+    worker = None if supervisor is None else supervisor.worker
+    logs.configure(as_json=settings.log_json, level=settings.log_level, worker=worker)
+    signals = Signals()
+    if supervisor is not None:
+        supervisor.follow(signals)
+    serving = asyncio.create_task(_serve(settings, announce, signals, supervisor))
     early = asyncio.create_task(signals.before_start())
     await asyncio.wait([serving, early], return_when=asyncio.FIRST_COMPLETED)
     if not serving.done() and not signals.started:
@@ -212,7 +220,9 @@ def _leave_at_once() -> NoReturn:
     os._exit(0)
 
 
-async def _serve(settings: Settings, announce: Callable[[str], None], signals: _Signals) -> None:
+async def _serve(
+    settings: Settings, announce: Callable[[str], None], signals: Signals, supervisor: Supervisor | None
+) -> None:
     metrics = Metrics()
     async with AsyncExitStack() as stack:
         certificates = _certificates(settings, metrics)
@@ -238,9 +248,12 @@ async def _serve(settings: Settings, announce: Callable[[str], None], signals: _
             metrics=metrics,
             tracing=stack.enter_context(_tracing()) if settings.tracing else None,
             reflects=settings.reflects,
+            shares_port=supervisor is not None,
         )
-        if settings.admin_listen is not None:
-            _log.info("metrics on http://%s/metrics", stack.enter_context(AdminServer(metrics, settings.admin_listen)))
+        if supervisor is not None:
+            supervisor.show(metrics.registry)
+        elif settings.admin_listen is not None:
+            stack.enter_context(AdminServer(metrics.registry, settings.admin_listen))
         address = await server.start(settings.listen, certificates.credentials() if certificates else None)
         metrics.database_up.set(1)
         work = [
@@ -330,9 +343,9 @@ def _log_end(task: asyncio.Task[None]) -> None:
         _log.error("work in the background has ended: %s", task.get_coro(), exc_info=task.exception())
 
 
-async def _stop_unless_hurried(server: Server, settings: Settings, signals: _Signals) -> bool:
+async def _stop_unless_hurried(server: Server, settings: Settings, signals: Signals) -> bool:
     """Drain; at a second signal stop at once. Return whether everything has ended."""
-    drain = asyncio.create_task(_drain(server, settings))
+    drain = asyncio.create_task(_drain(server, settings, signals))
     hurry = asyncio.create_task(signals.next())
     await asyncio.wait([drain, hurry], return_when=asyncio.FIRST_COMPLETED)
     hurry.cancel()
@@ -344,37 +357,10 @@ async def _stop_unless_hurried(server: Server, settings: Settings, signals: _Sig
     return False
 
 
-async def _drain(server: Server, settings: Settings) -> bool:
+async def _drain(server: Server, settings: Settings, signals: Signals) -> bool:
     await server.health.drain()
     if settings.drain_wait:
         _log.info("stopping: not serving any more for health, for %g s still for calls", settings.drain_wait)
-        await asyncio.sleep(settings.drain_wait)
+        await signals.wait_unless_abandoned(settings.drain_wait)
     _log.info("stopping: no new calls; calls under way have %g s", settings.drain_grace)
     return await server.stop(settings.drain_grace)
-
-
-class _Signals:
-    """SIGTERM and SIGINT, one after the other.
-
-    Attributes:
-        started: whether the service has started, so that signals are for the drain.
-    """
-
-    def __init__(self) -> None:
-        self.started = False
-        self._arrived: asyncio.Queue[int] = asyncio.Queue()
-        self._first = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._take, number)
-
-    def _take(self, number: int) -> None:
-        self._arrived.put_nowait(number)
-        self._first.set()
-
-    async def before_start(self) -> None:
-        """Wait for the first signal of all."""
-        await self._first.wait()
-
-    async def next(self) -> int:
-        """Wait for the next signal that nobody has waited for."""
-        return await self._arrived.get()

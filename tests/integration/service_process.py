@@ -26,7 +26,7 @@ class ServiceProcess:
 
 
 async def launch(*flags: str, **environ: str) -> asyncio.subprocess.Process:
-    """Start `contactsvc serve` on a free port unless told otherwise, and with no other setting."""
+    """Start `contactsvc serve` on a free port and in one process unless told otherwise, and with no other setting."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CONTACTSVC_")}
     return await asyncio.create_subprocess_exec(
         sys.executable,
@@ -36,7 +36,7 @@ async def launch(*flags: str, **environ: str) -> asyncio.subprocess.Process:
         *flags,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**clean, "CONTACTSVC_LISTEN": "127.0.0.1:0", **environ},
+        env={**clean, "CONTACTSVC_LISTEN": "127.0.0.1:0", "CONTACTSVC_WORKERS": "1", **environ},
     )
 
 

@@ -39,6 +39,9 @@ def channel_options(extra: Sequence[tuple[str, Any]], *, retry_writes: bool) -> 
     }
     return [
         ("grpc.enable_retries", 1),
+        # gRPC's default of a second is longer than all four attempts: a connection that a dying process still took and
+        # reset would be the end of the call, although others answer.
+        ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.service_config", json.dumps(config)),
         # The answer to a batch of records with much metadata is larger than gRPC's default of 4 MiB.
         ("grpc.max_receive_message_length", -1),

@@ -15,7 +15,7 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -335,14 +335,18 @@ class _WorkerMetrics(Collector):
         self._loop = loop
 
     def collect(self) -> Iterable[Metric]:
-        states = GaugeMetricFamily("contactsvc_workers", "Workers by what they are doing.", labels=["state"])
-        restarts = CounterMetricFamily(
-            "contactsvc_worker_restarts", "How often a worker was started again.", labels=["worker"]
-        )
-        for state in _STATES:
-            states.add_metric([state], sum(worker.state == state for worker in self._workers.all))
-        for worker in self._workers.all:
-            restarts.add_metric([str(worker.number)], worker.restarts)
-        yield states
-        yield restarts
+        yield from supervision(self._workers.all)
         yield from asyncio.run_coroutine_threadsafe(self._workers.families(), self._loop).result(2 * _ANSWER)
+
+
+def supervision(workers: Sequence[Worker]) -> Iterable[Metric]:
+    """Return what only the supervisor knows of its workers."""
+    states = GaugeMetricFamily("contactsvc_workers", "Workers by what they are doing.", labels=["state"])
+    for state in _STATES:
+        states.add_metric([state], sum(worker.state == state for worker in workers))
+    restarts = CounterMetricFamily(
+        "contactsvc_worker_restarts", "How often a worker was started again.", labels=["worker"]
+    )
+    for worker in workers:
+        restarts.add_metric([str(worker.number)], worker.restarts)
+    return [states, restarts]

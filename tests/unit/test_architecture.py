@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,15 @@ def test_only_statuses_names_status_codes(path: Path) -> None:
 @pytest.mark.parametrize("path", SERVER, ids=name_of)
 def test_only_the_command_line_hands_out_the_environment(path: Path) -> None:
     assert path.stem == "cli" or "os.environ" not in path.read_text()
+
+
+def test_the_supervisor_of_workers_loads_neither_grpc_nor_a_driver() -> None:
+    heavy = "{'grpc', 'google', 'motor', 'pymongo', 'bson', 'cryptography', 'uvloop'}"
+    look = f"import sys, contactsvc.cli, contactsvc.workers; print(sorted({heavy} & set(sys.modules)))"
+
+    loaded = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+
+    assert loaded.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("path", CLIENT, ids=lambda path: path.stem)

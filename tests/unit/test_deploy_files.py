@@ -18,6 +18,7 @@ from contactsvc import metrics
 from contactsvc.cli import main
 from contactsvc.health import LIVENESS
 from contactsvc.v1 import contact_methods_pb2 as pb
+from contactsvc.workers import Worker, supervision
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file())
@@ -282,6 +283,10 @@ def exported() -> dict[str, set[str]]:
     ours.connections_changed("open", 1)
     labels: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(generate_latest(ours.registry).decode()):
+        for sample in family.samples:
+            # A supervisor adds the worker.
+            labels.setdefault(sample.name, {"worker"}).update(sample.labels)
+    for family in supervision([Worker(0, {})]):
         for sample in family.samples:
             labels.setdefault(sample.name, set()).update(sample.labels)
     return labels

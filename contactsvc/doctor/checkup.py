@@ -12,6 +12,7 @@ from contactsvc.domain.environment import Environment
 from contactsvc.domain.ids import now_utc
 from contactsvc.domain.primary import next_primary
 from contactsvc.domain.values import InvalidValue, ValueRules
+from contactsvc.store.documents import SCHEMA_VERSION
 from contactsvc.store.examination import MOST_NAMED, Examination, ExaminedDocument, ExaminedIndex, Group, IndexState
 
 # What becomes of the service without an index; all others only make lookups fast.
@@ -178,9 +179,10 @@ class Checkup:
         return mendable
 
     async def _documents(self) -> None:
-        count = 0
+        count = earlier = 0
         async for document in self._examination.documents():
             count += document.client_id is not None
+            earlier += document.is_of_earlier_layout and not document.faults
             if document.is_of_another_layout:
                 self._another_layout(document)
             elif document.faults:
@@ -190,6 +192,8 @@ class Checkup:
                 if not document.is_findable:
                     self._unfindable(document.record)
         self._report.documents[self._environment] = count
+        if earlier:
+            self._earlier_layouts(earlier)
         if self._count_unreadable and not self._rules.lenient:
             some = _named(Group("", "", tuple(self._unreadable), self._count_unreadable))
             self._find(
@@ -200,12 +204,25 @@ class Checkup:
                 ids=tuple(self._unreadable),
             )
 
+    def _earlier_layouts(self, count: int) -> None:
+        self._find(
+            Severity.WARNING,
+            Check.LAYOUT,
+            f"{plural(count, 'document')} of a layout before {SCHEMA_VERSION}, written by an earlier release; the "
+            f"service reads them, with one question more for a primary; --fix migrates them beside running services, "
+            f"best when the last service of the earlier release has stopped, since that one goes on writing such",
+            mendable=True,
+        )
+        # It leaves etags as they are, and so the rest of the plan as good as it was.
+        self._plan.add(Fix(self._environment, Repair.MIGRATE))
+
     def _another_layout(self, document: ExaminedDocument) -> None:
         self._find(
             Severity.WRONG,
             Check.DOCUMENT,
             f"{_document(document)} has a layout that this version does not know (schema_version "
-            f"{document.schema_version}): another version has written it; run the service and doctor of that version",
+            f"{document.schema_version}): another version has written it, and this one neither reads nor writes it, so "
+            f"calls that meet it fail; run the service and doctor of that version",
             ids=(document.id,),
             client_id=document.client_id or "",
         )

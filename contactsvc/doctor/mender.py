@@ -31,6 +31,9 @@ class Mender:
                 return await self._renormalize(fix)
             case Repair.MAKE_FINDABLE:
                 return await self._make_findable(fix)
+            case Repair.MIGRATE:
+                await self._examination.migrate()
+                return ""
             case Repair.FORGET:
                 await self._examination.remove_expired(now_utc())
                 return ""

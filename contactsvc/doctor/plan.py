@@ -23,6 +23,7 @@ class Repair(StrEnum):
     DEMOTE = "demote"
     RENORMALIZE = "renormalize"
     MAKE_FINDABLE = "make_findable"
+    MIGRATE = "migrate"
     FORGET = "forget"
     CREATE_INDEX = "create_index"
 
@@ -55,6 +56,8 @@ class Fix:
                 return f"write the normalized value of {self.target} anew"
             case Repair.MAKE_FINDABLE:
                 return f"write anew by what {self.target} is found as a primary"
+            case Repair.MIGRATE:
+                return "migrate all documents of earlier layouts to the present one"
             case Repair.FORGET:
                 return "remove the documents that remember only requests that are over"
             case Repair.CREATE_INDEX:

@@ -33,6 +33,7 @@ class Check(StrEnum):
     EXTERNAL_ID = "external_id"
     REQUEST = "request"
     DOCUMENT = "document"
+    LAYOUT = "layout"
     VALUE = "value"
     MEMORY = "memory"
 

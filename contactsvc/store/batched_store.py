@@ -16,7 +16,7 @@ from contactsvc.domain.listing import Filter, Listing, Page
 from contactsvc.errors import StoreUnavailable
 from contactsvc.store import queries
 from contactsvc.store.batching import Batcher
-from contactsvc.store.documents import metadata_pair, primary_key, to_records
+from contactsvc.store.documents import metadata_pair, to_records
 from contactsvc.store.driver_errors import duplicates_translated, rule_violated_by, translated
 from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver
@@ -37,7 +37,7 @@ class BatchedStore(MongoStore):
         super().__init__(collection, driver, locks)
         self._by_id = Batcher[str, ContactMethod](self._ask_ids)
         self._by_external_id = Batcher[str, ContactMethod](self._ask_external_ids)
-        self._primaries = Batcher[str, ContactMethod](self._ask_primaries)
+        self._primaries = Batcher[Slot, ContactMethod](self._ask_primaries)
         self._by_pair = Batcher[str, list[ContactMethod]](self._ask_pairs)
         self._first_pages = Batcher[_FirstPage, Page](self._ask_first_pages)
         self._inserts = Batcher[str, Exception](self._insert_all, repeatable=False)
@@ -65,7 +65,7 @@ class BatchedStore(MongoStore):
 
     async def find_primary(self, slot: Slot) -> ContactMethod | None:
         """Return the primary of the slot."""
-        return await self._primaries(primary_key(slot))
+        return await self._primaries(slot)
 
     async def find_by_metadata(self, key: str, value: str, client_id: str | None, *, limit: int) -> list[ContactMethod]:
         """Return up to `limit` records that carry the pair."""
@@ -102,9 +102,8 @@ class BatchedStore(MongoStore):
         records = await super().find_by_external_ids(external_ids)
         return {record.external_id: record for record in records if record.external_id is not None}
 
-    async def _ask_primaries(self, keys: Collection[str]) -> Mapping[str, ContactMethod]:
-        records = await self._find_records({"primary_key": queries.any_of(list(keys))})
-        return {primary_key(record.slot): record for record in records}
+    async def _ask_primaries(self, slots: Collection[Slot]) -> Mapping[Slot, ContactMethod]:
+        return {record.slot: record for record in await self.find_primaries(slots)}
 
     async def _ask_pairs(self, pairs: Collection[str]) -> Mapping[str, list[ContactMethod]]:
         limit = _MOST_OF_A_PAIR * len(pairs)

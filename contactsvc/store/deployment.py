@@ -6,12 +6,14 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+from pymongo import DESCENDING
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
 
 from contactsvc.domain.ids import now_utc
 from contactsvc.errors import ConfigurationError, StartupError
 from contactsvc.store.batched_store import BatchedStore
+from contactsvc.store.documents import UnknownLayout, is_of_newer_layout
 from contactsvc.store.driver_errors import refused, translated
 from contactsvc.store.drivers import DRIVERS, Driver
 from contactsvc.store.indexes import ensure_indexes
@@ -49,6 +51,13 @@ class Deployment:
             await ensure_indexes(collection)
         except PyMongoError as error:
             raise StartupError(_refusal(error)) from error
+        with translated():
+            by_age = collection.find({}, {"schema_version": 1}).sort("updated_at", DESCENDING)
+            youngest = await by_age.limit(1).to_list(length=1)
+        # Only the youngest: this is for a release that is rolled back by mistake. While a newer one is rolled out,
+        # others may have such documents before them; they are refused one by one (UnknownLayout).
+        if youngest and is_of_newer_layout(youngest[0]):
+            raise StartupError(f"{UnknownLayout(youngest[0])}; `contactsvc doctor` counts such documents")
         kind = BatchedStore if batching else MongoStore
         store = kind(collection, self.driver if self.transactional else None, KeyLocks())
         # MongoDB does so by itself all the time, SecantusDB never.

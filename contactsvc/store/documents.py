@@ -16,7 +16,7 @@ metadata       ["key=value", ...]; no key has a "=". Strings, because every pair
 created_at, updated_at, etag
 request_ids    of the requests that this document remembers, for the unique index; absent when there are none
 requests       what it remembers of them: mark, time and outcomes
-schema_version of this layout, for later migrations
+schema_version of the layout: this one is 2. Layout 1 is the same without primary_key, or with it; see migrations.py
 
 A request that wrote one record is remembered in that record, so that it took one write. Others are remembered in
 documents that are no contact method, in the same collection so that one unique index covers all. They have only _id,
@@ -34,7 +34,27 @@ from contactsvc.domain.operations import Action, Applied, Outcome
 from contactsvc.errors import ContactsvcError, FieldViolation
 from contactsvc.store.drivers import Document
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""The layout that this release writes, and the newest that it reads."""
+
+
+class UnknownLayout(Exception):
+    """A document has a newer layout than this release knows; it is neither read nor written.
+
+    Never caught: its call ends as INTERNAL, and the log has this message.
+    """
+
+    def __init__(self, document: Document) -> None:
+        super().__init__(
+            f"the document {document['_id']} has layout {document['schema_version']}, which a newer release has "
+            f"written, and this one knows no layout after {SCHEMA_VERSION}; run the newer release"
+        )
+
+
+def is_of_newer_layout(document: Document) -> bool:
+    """Tell whether a newer release has written the document."""
+    version = document.get("schema_version")
+    return isinstance(version, int | float) and version > SCHEMA_VERSION
 
 
 def value_key(type_: ContactMethodType, normalized: str) -> str:
@@ -51,6 +71,13 @@ def primary_key(slot: Slot) -> str:
 def metadata_pair(key: str, value: str) -> str:
     """Return the indexed form of a metadata pair."""
     return f"{key}={value}"
+
+
+def found_as_primary(document: Document) -> Document:
+    """Return the field by which a document is found as the primary that it is; nothing when it is none."""
+    if not document.get("is_primary"):
+        return {}
+    return {"primary_key": primary_key((document["client_id"], ContactMethodType(document["type"])))}
 
 
 def to_document(record: ContactMethod) -> Document:
@@ -107,7 +134,8 @@ def to_records(documents: Iterable[Document]) -> list[ContactMethod]:
 
 
 def from_document(document: Document) -> ContactMethod:
-    """Return the record of a document."""
+    """Return the record of a document of any layout that can be read: so far all say the same of a record."""
+    requests = to_requests(document)
     key = document.get("value_key")
     return ContactMethod(
         id=document["_id"],
@@ -122,12 +150,14 @@ def from_document(document: Document) -> ContactMethod:
         created_at=document["created_at"],
         updated_at=document["updated_at"],
         etag=document["etag"],
-        requests=to_requests(document),
+        requests=requests,
     )
 
 
 def to_requests(document: Document) -> tuple[Remembered, ...]:
     """Return the requests that a document remembers."""
+    if is_of_newer_layout(document):
+        raise UnknownLayout(document)
     return tuple(
         Remembered(
             RequestMark(request["id"], request["digest"]),

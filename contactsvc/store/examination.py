@@ -15,8 +15,8 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Any, Final
 
-from pymongo import ASCENDING
-from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo import ASCENDING, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType
 from contactsvc.errors import StartupError
@@ -25,11 +25,15 @@ from contactsvc.store.documents import SCHEMA_VERSION, from_document, is_contact
 from contactsvc.store.driver_errors import refused, translated
 from contactsvc.store.drivers import Collection, Document
 from contactsvc.store.indexes import INDEXES, Index
+from contactsvc.store.migrations import READABLE, update_of
+from contactsvc.store.queries import EARLIER_LAYOUTS
 
 MOST_NAMED = 20
 """How many ids of one group are kept, so that no group fills the memory."""
 
 _BATCH = 1_000
+# Whole documents are read, and one may have 50 kB of metadata.
+_MIGRATED_AT_A_TIME = 250
 
 # What documents.py writes into every contact method, and what it may add.
 _Kinds = dict[str, type | tuple[type, ...]]
@@ -107,9 +111,11 @@ class ExaminedDocument:
         client_id: of a contact method; None for others.
         faults: the fields that are missing or not of their kind.
         schema_version: the layout it claims.
-        record: the contact method, without label, metadata and what it remembers; None unless it is a sound one of the
-            present layout. Where the stored key is not one of its type, `value.normalized` is no normal form.
-        is_findable: whether it is found as the primary that it is, and as no other.
+        record: the contact method, without label, metadata and what it remembers; None unless it is a sound one of a
+            layout that can be read. Where the stored key is not one of its type, `value.normalized` is no normal form.
+        is_findable: whether it is found as the primary that it is, and as no other; one that is to be migrated counts
+        as
+            such.
     """
 
     id: str
@@ -121,8 +127,13 @@ class ExaminedDocument:
 
     @property
     def is_of_another_layout(self) -> bool:
-        """Whether it was written by a version of the service with another layout."""
-        return "schema_version" not in self.faults and self.schema_version != SCHEMA_VERSION
+        """Whether its layout is one that this version does not know."""
+        return "schema_version" not in self.faults and self.schema_version not in READABLE
+
+    @property
+    def is_of_earlier_layout(self) -> bool:
+        """Whether it can be migrated to the present layout."""
+        return self.schema_version in READABLE and self.schema_version != SCHEMA_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +259,39 @@ class Examination:
             result = await self._collection.update_one({"_id": record.id, "etag": record.etag}, update)
         return result.matched_count == 1
 
+    async def migrate(self) -> int:
+        """Bring documents of earlier layouts into the present one; return how many were brought.
+
+        In batches, each document guarded against writes meanwhile. What somebody has written meanwhile is read again,
+        and a run that is interrupted has done what it has done: the next one finds the rest.
+        """
+        total = 0
+        while moved := await self._migrate_once():
+            total += moved
+        return total
+
+    async def _migrate_once(self) -> int:
+        """Go over the documents of earlier layouts once."""
+        moved = 0
+        with _explained():
+            cursor = self._collection.find(EARLIER_LAYOUTS).batch_size(_MIGRATED_AT_A_TIME)
+            try:
+                while documents := await cursor.to_list(length=_MIGRATED_AT_A_TIME):
+                    moved += await self._migrate_all(documents)
+            finally:
+                await cursor.close()
+        return moved
+
+    async def _migrate_all(self, documents: list[Document]) -> int:
+        updates = [UpdateOne(*update_of(document)) for document in documents if _is_migratable(document)]
+        if not updates:
+            return 0
+        try:
+            return (await self._collection.bulk_write(updates, ordered=False)).matched_count
+        except BulkWriteError as error:
+            # Whatever stood against single ones, such as another write at the same moment, they are found again.
+            return int(error.details.get("nMatched", 0))
+
     async def remove_expired(self, now: datetime) -> int:
         """Remove what only remembers requests, and need not any more; return how many there were."""
         with _explained():
@@ -321,14 +365,22 @@ def _examined(document: Document) -> ExaminedDocument:
         # Neither a contact method nor a memory of requests.
         faults = _faults(document, _REQUIRED, _OPTIONAL)
     client_id = document.get("client_id")
+    is_earlier = document.get("schema_version") in READABLE and document["schema_version"] != SCHEMA_VERSION
     return ExaminedDocument(
         id=str(document["_id"]),
         client_id=None if client_id is None else str(client_id),
         faults=faults,
         schema_version=document.get("schema_version"),
         record=None if faults else (record := _record(document)),
-        is_findable=faults != () or record is None or document.get("primary_key") == _primary_key(record),
+        is_findable=faults != () or is_earlier or record is None or document.get("primary_key") == _primary_key(record),
     )
+
+
+def _is_migratable(document: Document) -> bool:
+    """Tell whether a step can be taken: what has faults is left to be mended first."""
+    if document["schema_version"] not in READABLE:
+        return False
+    return not is_contact_method(document) or not _faults(document, _REQUIRED, _OPTIONAL)
 
 
 def _primary_key(record: ContactMethod) -> str | None:
@@ -347,7 +399,7 @@ def _record(document: Document) -> ContactMethod | None:
     lean = {**{name: document[name] for name in _JUDGED if name in document}, "metadata": []}
     if _faults(lean, _REQUIRED, {"value_key": str, "verified_at": datetime}):
         return None
-    if lean["schema_version"] != SCHEMA_VERSION or lean["type"] not in list(ContactMethodType):
+    if lean["schema_version"] not in READABLE or lean["type"] not in list(ContactMethodType):
         return None
     key = lean.get("value_key")
     if key is not None and not key.startswith(f"{lean['type']}:"):

@@ -9,6 +9,7 @@ from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from contactsvc.errors import StartupError
+from contactsvc.store.documents import SCHEMA_VERSION
 from contactsvc.store.drivers import Collection, Document
 
 
@@ -36,6 +37,12 @@ INDEXES: Final = (
     REQUEST,
     # The primaries of several slots at once.
     Index("primary_key", ("primary_key",), {"sparse": True}),
+    # What is still to be migrated. It has no entry for anything else, and so costs no other write anything.
+    Index(
+        f"layout_before_{SCHEMA_VERSION}",
+        ("schema_version",),
+        {"partialFilterExpression": {"schema_version": {"$lt": SCHEMA_VERSION}}},
+    ),
     # MongoDB itself removes what remembers a request and nothing else, once that is due.
     Index("forget_at", ("forget_at",), {"expireAfterSeconds": 0}),
     # The lists of one client, in the default order.

@@ -31,6 +31,8 @@ from contactsvc.store.transactions import KeyLocks, in_transaction, retried
 
 T = TypeVar("T")
 
+_REMEMBERED: Document = {"requests": 1, "schema_version": 1}
+
 
 class MongoStore:
     """Contact methods in one MongoDB collection.
@@ -53,6 +55,8 @@ class MongoStore:
         self._driver = driver
         self._locks = locks
         self._session = session
+        # Whether there may be documents of earlier layouts, as far as this store has seen.
+        self._may_have_earlier = True
 
     @property
     def transactional(self) -> bool:
@@ -84,11 +88,33 @@ class MongoStore:
 
     async def find_primary(self, slot: Slot) -> ContactMethod | None:
         """Return the primary of the slot."""
-        return await self._find_one({"primary_key": primary_key(slot)})
+        return next(iter(await self.find_primaries([slot])), None)
 
     async def find_primaries(self, slots: Collection[Slot]) -> list[ContactMethod]:
-        """Return the primaries of these slots."""
-        return await self._find_records({"primary_key": queries.any_of([primary_key(slot) for slot in slots])})
+        """Return the primaries of these slots.
+
+        Primaries of layout 1 may have no key, and a replica of an earlier release may write one at any time; so what
+        the key does not find is looked for without it, unless there are no documents of earlier layouts, as an index of
+        these says.
+        """
+        may_have_earlier = self._may_have_earlier
+        primaries = await self._find_primaries_by_key(slots)
+        if not (left := set(slots) - primaries.keys()):
+            return list(primaries.values())
+        # A migration that ended between two questions could hide a primary from both. None did when there was nothing
+        # to migrate before the first and after it; and none does in a transaction, which sees one moment.
+        self._may_have_earlier = bool(await self._find(queries.EARLIER_LAYOUTS, {"_id": 1}, limit=1))
+        if self._may_have_earlier or (may_have_earlier and self._session is None):
+            earlier = await self._find_records(queries.primaries_without_key(left))
+            primaries |= {record.slot: record for record in earlier if record.slot in left}
+            if left := left - primaries.keys():
+                primaries |= await self._find_primaries_by_key(left)
+        return list(primaries.values())
+
+    async def _find_primaries_by_key(self, slots: Collection[Slot]) -> dict[Slot, ContactMethod]:
+        found = await self._find_records({"primary_key": queries.any_of([primary_key(slot) for slot in slots])})
+        # A release that knows no key leaves it behind when it demotes in two steps.
+        return {record.slot: record for record in found if record.is_primary}
 
     async def find_in_slot(self, slot: Slot) -> list[ContactMethod]:
         """Return all records of the client and type."""
@@ -149,13 +175,13 @@ class MongoStore:
 
     async def find_request(self, request_id: str) -> Remembered | None:
         """Return the request that is remembered under this id, expired or not."""
-        found = await self._find({"request_ids": request_id}, {"requests": 1})
+        found = await self._find({"request_ids": request_id}, _REMEMBERED)
         requests = (request for document in found for request in to_requests(document))
         return next((request for request in requests if request.mark.id == request_id), None)
 
     async def forget(self, request: Remembered) -> None:
         """Forget this request, if it is still remembered; not a later one under the same id."""
-        for document in await self._find({"request_ids": request.mark.id}, {"requests": 1}):
+        for document in await self._find({"request_ids": request.mark.id}, _REMEMBERED):
             remembered = to_requests(document)
             left = tuple(other for other in remembered if (other.mark, other.at) != (request.mark, request.at))
             if len(left) == len(remembered):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING
 
+from contactsvc.domain.contact_method import Slot
 from contactsvc.domain.listing import Filter, SortKey, TimeRange
-from contactsvc.store.documents import metadata_pair, value_key
+from contactsvc.store.documents import SCHEMA_VERSION, metadata_pair, value_key
 from contactsvc.store.drivers import Document
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+EARLIER_LAYOUTS: Final[Document] = {"schema_version": {"$lt": SCHEMA_VERSION}}
+"""The documents that are not in the present layout yet."""
 
 
 def filter_query(asked: Filter) -> Document:
@@ -49,6 +54,15 @@ def filter_query(asked: Filter) -> Document:
     if query.keys() <= {"_id", "verified_at"} and asked.is_verified is not True:
         query["created_at"] = {"$gte": _EPOCH}
     return query
+
+
+def primaries_without_key(slots: Collection[Slot]) -> Document:
+    """Return the query that finds the primaries of these slots, and perhaps others, in every layout."""
+    return {
+        "client_id": any_of(sorted({client_id for client_id, _ in slots})),
+        "type": any_of(sorted({type_.value for _, type_ in slots})),
+        "is_primary": True,
+    }
 
 
 def any_of(wanted: Sequence[Any]) -> Any:

@@ -18,6 +18,7 @@ from contactsvc_client import AsyncContactsClient
 from contactsvc import doctor, store
 from contactsvc.domain.environment import Environment
 from contactsvc.store.deployment import COLLECTION
+from contactsvc.store.documents import SCHEMA_VERSION
 from contactsvc.store.drivers import Collection, Document
 from contactsvc.store.indexes import INDEXES
 from tests.integration.service_process import ended, running_service
@@ -112,7 +113,7 @@ def document(id_: str, **fields: Any) -> Document:
         "created_at": NOON,
         "updated_at": NOON,
         "etag": f"etag of {id_}",
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         **fields,
     }
     if whole["is_primary"] is True:
@@ -131,7 +132,7 @@ def memory(id_: str, forget_at: datetime) -> Document:
         "request_ids": [request["id"]],
         "requests": [request],
         "forget_at": forget_at,
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
     }
 
 
@@ -219,6 +220,15 @@ async def unknown_layout(patient: Patient) -> None:
     await patient.insert(document("future", schema_version=99, metadata=None))
 
 
+async def earlier_layout(patient: Patient) -> None:
+    await patient.insert(
+        document("early", client_id="client_2", is_primary=True, primary_key=None, schema_version=1),
+        # The kind that has the key already, and a memory of requests.
+        document("late", client_id="client_3", is_primary=True, schema_version=1.0),
+        {**memory("remembering_early", datetime.now(UTC) + timedelta(hours=1)), "schema_version": 1},
+    )
+
+
 async def missing_field(patient: Patient) -> None:
     await patient.insert(document("broken", updated_at=None, metadata=None))
 
@@ -248,6 +258,7 @@ MENDABLE = [
     pytest.param(key_of_another_type, [("wrong", "value")], 1, id="key of another type"),
     pytest.param(missing_key, [("wrong", "value")], 1, id="missing key"),
     pytest.param(missing_index, [("wrong", "index")], 1, id="missing index"),
+    pytest.param(earlier_layout, [("warning", "layout")], 0, id="earlier layout"),
     pytest.param(expired_memory, [("note", "memory")], 0, id="expired memory"),
 ]
 NOT_MENDABLE = [

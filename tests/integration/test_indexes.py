@@ -75,7 +75,12 @@ async def test_lookups_use_an_index(embedded_uri: str, ask: Any) -> None:
         await deployment.open_store(name)
         collection: Any = RecordingCollection(deployment.driver.database(name)[COLLECTION])
 
-        await ask(MongoStore(collection, deployment.driver, KeyLocks()))
+        asked = MongoStore(collection, deployment.driver, KeyLocks())
+        # So that it knows that there is nothing of an earlier layout.
+        await asked.find_primary(SLOT)
+        collection.cursors.clear()
+
+        await ask(asked)
 
         assert collection.cursors
         for cursor in collection.cursors:

@@ -1,0 +1,491 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.robustness.checker import check
+from tests.robustness.history import Call, Change, History, Kind, Outcome, State
+
+OK, FAILED, AMBIGUOUS = Outcome.OK, Outcome.FAILED, Outcome.AMBIGUOUS
+
+
+class Calls:
+    """Writes a history by hand; every call is an operation of its own unless told otherwise."""
+
+    def __init__(self) -> None:
+        self._numbers = count()
+        self.history = History()
+
+    def add(self, began: float, ended: float, outcome: Outcome = OK, operation: int = -1, **fields: Any) -> Call:
+        number = next(self._numbers)
+        call = Call(
+            number,
+            operation if operation >= 0 else 1000 + number,
+            "caller",
+            str(fields.pop("rpc", "Call")),
+            began,
+            ended,
+            outcome,
+            **fields,
+        )
+        self.history.calls.append(call)
+        return call
+
+    def create(self, began: float, ended: float, state: State, outcome: Outcome = OK, operation: int = -1) -> Call:
+        """Add a create of a record whose label is the mark of the create."""
+        return self.add(
+            began,
+            ended,
+            outcome,
+            operation,
+            changes=[Change(Kind.CREATE, state.made or state.label, client_id=state.client_id)],
+            seen=[state] if outcome is OK else [],
+        )
+
+    def update(
+        self, began: float, ended: float, state: State, outcome: Outcome = OK, etag: str = "", vacates: bool = False
+    ) -> Call:
+        """Add an update that makes a record what it says."""
+        return self.add(
+            began,
+            ended,
+            outcome,
+            changes=[Change(Kind.UPDATE, state.label, id=state.id, etag=etag, vacates=vacates)],
+            seen=[state] if outcome is OK else [],
+        )
+
+    def read(self, began: float, ended: float, *states: State, **fields: Any) -> Call:
+        """Add a read."""
+        return self.add(began, ended, seen=states, **fields)
+
+    def end(self, *states: State, at: float = 1000.0) -> set[str]:
+        """Add the reading at the end; return the names of the rules that are broken."""
+        self.history.final, self.history.final_at = list(states), at
+        return {violation.rule for violation in check(self.history)}
+
+
+def record(id_: str = "a", etag: str = "e1", mark: str = "m1", **fields: Any) -> State:
+    return State(id_, etag, "client", "email", label=mark, **fields)
+
+
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()
+
+
+def test_a_read_that_overlaps_a_write_may_show_either_state(calls: Calls) -> None:
+    before, after = record(), record(etag="e2", mark="m2")
+    calls.create(0, 1, before)
+    calls.update(2, 5, after)
+    calls.read(3, 4, before)
+    calls.read(3, 4.5, after)
+
+    assert calls.end(after) == set()
+
+
+def test_a_stale_read_is_found(calls: Calls) -> None:
+    before, after = record(), record(etag="e2", mark="m2")
+    calls.create(0, 1, before)
+    calls.update(2, 3, after)
+    calls.read(4, 5, before)
+
+    assert "stale read" in calls.end(after)
+
+
+def test_two_reads_that_see_a_write_in_the_wrong_order_are_found(calls: Calls) -> None:
+    before, after = record(), record(etag="e2", mark="m2")
+    calls.create(0, 1, before)
+    calls.update(2, 9, after)
+    calls.read(3, 4, after)
+    calls.read(5, 6, before)
+
+    assert "stale read" in calls.end(after)
+
+
+def test_two_updates_on_condition_of_one_etag_are_found(calls: Calls) -> None:
+    calls.create(0, 1, record())
+    calls.update(2, 6, record(etag="e2", mark="m2"), etag="e1")
+    calls.update(3, 5, record(etag="e3", mark="m3"), etag="e1")
+
+    assert calls.end(record(etag="e3", mark="m3")) == {"lost update"}
+
+
+def test_an_update_that_undoes_another_field_is_found(calls: Calls) -> None:
+    calls.create(0, 1, record())
+    calls.update(2, 3, record(etag="e2", mark="m2"))
+    calls.add(
+        2.5,
+        4,
+        changes=[Change(Kind.UPDATE, "m3", id="a", label=False, note=True)],
+        seen=[record(etag="e3", note="m3")],
+    )
+
+    assert calls.end(record(etag="e3", note="m3")) == {"lost update"}
+
+
+def test_an_acknowledged_create_that_is_missing_at_the_end_is_found(calls: Calls) -> None:
+    calls.create(0, 1, record())
+
+    assert calls.end() == {"acknowledged write missing"}
+
+
+def test_an_acknowledged_update_that_is_undone_at_the_end_is_found(calls: Calls) -> None:
+    calls.create(0, 1, record())
+    calls.update(2, 3, record(etag="e2", mark="m2"))
+
+    assert "stale read" in calls.end(record())
+
+
+def test_a_record_that_is_missing_in_a_list_and_was_not_deleted_is_found(calls: Calls) -> None:
+    calls.create(0, 1, record())
+    calls.read(2, 3, complete="client")
+
+    assert calls.end(record()) == {"acknowledged write missing"}
+
+
+@pytest.mark.parametrize("outcome", [OK, AMBIGUOUS])
+def test_a_record_may_be_missing_when_somebody_may_have_deleted_it(calls: Calls, outcome: Outcome) -> None:
+    calls.create(0, 1, record())
+    calls.add(2, 3, outcome, changes=[Change(Kind.DELETE, id="a")])
+    calls.read(4, 5, absent=["a"])
+
+    assert calls.end() == set()
+
+
+def test_a_record_that_comes_back_after_its_delete_is_found(calls: Calls) -> None:
+    calls.create(0, 1, record())
+    calls.add(2, 3, changes=[Change(Kind.DELETE, id="a")])
+    calls.read(4, 5, record())
+
+    assert "deleted record seen" in calls.end()
+
+
+def test_a_record_of_an_erased_client_that_is_still_there_is_found(calls: Calls) -> None:
+    calls.create(0, 1, record())
+    calls.add(2, 3, rpc="EraseClientContactMethods", changes=[Change(Kind.CLEAR, client_id="client")])
+
+    assert calls.end(record()) == {"deleted record seen"}
+
+
+def test_an_ambiguous_create_may_have_happened_or_not(calls: Calls) -> None:
+    calls.create(0, 1, record(made="m1"), AMBIGUOUS)
+    calls.create(0, 1, record("b", "e2", "m2", made="m2"), AMBIGUOUS)
+
+    assert calls.end(record(made="m1")) == set()
+
+
+def test_an_ambiguous_write_whose_effect_was_seen_stays(calls: Calls) -> None:
+    calls.create(0, 1, record(), AMBIGUOUS)
+    calls.read(2, 3, record())
+
+    assert calls.end() == {"acknowledged write missing"}
+
+
+def test_an_ambiguous_update_may_take_effect_long_after_its_caller_has_left(calls: Calls) -> None:
+    calls.create(0, 1, record())
+    calls.update(2, 3, record(etag="e2", mark="m2"), AMBIGUOUS)
+    calls.read(4, 5, record())
+
+    assert calls.end(record(etag="e2", mark="m2")) == set()
+
+
+def test_the_effect_of_a_call_that_failed_is_found(calls: Calls) -> None:
+    calls.create(0, 1, record(), FAILED)
+
+    assert calls.end(record()) == {"phantom"}
+
+
+def test_what_nobody_wrote_is_found(calls: Calls) -> None:
+    assert calls.end(record()) == {"phantom"}
+
+
+def test_one_etag_for_two_states_is_found(calls: Calls) -> None:
+    calls.create(0, 1, record())
+    calls.read(2, 3, record(is_primary=True))
+
+    assert "two states of one etag" in calls.end(record())
+
+
+def test_two_primaries_in_one_answer_are_found(calls: Calls) -> None:
+    one, other = record(is_primary=True), record("b", "e2", "m2", is_primary=True)
+    calls.create(0, 3, one)
+    calls.create(1, 3, other)
+    calls.read(2, 5, one, other)
+
+    assert "two primaries" in calls.end(other, record(etag="e3"))
+
+
+def test_two_primaries_in_answers_that_cover_each_other_are_found(calls: Calls) -> None:
+    one, other = record(is_primary=True), record("b", "e2", "m2", is_primary=True)
+    calls.create(0, 1, one)
+    calls.create(2, 3, other)
+    calls.read(4, 5, one)
+
+    assert "two primaries" in calls.end(other)
+
+
+def test_a_primary_that_vanishes_while_it_must_be_there_is_found(calls: Calls) -> None:
+    primary = record(is_primary=True)
+    calls.create(0, 1, primary)
+    calls.add(2, 3, vacant=[("client", "email")])
+
+    assert calls.end(primary) == {"vanished primary"}
+
+
+def test_a_primary_that_vanishes_for_good_is_found(calls: Calls) -> None:
+    calls.create(0, 1, record(is_primary=True))
+    calls.update(2, 3, record(etag="e2", mark="m2"))
+
+    assert calls.end(record(etag="e2", mark="m2")) == {"vanished primary"}
+
+
+def test_a_primary_may_vanish_when_somebody_has_vacated_the_slot(calls: Calls) -> None:
+    calls.create(0, 1, record(is_primary=True))
+    calls.update(2, 3, record(etag="e2", mark="m2"), vacates=True)
+    calls.add(4, 5, vacant=[("client", "email")])
+
+    assert calls.end(record(etag="e2", mark="m2")) == set()
+
+
+def test_a_shared_external_id_is_found(calls: Calls) -> None:
+    one, other = record(external_id="x"), record("b", "e2", "m2", external_id="x")
+    calls.create(0, 1, one)
+    calls.create(2, 3, other)
+
+    assert calls.end(one, other) == {"external id shared"}
+
+
+def test_an_external_id_that_is_not_found_although_a_record_has_it_is_found(calls: Calls) -> None:
+    calls.create(0, 1, record(external_id="x"))
+    calls.add(2, 3, vacant_external_ids=["x"])
+
+    assert calls.end(record(external_id="x")) == {"external id not found"}
+
+
+def test_a_request_that_made_two_records_is_found(calls: Calls) -> None:
+    calls.create(0, 1, record(made="m1"), operation=7)
+    calls.create(2, 3, record("b", "e2", "m1", made="m1"), operation=7)
+
+    assert calls.end(record(made="m1"), record("b", "e2", "m1", made="m1")) == {"request applied twice"}
+
+
+def test_a_repeated_request_answers_with_the_record_as_it_now_is(calls: Calls) -> None:
+    changed = record(etag="e2", mark="m2", made="m1")
+    calls.create(0, 1, record(made="m1"), AMBIGUOUS, operation=7)
+    calls.update(2, 3, changed)
+    calls.create(4, 5, changed, operation=7)
+
+    assert calls.end(changed) == set()
+
+
+def test_half_a_batch_of_creates_is_found(calls: Calls) -> None:
+    changes = [Change(Kind.CREATE, mark, client_id="client") for mark in ("m1", "m2")]
+    calls.add(0, 1, AMBIGUOUS, changes=changes)
+
+    assert calls.end(record(made="m1")) == {"half a batch"}
+
+
+def test_half_a_batch_of_updates_is_found(calls: Calls) -> None:
+    one, other = record(), record("b", "e2", "m2")
+    calls.create(0, 1, one)
+    calls.create(0, 1, other)
+    calls.add(2, 3, AMBIGUOUS, changes=[Change(Kind.UPDATE, f"n{id_}", id=id_) for id_ in "ab"])
+
+    assert calls.end(record(etag="e3", mark="na"), other) == {"half a batch"}
+
+
+def test_half_a_batch_of_deletes_is_found(calls: Calls) -> None:
+    one, other = record(), record("b", "e2", "m2")
+    calls.create(0, 1, one)
+    calls.create(0, 1, other)
+    calls.add(2, 3, AMBIGUOUS, changes=[Change(Kind.DELETE, id=id_) for id_ in "ab"])
+
+    assert calls.end(other) == {"half a batch"}
+
+
+def test_of_a_partial_batch_an_item_may_be_missing(calls: Calls) -> None:
+    changes = [Change(Kind.CREATE, mark, client_id="client") for mark in ("m1", "m2")]
+    calls.add(0, 1, AMBIGUOUS, changes=changes, atomic=False)
+
+    assert calls.end(record(made="m1")) == set()
+
+
+def test_an_internal_fault_is_found(calls: Calls) -> None:
+    calls.add(0, 1, AMBIGUOUS, reason="INTERNAL")
+
+    assert calls.end() == {"internal fault"}
+
+
+def test_a_history_is_the_same_after_it_was_kept(calls: Calls, tmp_path: Path) -> None:
+    calls.create(0, 1, record(is_primary=True, external_id="x"))
+    calls.update(2, 3, record(etag="e2", mark="m2"), AMBIGUOUS, etag="e1")
+    calls.add(4, 5, FAILED, code="NOT_FOUND", absent=["b"], vacant=[("client", "fax")])
+    calls.end(record())
+    calls.history.save(tmp_path / "one")
+
+    History.load(tmp_path / "one").save(tmp_path / "other")
+
+    assert (tmp_path / "one").read_text() == (tmp_path / "other").read_text()
+    assert check(History.load(tmp_path / "one")) == check(History.load(tmp_path / "other"))
+    assert {one.rule for one in check(History.load(tmp_path / "one"))} == calls.end(record())
+
+
+class Service:
+    """A service that keeps its promises, for generated histories: each operation takes effect at one moment."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._etags = count()
+        self.records: dict[str, State] = {}
+
+    def put(self, state: State) -> State:
+        if state.is_primary:
+            for other in list(self.records.values()):
+                if other.id != state.id and other.slot == state.slot and other.is_primary:
+                    self._store(other._replace(is_primary=False))
+        return self._store(state)
+
+    def _store(self, state: State) -> State:
+        stored = self.records[state.id] = state._replace(etag=f"e{next(self._etags)}")
+        return stored
+
+    def apply(self, call: Call) -> None:
+        """Take effect, and put the answer into the call."""
+        rng = self._rng
+        seen: list[State] = []
+        if call.rpc == "list":
+            client_id = call.complete = f"client{rng.randrange(2)}"
+            call.seen = [state for state in self.records.values() if state.client_id == client_id]
+            return
+        if call.rpc == "primary":
+            slot = f"client{rng.randrange(2)}", rng.choice(["email", "phone"])
+            call.seen = [state for state in self.records.values() if state.slot == slot and state.is_primary]
+            call.vacant = [] if call.seen else [slot]
+            return
+        for position, change in enumerate(call.changes):
+            match change.kind:
+                case Kind.CREATE:
+                    id_, type_ = f"r{call.operation}.{position}", rng.choice(["email", "phone"])
+                    made = State(id_, "", change.client_id, type_, rng.random() < 0.5, label=change.mark)
+                    seen.append(self.put(made._replace(made=change.mark)))
+                case Kind.UPDATE:
+                    state = self.records.get(change.id)
+                    if state is None or (change.etag and change.etag != state.etag):
+                        call.outcome = FAILED
+                        call.absent = [] if state else [change.id]
+                        return
+                    changed = state._replace(is_primary=state.is_primary and not change.vacates)
+                    changed = (
+                        changed._replace(label=change.mark) if change.label else changed._replace(note=change.mark)
+                    )
+                    seen.append(self.put(changed))
+                case Kind.DELETE:
+                    if self.records.pop(change.id, None) is None:
+                        call.outcome, call.absent = FAILED, [change.id]
+                        return
+                case _:
+                    for id_ in [one.id for one in self.records.values() if one.client_id == change.client_id]:
+                        del self.records[id_]
+        # As they are at the end of the batch.
+        call.seen = [self.records[state.id] for state in seen]
+
+
+def generated(seed: int, length: int = 400) -> History:
+    """Return a valid history with many overlapping calls, a fifth of them ambiguous."""
+    rng = random.Random(seed)  # noqa: S311 - repeatable
+    service, history = Service(rng), History()
+    pending: list[tuple[float, Call]] = []
+    known: list[State] = []
+    time = 0.0
+
+    def take_effect(until: float) -> None:
+        for moment, call in sorted(pending, key=lambda pair: pair[0]):
+            if moment > until:
+                continue
+            pending.remove((moment, call))
+            ambiguous = call.outcome is AMBIGUOUS
+            service.apply(call)
+            if ambiguous:
+                call.outcome, call.seen, call.absent, call.complete, call.vacant = AMBIGUOUS, [], [], "", []
+            elif moment > call.ended:
+                raise AssertionError("answered before it took effect")
+            known.extend(call.seen)
+
+    for number in range(length):
+        time += rng.random()
+        take_effect(time)
+        call = Call(number, number, "caller", "write", time, time + rng.expovariate(0.2), OK)
+        call.changes, call.rpc = changes_of(rng, number, known)
+        if call.rpc == "write" and call.changes[0].kind is Kind.CLEAR:
+            call.rpc = "EraseClientContactMethods"
+        moment = rng.uniform(call.began, call.ended)
+        if rng.random() < 0.2:
+            call.outcome = AMBIGUOUS
+            # It takes effect later, perhaps, or never.
+            moment = rng.choice([moment, call.ended + rng.expovariate(0.1), inf])
+        pending.append((moment, call))
+        history.calls.append(call)
+    take_effect(1e9)
+    history.final, history.final_at = list(service.records.values()), time + 10_000
+    return history
+
+
+def changes_of(rng: random.Random, number: int, known: list[State]) -> tuple[list[Change], str]:
+    choice = rng.random()
+    state = rng.choice(known) if known else None
+    if choice < 0.2:
+        return [], rng.choice(["list", "primary"])
+    if choice < 0.5 or state is None:
+        client_id = f"client{rng.randrange(2)}"
+        size = rng.choice([1, 1, 3])
+        return [Change(Kind.CREATE, f"{number}.{i}", client_id=client_id) for i in range(size)], "write"
+    if choice < 0.85:
+        etag, vacates, label = rng.choice(["", state.etag]), rng.random() < 0.2, rng.random() < 0.5
+        change = Change(Kind.UPDATE, f"{number}.0", state.id, "", etag, vacates, label, not label)
+        return [change], "write"
+    if choice < 0.98:
+        return [Change(Kind.DELETE, id=state.id, vacates=True)], "write"
+    return [Change(Kind.CLEAR, client_id=state.client_id, vacates=True)], "write"
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_service_that_keeps_its_promises_is_never_accused(seed: int) -> None:
+    history = generated(seed)
+
+    assert [str(violation) for violation in check(history)] == []
+
+
+def damaged(seed: int) -> Iterator[tuple[str, History]]:
+    """Yield a valid history with one thing wrong in it, of which the rest of the history is a proof."""
+    history = generated(seed)
+    assert history.final is not None
+    deleted = {change.id for call in history.calls for change in call.changes if change.kind is Kind.DELETE}
+    cleared = {change.client_id for call in history.calls for change in call.changes if change.kind is Kind.CLEAR}
+    safe = [state for state in history.final if state.id not in deleted and state.client_id not in cleared]
+    for state in safe[:1]:
+        yield "missing", replace(history, final=[one for one in history.final if one != state])
+    twin = history.final[0]._replace(id="twin", etag="twin")
+    yield "twin", replace(history, final=[*history.final, twin])
+    for primary in [one for one in history.final if one.is_primary][:1]:
+        other = primary._replace(id="other", etag="other", made="")
+        yield "two primaries", replace(history, final=[*history.final, other])
+    for call in history.calls:
+        if call.outcome is OK and call.seen and call.changes:
+            undone = replace(call, outcome=FAILED, seen=[], complete="")
+            calls = [undone if one is call else one for one in history.calls]
+            if any(state.made == call.changes[0].mark for state in history.final):
+                yield "phantom", replace(history, calls=calls)
+                break
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_damage_to_a_valid_history_is_found(seed: int) -> None:
+    for name, history in damaged(seed):
+        assert check(history), name

@@ -74,11 +74,15 @@ def draw_curve(all_figures: list[Figures], path: Path) -> list[Path]:
             label=f"database, {level} in flight",
         )
     axes.set_xscale("log")
+    sizes = sorted({int(one.case.removeprefix("get-")) for one in all_figures})
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
     axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("records")
     axes.set_ylabel("CPU per get, µs")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside upper center", frameon=False, fontsize=9, ncols=4)
     return _save(figure, path)
 
 

@@ -18,7 +18,7 @@ from math import log, sqrt
 
 from benchmarks.tables import table
 
-_RECORDS = 1_000_000_000
+RECORDS = 1_000_000_000
 # What the balancer counts: a document as the retrying client creates it, uncompressed and without indexes.
 _BYTES_OF_A_RECORD = 650
 # MongoDB's defaults: a range that is moved in one piece, and the difference at which the balancer begins to move.
@@ -67,22 +67,23 @@ class Population:
 @cache
 def population(skew: Skew) -> Population:
     """Return the clients of a skew."""
-    weights = [rank**-skew.exponent for rank in range(1, _PLACED + 1)]
-    rest = _power_sum(_PLACED, skew.clients, skew.exponent)
-    rest_squares = _power_sum(_PLACED, skew.clients, 2 * skew.exponent)
+    placed = min(_PLACED, skew.clients)
+    weights = [rank**-skew.exponent for rank in range(1, placed + 1)]
+    rest = _power_sum(placed, skew.clients, skew.exponent)
+    rest_squares = _power_sum(placed, skew.clients, 2 * skew.exponent)
     unit = _unit(weights, rest, skew.most)
-    largest = [min(weight * unit, skew.most or _RECORDS) for weight in weights]
+    largest = [min(weight * unit, skew.most or RECORDS) for weight in weights]
     return Population(largest, rest * unit, rest_squares * unit**2)
 
 
 def _unit(weights: list[float], rest: float, most: float | None) -> float:
     """Return how many records a weight of 1 stands for, so that the sum is right: what a cap cuts off, others have."""
-    unit, capped = _RECORDS / (sum(weights) + rest), 0
+    unit, capped = RECORDS / (sum(weights) + rest), 0
     while most is not None:
         before, capped = capped, sum(weight * unit > most for weight in weights)
         if capped == before:
             break
-        unit = (_RECORDS - capped * most) / (sum(weights[capped:]) + rest)
+        unit = (RECORDS - capped * most) / (sum(weights[capped:]) + rest)
     return unit
 
 
@@ -115,13 +116,13 @@ def balanced(skew: Skew, shards: int, *, divisible: bool) -> list[float]:
     """
     in_a_range = _RANGE / _BYTES_OF_A_RECORD
     if divisible:
-        return _level([0.0] * shards, _RECORDS)
+        return _level([0.0] * shards, RECORDS)
     clients = population(skew)
     jumbo = [0.0] * shards
     for rank, records in enumerate(clients.largest):
         if records > in_a_range:
             jumbo[_hash(rank) * shards >> 64] += records
-    return _level(jumbo, _RECORDS - sum(jumbo))
+    return _level(jumbo, RECORDS - sum(jumbo))
 
 
 def _level(shards: list[float], records: float) -> list[float]:
@@ -154,7 +155,7 @@ def report() -> str:
         clients = population(skew)
         jumbo = sum(records * _BYTES_OF_A_RECORD > _RANGE for records in clients.largest)
         biggest = clients.largest[0]
-        rows.append((skew.name, f"{biggest:,.0f}", f"{biggest / _RECORDS:.4%}", f"{jumbo:,}"))
+        rows.append((skew.name, f"{biggest:,.0f}", f"{biggest / RECORDS:.4%}", f"{jumbo:,}"))
     head = ("clients", "records of the largest", "its share", "clients over one range of 128 MiB")
     parts.append(table(head, rows))
     for title, shards_of in (

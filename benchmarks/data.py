@@ -71,7 +71,7 @@ def record(number: int) -> ContactMethod:
 async def fill(driver: Driver, database: str, records: int, *, start: int = 0) -> None:
     """Fill a database that has the first `start` records up to this many, under contactsvc's own indexes.
 
-    The indexes come first: SecantusDB inserts 1,300 to 1,500 records a second under all eleven, and takes six times as
+    The indexes come first: SecantusDB inserts 1,300 to 1,500 records a second under all of them, and takes six times as
     long when it builds them afterwards.
     """
     collection = driver.database(database)[COLLECTION]

@@ -20,6 +20,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pydantic import BaseModel
 
 from benchmarks.children import end_with_parent, say
+from contactsvc.store.documents import SCHEMA_VERSION
 
 _PAGE = 200
 
@@ -117,7 +118,7 @@ def _to_document(new: NewContactMethod) -> dict[str, Any]:
         "created_at": now,
         "updated_at": now,
         "etag": secrets.token_hex(8),
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
     }
 
 

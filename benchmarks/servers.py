@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks import children, floor, procfs
 from benchmarks.children import Child, ChildError
 from contactsvc.config import Settings
+from contactsvc.store.documents import SCHEMA_VERSION
 
 LABELS: Mapping[str, str] = {
     "floor": "bare grpc.aio echo",
@@ -113,6 +114,7 @@ async def start(
     elif name == "node":
         await _install_node_packages(folder)
         command = ["node", str(_HERE / "node" / "server.js"), uri, database, str(_HERE.parent / "protos")]
+        command.append(str(SCHEMA_VERSION))
     else:
         command = [*python, "benchmarks.bare_driver", uri]
     try:

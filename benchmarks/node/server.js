@@ -8,7 +8,7 @@ const grpc = require('@grpc/grpc-js');
 const protoLoader = require('@grpc/proto-loader');
 const { MongoClient } = require('mongodb');
 
-const [uri, database, protos] = process.argv.slice(2);
+const [uri, database, protos, schemaVersion] = process.argv.slice(2);
 const PAGE = 200;
 const definition = protoLoader.loadSync('contactsvc/v1/contact_methods.proto', {
   includeDirs: [protos],
@@ -38,7 +38,7 @@ function toDocument(request) {
     created_at: now,
     updated_at: now,
     etag: randomBytes(8).toString('hex'),
-    schema_version: 1,
+    schema_version: Number(schemaVersion),
   };
 }
 

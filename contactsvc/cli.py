@@ -110,8 +110,10 @@ def serve(**flags: str | None) -> None:
 @main.command(hidden=True)
 def worker() -> None:
     """Be one of the workers of `contactsvc serve`, which starts it."""
-    from contactsvc.worker import tell_why
+    from contactsvc.worker import has_supervisor, tell_why
 
+    if not has_supervisor():
+        raise click.UsageError("only `contactsvc serve` starts workers; see its --workers")
     with _exit_codes(tell_why):
         # Before it is told what to do, so that all workers load at the same time.
         from contactsvc.server import serve as run

@@ -14,6 +14,8 @@ from contactsvc.errors import StartupError
 # Seconds for the workers of a supervisor that was killed to leave the port: they notice at once.
 _PATIENCE = 3.0
 _POLL = 0.05
+# What says that an address is not of this machine.
+_FOREIGN = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 @asynccontextmanager
@@ -27,25 +29,35 @@ async def held(listen: ListenAddress) -> AsyncIterator[ListenAddress]:
             machine.
     """
     with ExitStack() as sockets:
-        port = listen.port
-        for family, address in _addresses(listen):
-            holder = sockets.enter_context(await _bound(family, address, port, listen))
-            port = holder.getsockname()[1]
+        port, held_ones, foreign = listen.port, 0, None
+        for family, address in await _addresses(listen):
+            try:
+                holder = sockets.enter_context(await _bound(family, address, port))
+            except OSError as error:
+                if error.errno not in _FOREIGN:
+                    raise _refusal(listen) from error
+                # gRPC serves on those addresses of a name that are this machine's.
+                foreign = error
+            else:
+                port = holder.getsockname()[1]
+                held_ones += 1
+        if not held_ones:
+            raise _refusal(listen) from foreign
         yield ListenAddress(listen.host, port)
 
 
-def _addresses(listen: ListenAddress) -> list[tuple[socket.AddressFamily, str]]:
+async def _addresses(listen: ListenAddress) -> list[tuple[socket.AddressFamily, str]]:
     """Return the addresses that gRPC will listen on."""
     if listen.host in {"0.0.0.0", "::"}:  # noqa: S104 - the user has said so, and gRPC takes either for both
         return [(socket.AF_INET6, "::") if socket.has_dualstack_ipv6() else (socket.AF_INET, "0.0.0.0")]  # noqa: S104
     try:
-        found = socket.getaddrinfo(listen.host, None, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().getaddrinfo(listen.host, None, type=socket.SOCK_STREAM)
     except OSError as error:
         raise _refusal(listen) from error
     return [(family, str(address[0])) for family, _, _, _, address in found]
 
 
-async def _bound(family: socket.AddressFamily, address: str, port: int, listen: ListenAddress) -> socket.socket:
+async def _bound(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
     deadline = asyncio.get_running_loop().time() + _PATIENCE
     while True:
         holder = socket.socket(family)
@@ -63,7 +75,7 @@ async def _bound(family: socket.AddressFamily, address: str, port: int, listen: 
         except OSError as error:
             holder.close()
             if error.errno != errno.EADDRINUSE or asyncio.get_running_loop().time() > deadline:
-                raise _refusal(listen) from error
+                raise
             await asyncio.sleep(_POLL)
         else:
             return holder

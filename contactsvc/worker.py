@@ -6,9 +6,9 @@ database, and to start another worker. Knows nothing of gRPC and of the database
 
     supervisor → worker   {"worker": 0, "flags": {...}}              first: who it is and what `serve` was told
                           {"signals": 1}                             stop; with 2, at once
-                          {"metrics": 7}                             a question with a number
+                          {"question": 7, "about": "metrics"}        or about "life"
     worker → supervisor   {"serving": true}                          it answers calls
-                          {"metrics": 7, "families": [...]}          the answer to that question
+                          {"answer": 7, "families": [...]}           the answer to that question
                           {"failed": "why", "exit_code": 2}          last: why it does not start
 """
 
@@ -19,12 +19,13 @@ import json
 import logging
 import os
 import socket
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Metric
 
-from contactsvc.errors import StartupError
 from contactsvc.signals import Signals
 
 LONGEST_MESSAGE = 16 * 1024 * 1024
@@ -51,16 +52,9 @@ class Supervisor:
 
     @classmethod
     async def met(cls) -> Supervisor | None:
-        """Wait for what the supervisor says first, and return it, or None when it leaves without a word.
-
-        Raises:
-            StartupError: there is no supervisor.
-        """
-        try:
-            # A copy, so that standard input stays open, for `tell_why` and until the very end of this process.
-            line = socket.socket(fileno=os.dup(_STANDARD_INPUT))
-        except OSError as error:
-            raise StartupError("only `contactsvc serve` starts workers; see its --workers") from error
+        """Wait for what the supervisor says first, and return it, or None when it leaves without a word."""
+        # A copy, so that standard input stays open, for `tell_why` and until the very end of this process.
+        line = socket.socket(fileno=os.dup(_STANDARD_INPUT))
         reader, writer = await asyncio.open_unix_connection(sock=line, limit=LONGEST_MESSAGE)
         first = await reader.readline()
         return cls(json.loads(first), reader, writer) if first else None
@@ -83,23 +77,33 @@ class Supervisor:
                 message = json.loads(line)
                 if "signals" in message:
                     signals.amount_to(message["signals"])
-                elif self._registry is not None:
+                elif message["about"] == "metrics" and self._registry is not None:
                     # In a thread, as every scrape.
                     families = await asyncio.to_thread(families_of, self._registry)
-                    self._send({"metrics": message["metrics"], "families": families})
+                    self._send({"answer": message["question"], "families": families})
+                else:
+                    self._send({"answer": message["question"], "families": []})
+            _log.error("the supervisor has gone: stopping")
         except ConnectionError:
-            # The same as its end.
-            pass
-        _log.error("the supervisor has gone: stopping")
+            _log.error("the supervisor has gone, and left unread what this worker has said: stopping")
+        except Exception as error:
+            _log.error("what the supervisor says cannot be followed: stopping", exc_info=error)
         signals.abandon()
 
     def _send(self, message: dict[str, Any]) -> None:
         self._writer.write(encoded(message))
 
 
+def has_supervisor() -> bool:
+    """Return whether this process was started as a worker, and not by hand."""
+    return stat.S_ISSOCK(os.fstat(_STANDARD_INPUT).st_mode)
+
+
 def tell_why(message: str, exit_code: int) -> None:
     """Tell the supervisor, as the last word, why this process ends."""
-    os.write(_STANDARD_INPUT, encoded({"failed": message, "exit_code": exit_code}))
+    # When it has gone there is nobody to tell.
+    with suppress(ConnectionError):
+        os.write(_STANDARD_INPUT, encoded({"failed": message, "exit_code": exit_code}))
 
 
 def encoded(message: Mapping[str, Any]) -> bytes:

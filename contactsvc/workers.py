@@ -41,6 +41,10 @@ _PATIENCE = 5
 _END = 15.0
 # Seconds for a worker to answer for its metrics.
 _ANSWER = 2.0
+# Every so many seconds a worker is asked whether it lives, and after so many without an answer it is killed: a probe
+# reaches one worker by chance, so that nobody else would notice that its event loop hangs.
+_LOOK = 5.0
+_HANGS = 30.0
 
 _STANDARD_ERROR = 2
 _STATES = ("starting", "serving", "waiting")
@@ -116,6 +120,7 @@ async def _supervise(
             _log.warning("second signal: stopping at once")
             workers.tell_to_stop(2)
             await workers.end(_END)
+        hurry.cancel()
     _log.info("stopped")
 
 
@@ -125,10 +130,11 @@ class Workers:
     Args:
         count: how many.
         flags: what `serve` was told.
+        hangs: after how many seconds without an answer a worker is killed.
     """
 
-    def __init__(self, count: int, flags: Mapping[str, str | None]) -> None:
-        self.all = [Worker(number, flags) for number in range(count)]
+    def __init__(self, count: int, flags: Mapping[str, str | None], hangs: float = _HANGS) -> None:
+        self.all = [Worker(number, flags, hangs) for number in range(count)]
         self._lives: list[asyncio.Task[None]] = []
         self._stopping = False
         self._given_up: asyncio.Future[StartupError] = asyncio.get_running_loop().create_future()
@@ -183,6 +189,8 @@ class Workers:
         while True:
             why = await worker.run(go)
             if self._stopping:
+                if not worker.ended_cleanly:
+                    _log.error("%s", why)
                 return
             if not worker.has_served.is_set() or self._hopeless():
                 self._give_up(why)
@@ -212,20 +220,24 @@ class Worker:
     Args:
         number: which one it is.
         flags: what `serve` was told.
+        hangs: after how many seconds without an answer it is killed.
 
     Attributes:
         state: "starting", "serving", or "waiting" to be started again.
         has_served: whether it has ever begun to serve.
         restarts: how often it was started again.
         failures: how often in a row it has ended without having been healthy.
+        ended_cleanly: whether its last end was that of a drain.
     """
 
-    def __init__(self, number: int, flags: Mapping[str, str | None]) -> None:
+    def __init__(self, number: int, flags: Mapping[str, str | None], hangs: float = _HANGS) -> None:
         self.number = number
+        self._hangs = hangs
         self.state = "starting"
         self.has_served = asyncio.Event()
         self.restarts = 0
         self.failures = 0
+        self.ended_cleanly = False
         self._first_word = {"worker": number, "flags": dict(flags)}
         self._signals = 0
         self._line: asyncio.StreamWriter | None = None
@@ -261,6 +273,7 @@ class Worker:
             return StartupError(f"worker {self.number} cannot be started: {error.strerror}")
         began = asyncio.get_running_loop().time()
         failed: StartupError | None = None
+        watch = asyncio.create_task(self._watch(process))
         try:
             reader, self._line = await asyncio.open_unix_connection(sock=ours, limit=LONGEST_MESSAGE)
             if go is not None:
@@ -273,8 +286,8 @@ class Worker:
                 if "failed" in message:
                     kind = ConfigurationError if message["exit_code"] == ConfigurationError.exit_code else StartupError
                     failed = kind(message["failed"])
-                elif "metrics" in message:
-                    if (question := self._asked.get(message["metrics"])) is not None and not question.done():
+                elif "answer" in message:
+                    if (question := self._asked.get(message["answer"])) is not None and not question.done():
                         question.set_result(message["families"])
                 else:
                     began = asyncio.get_running_loop().time()
@@ -283,6 +296,7 @@ class Worker:
             # The line ends with the process.
             code = await process.wait()
         finally:
+            watch.cancel()
             if self._line is not None:
                 self._line.close()
                 self._line = None
@@ -292,8 +306,11 @@ class Worker:
         healthy = self.state == "serving" and asyncio.get_running_loop().time() - began >= _HEALTHY
         self.failures = 1 if healthy else self.failures + 1
         self.state = "starting"
+        self.ended_cleanly = code == 0
         if failed is not None:
             return failed
+        if self.ended_cleanly:
+            return StartupError(f"worker {self.number} was stopped")
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         return StartupError(f"worker {self.number} ended {how}; the log above may say more")
 
@@ -301,15 +318,32 @@ class Worker:
         """Return its metrics, or none when it does not serve or does not answer in time."""
         if self.state != "serving":
             return []
+        try:
+            return await self._ask("metrics", _ANSWER)
+        except TimeoutError:
+            return []
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        """Kill the process when its event loop hangs."""
+        while True:
+            await asyncio.sleep(min(_LOOK, self._hangs))
+            if self.state != "serving":
+                continue
+            try:
+                await self._ask("life", self._hangs)
+            except TimeoutError:
+                _log.error("worker %d has not answered for %g s: killing it", self.number, self._hangs)
+                process.kill()
+                return
+
+    async def _ask(self, about: str, patience: float) -> list[Any]:
         self._questions += 1
         number = self._questions
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
-        self._send({"metrics": number})
+        self._send({"question": number, "about": about})
         try:
-            async with asyncio.timeout(_ANSWER):
+            async with asyncio.timeout(patience):
                 families: list[Any] = await answer
-        except TimeoutError:
-            return []
         finally:
             del self._asked[number]
         return families

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +20,9 @@ import trustme
 from contactsvc_client import AsyncContactsClient, ConflictError
 from prometheus_client.parser import text_string_to_metric_families
 
+from contactsvc import port
+from contactsvc.config import ListenAddress
+from contactsvc.workers import Workers
 from tests.integration.service_process import ended, launch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one worker")
@@ -374,3 +378,88 @@ async def test_promotions_of_one_slot_by_two_workers_leave_one_primary_and_never
         primaries = await sdks[0].contact_methods.list(filter={"client_id": "c", "is_primary": True})
 
     assert len(primaries.data) == 1
+
+
+async def test_a_worker_that_hangs_is_killed_and_another_one_takes_its_place(
+    embedded_uri: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with port.held(ListenAddress("127.0.0.1", 0)) as address:
+        # The same as of a service, with less patience.
+        workers = Workers(2, {"listen": str(address), "mongodb_uri": embedded_uri}, hangs=1)
+        given_up = workers.start()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await workers.all_serve()
+            before = children_of(os.getpid(), "worker")
+            os.kill(min(before), signal.SIGSTOP)
+            await until(lambda: sum(worker.restarts for worker in workers.all) == 1)
+            await until(lambda: all(worker.state == "serving" for worker in workers.all))
+            after = children_of(os.getpid(), "worker")
+            async with AsyncContactsClient(str(address)) as sdk:
+                await sdk.contact_methods.list(limit=1)
+            workers.tell_to_stop(1)
+            await workers.end(PATIENCE)
+        finally:
+            await workers.kill()
+
+    assert before - after == {min(before)}
+    assert "has not answered for 1 s: killing it" in caplog.text
+    assert not given_up.done()
+    assert not any(map(alive, after))
+
+
+@pytest.mark.parametrize("host", ["localhost", "[::]", "0.0.0.0"])  # noqa: S104
+async def test_workers_share_every_kind_of_address(tmp_path: Path, host: str) -> None:
+    flags = ("--listen", f"{host}:0", "--dangerously-serve-without-tls", "--dangerously-serve-without-keys")
+    async with two_workers(tmp_path / "a", *flags) as service:
+        port_number = service.address.rpartition(":")[2]
+        async with clients(f"127.0.0.1:{port_number}") as sdks:
+            for sdk in sdks:
+                await sdk.contact_methods.list(limit=1)
+        more = ("--data-dir", str(tmp_path / "b"), "--workers", "2", "--listen", f"127.0.0.1:{port_number}")
+        second = await ended(await launch(*more))
+
+    assert second[0] == 1
+    assert "cannot listen" in second[2]
+
+
+async def test_a_stranger_who_would_share_the_port_keeps_the_service_from_it(tmp_path: Path) -> None:
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        stranger.bind(("127.0.0.1", 0))
+        stranger.listen()
+        flags = ("--workers", "2", "--listen", f"127.0.0.1:{stranger.getsockname()[1]}", "--data-dir", str(tmp_path))
+        code, output, log = await ended(await launch(*flags))
+
+    assert (code, output) == (1, "")
+    assert "cannot listen" in log
+
+
+async def test_a_worker_that_an_operator_stops_drains_and_another_one_takes_its_place(tmp_path: Path) -> None:
+    async with two_workers(tmp_path) as service, clients(service.address) as sdks:
+        before = service.workers
+        writers = Writers(sdks)
+        await writers.have_written(20)
+        os.kill(min(before), signal.SIGTERM)
+        await service.logs("was stopped; starting it again in")
+        await until(lambda: len(service.workers) == 2)
+        await writers.have_written(20)
+        await writers.stop()
+        after = service.workers
+        code = await service.stopped()
+
+    assert code == 0
+    assert before - after == {min(before)}
+
+
+async def test_nobody_starts_a_worker_by_hand() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "contactsvc", "worker"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    code, output, errors = await ended(process)
+
+    assert (code, output) == (2, "")
+    assert "only `contactsvc serve` starts workers" in errors

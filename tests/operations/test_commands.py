@@ -239,6 +239,10 @@ async def test_a_stop_ends_although_the_database_hangs(tmp_path: Path, signals: 
     assert code == 0
     assert "stopped" in err.splitlines()[-1]
     assert "writes have not ended" in err
+    # It stops by itself, also when it has to give up what it was doing.
+    async with asyncio.timeout(60):
+        while Path(f"/proc/{database}").exists():  # noqa: ASYNC110, ASYNC240 - asks the kernel, which tells nobody
+            await asyncio.sleep(0.1)
 
 
 def embedded_database_of(pid: int) -> int:

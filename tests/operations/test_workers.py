@@ -140,6 +140,18 @@ async def clients(address: str, count: int = 8, **options: Any) -> AsyncIterator
         yield [await stack.enter_async_context(AsyncContactsClient(address, **options)) for _ in range(count)]
 
 
+async def refused(*flags: str, **environ: str) -> tuple[int, str, str]:
+    """Start a service that ends by itself; return its exit code, output and errors."""
+    process = await launch(*flags, **environ)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await ended(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 class Writers:
     """Callers that create records one after the other, until told to stop."""
 
@@ -314,9 +326,9 @@ async def test_while_one_worker_serves_the_service_goes_on(tmp_path: Path) -> No
 
 async def test_what_keeps_one_process_from_starting_keeps_workers_as_well(tmp_path: Path) -> None:
     uri = "mongodb://user:hunter2@127.0.0.1:1/?serverSelectionTimeoutMS=100"
-    gone = await ended(await launch("--workers", "2", CONTACTSVC_MONGODB_URI=uri))
+    gone = await refused("--workers", "2", CONTACTSVC_MONGODB_URI=uri)
     open_flags = ("--listen", "0.0.0.0:0", "--dangerously-serve-without-tls")
-    no_keys = await ended(await launch("--workers", "2", "--data-dir", str(tmp_path), *open_flags))
+    no_keys = await refused("--workers", "2", "--data-dir", str(tmp_path), *open_flags)
 
     assert (gone[0], gone[1]) == (1, "")
     assert gone[2].splitlines() == [
@@ -344,7 +356,7 @@ async def test_no_password_shows_in_the_list_of_processes(tmp_path: Path) -> Non
 async def test_a_second_service_on_the_port_is_refused(tmp_path: Path, workers: str) -> None:
     async with two_workers(tmp_path / "a") as service:
         flags = ("--data-dir", str(tmp_path / "b"), "--listen", service.address, "--workers", workers)
-        code, output, log = await ended(await launch(*flags))
+        code, output, log = await refused(*flags)
 
     assert (code, output) == (1, "")
     assert f"contactsvc: cannot listen on {service.address}" in log
@@ -417,7 +429,7 @@ async def test_workers_share_every_kind_of_address(tmp_path: Path, host: str) ->
             for sdk in sdks:
                 await sdk.contact_methods.list(limit=1)
         more = ("--data-dir", str(tmp_path / "b"), "--workers", "2", "--listen", f"127.0.0.1:{port_number}")
-        second = await ended(await launch(*more))
+        second = await refused(*more)
 
     assert second[0] == 1
     assert "cannot listen" in second[2]
@@ -429,7 +441,7 @@ async def test_a_stranger_who_would_share_the_port_keeps_the_service_from_it(tmp
         stranger.bind(("127.0.0.1", 0))
         stranger.listen()
         flags = ("--workers", "2", "--listen", f"127.0.0.1:{stranger.getsockname()[1]}", "--data-dir", str(tmp_path))
-        code, output, log = await ended(await launch(*flags))
+        code, output, log = await refused(*flags)
 
     assert (code, output) == (1, "")
     assert "cannot listen" in log

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import ExitStack, aclosing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import grpc
 from google.protobuf import symbol_database
@@ -24,6 +23,7 @@ from google.protobuf.message import DecodeError, Message
 
 from contactsvc import deadlines, statuses
 from contactsvc.domain.environment import Environment
+from contactsvc.domain.ids import new_request_id
 from contactsvc.errors import ContactsvcError, DeadlineExceeded, InternalFault, MalformedRequest
 from contactsvc.gate import Caller, Gate
 from contactsvc.limits import InFlight
@@ -45,6 +45,28 @@ class Call:
 
     environment: Environment
     request_id: str
+
+
+class CallReport(NamedTuple):
+    """How a call went, and nothing of what it carried.
+
+    Attributes:
+        method: the name of the RPC.
+        code: the name of its gRPC status.
+        reason: that of its error; empty when it succeeded.
+        seconds: how long it took.
+        request_id: that of its caller, or one made for it.
+        environment: in which it worked; empty when it was not let in.
+        key_id: the id of its API key; empty when it had none.
+    """
+
+    method: str
+    code: str
+    reason: str
+    seconds: float
+    request_id: str
+    environment: str
+    key_id: str
 
 
 class Context(Protocol):
@@ -90,16 +112,25 @@ class Calls:
         metrics: counts them.
         longest: how many seconds a unary call may take, however long its caller would wait.
         tracing: traces them, if they are to be traced.
+        log: told of every call that has ended, if that is wanted.
     """
 
     def __init__(
-        self, gate: Gate, in_flight: InFlight, metrics: Metrics, *, longest: float, tracing: Tracing | None = None
+        self,
+        gate: Gate,
+        in_flight: InFlight,
+        metrics: Metrics,
+        *,
+        longest: float,
+        tracing: Tracing | None = None,
+        log: Callable[[CallReport], None] | None = None,
     ) -> None:
         self._gate = gate
         self._in_flight = in_flight
         self._metrics = metrics
         self._longest = longest
         self._tracing = tracing
+        self._log = log
         self._writes: set[asyncio.Task[Any]] = set()
 
     def handler(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
@@ -120,108 +151,124 @@ class Calls:
         return len(self._writes)
 
     def _method_handler(self, method: MethodDescriptor, rpc: Callable[[Any, Call], Any]) -> Any:
-        kind = "server_stream" if method.server_streaming else "unary"
-        metrics = self._metrics.of_method(kind, method.containing_service.full_name, method.name)
         if method.server_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._streaming(method, rpc, metrics))
-        return grpc.unary_unary_rpc_method_handler(self._unary(method, rpc, metrics))
+            return grpc.unary_stream_rpc_method_handler(self._streaming(method, rpc))
+        return grpc.unary_unary_rpc_method_handler(self._unary(method, rpc))
+
+    def _exchanges(self, method: MethodDescriptor, kind: str) -> Callable[[Context], _Exchange]:
+        """Return what begins the exchange of a call of this method."""
+        metrics = self._metrics.of_method(kind, method.containing_service.full_name, method.name)
+        return lambda context: _Exchange(method.name, context, metrics, self._tracing, self._log)
 
     def _unary(
-        self,
-        method: MethodDescriptor,
-        rpc: Callable[[Any, Call], Coroutine[Any, Any, Message]],
-        metrics: MethodMetrics,
+        self, method: MethodDescriptor, rpc: Callable[[Any, Call], Coroutine[Any, Any, Message]]
     ) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        begin = self._exchanges(method, "unary")
         request_class = symbol_database.Default().GetSymbol(method.input_type.full_name)
         reads_only = method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
-        name = method.name
+        carry_out = self._read if reads_only else self._write
 
         async def handle(raw: bytes, context: Context) -> bytes:
-            exchange = _Exchange(name, context, metrics, self._tracing)
-            with exchange.reported():
+            exchange = begin(context)
+            try:
                 try:
-                    slots = ExitStack()
-                    try:
-                        call = await self._admitted(exchange, slots, self._longest)
-                        running = asyncio.create_task(rpc(_decoded(request_class, raw), call), name=name)
-                    except BaseException:
-                        slots.close()
-                        raise
-                    # The slots belong to the work: a write whose caller has left goes on, and still counts.
-                    running.add_done_callback(lambda _: slots.close())
-                    answer = (await self._outcome(running, reads_only=reads_only)).SerializeToString()
+                    call = await self._admitted(exchange, self._longest)
+                    answer = await carry_out(lambda: rpc(_decoded(request_class, raw), call), exchange)
                     context.set_trailing_metadata(exchange.trailing)
-                    metrics.sent()
-                    return answer
                 except BaseException as error:
                     failure = exchange.failure(error)
+                else:
+                    exchange.sent()
+                    return answer
                 return await exchange.abort(failure)
+            finally:
+                exchange.end()
 
         return handle
 
     def _streaming(
-        self,
-        method: MethodDescriptor,
-        rpc: Callable[[Any, Call], AsyncGenerator[Message]],
-        metrics: MethodMetrics,
+        self, method: MethodDescriptor, rpc: Callable[[Any, Call], AsyncGenerator[Message]]
     ) -> Callable[[bytes, Context], Awaitable[None]]:
+        begin = self._exchanges(method, "server_stream")
         request_class = symbol_database.Default().GetSymbol(method.input_type.full_name)
-        name = method.name
 
         async def handle(raw: bytes, context: Context) -> None:
-            exchange = _Exchange(name, context, metrics, self._tracing)
-            with exchange.reported():
+            exchange = begin(context)
+            try:
                 try:
-                    with ExitStack() as slots:
-                        # A stream takes as long as its caller reads: only the caller's own deadline counts.
-                        call = await self._admitted(exchange, slots, None)
+                    # A stream takes as long as its caller reads: only the caller's own deadline counts.
+                    call = await self._admitted(exchange, None)
+                    try:
                         async with aclosing(rpc(_decoded(request_class, raw), call)) as messages:
                             async for message in messages:
                                 self._gate.check_still_good(exchange.caller)
                                 await _send(context, message)
-                                metrics.sent()
-                        context.set_trailing_metadata(exchange.trailing)
-                        return
+                                exchange.sent()
+                    finally:
+                        self._in_flight.leave(exchange.key_id)
+                    context.set_trailing_metadata(exchange.trailing)
                 except BaseException as error:
                     failure = exchange.failure(error)
+                else:
+                    return
                 await exchange.abort(failure)
+            finally:
+                exchange.end()
 
         return handle
 
-    async def _admitted(self, exchange: _Exchange, slots: ExitStack, longest: float | None) -> Call:
-        """Let a call in, take its slots, and begin its deadline."""
+    async def _admitted(self, exchange: _Exchange, longest: float | None) -> Call:
+        """Let a call in, count it as in flight, and begin its deadline. Whoever goes on must let it leave."""
         left = exchange.context.time_remaining()
-        seconds = longest if left is None else left if longest is None else min(left, longest)
-        deadlines.begin(seconds)
-        try:
-            async with asyncio.timeout_at(deadlines.when()):
-                caller = exchange.caller = await self._gate.admit(exchange.metadata, exchange.method)
-        except TimeoutError:
-            raise DeadlineExceeded from None
-        # Strangers who wait for the gate take no slot.
-        slots.enter_context(self._in_flight.in_process())
-        slots.enter_context(self._in_flight.with_key(caller.key_id))
+        deadlines.begin(longest if left is None else left if longest is None else min(left, longest))
+        caller = self._gate.admit_at_once(exchange.metadata, exchange.method)
+        if caller is None:
+            try:
+                async with asyncio.timeout_at(deadlines.when()):
+                    caller = await self._gate.admit(exchange.metadata, exchange.method)
+            except TimeoutError:
+                raise DeadlineExceeded from None
+        exchange.caller = caller
+        # Strangers who wait for the gate do not count.
+        self._in_flight.enter(caller.key_id)
         return Call(caller.environment, exchange.request_id)
 
-    async def _outcome(self, running: asyncio.Task[Message], *, reads_only: bool) -> Message:
-        """Wait for the end of a call, or for its deadline.
-
-        A write goes on when its caller leaves or its deadline passes: half a write helps nobody. A read is cancelled.
-        """
-        if not reads_only:
-            self._writes.add(running)
-            running.add_done_callback(self._writes.discard)
+    async def _read(self, work: Callable[[], Coroutine[Any, Any, Message]], exchange: _Exchange) -> bytes:
+        """Return the answer of a read; it ends when its caller leaves or its deadline passes."""
         try:
-            # Not wait_for: a driver that swallows the cancellation must not hold the answer.
+            async with asyncio.timeout_at(deadlines.when()) as timeout:
+                return (await work()).SerializeToString()
+        except TimeoutError:
+            if timeout.expired():
+                raise DeadlineExceeded from None
+            raise
+        finally:
+            self._in_flight.leave(exchange.key_id)
+
+    async def _write(self, work: Callable[[], Coroutine[Any, Any, Message]], exchange: _Exchange) -> bytes:
+        """Return the answer of a write; it goes on when its caller leaves or its deadline passes.
+
+        Half a write helps nobody. And as long as it goes on, it counts as in flight.
+        """
+        try:
+            running = asyncio.create_task(work(), name=exchange.method)
+        except BaseException:
+            self._in_flight.leave(exchange.key_id)
+            raise
+        self._writes.add(running)
+        running.add_done_callback(lambda _: self._write_ended(running, exchange.key_id))
+        try:
             await asyncio.wait({running}, timeout=deadlines.remaining())
             if running.done():
-                return running.result()
+                return running.result().SerializeToString()
             raise DeadlineExceeded
         finally:
             if not running.done():
                 running.add_done_callback(_log_lost_failure)
-                if reads_only:
-                    running.cancel()
+
+    def _write_ended(self, running: asyncio.Task[Message], key_id: str | None) -> None:
+        self._writes.discard(running)
+        self._in_flight.leave(key_id)
 
 
 async def _send(context: Context, message: Message) -> None:
@@ -234,38 +281,69 @@ async def _send(context: Context, message: Message) -> None:
 
 
 class _Exchange:
-    """One call: what came with it, how it ends, and the report of it."""
+    """One call: what came with it, how it ends, and the report of it. Begins when it is made."""
 
-    def __init__(self, method: str, context: Context, metrics: MethodMetrics, tracing: Tracing | None) -> None:
+    __slots__ = (
+        "_code",
+        "_log",
+        "_metrics",
+        "_reason",
+        "_span",
+        "_started",
+        "caller",
+        "context",
+        "metadata",
+        "method",
+        "request_id",
+        "trailing",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        context: Context,
+        metrics: MethodMetrics,
+        tracing: Tracing | None,
+        log: Callable[[CallReport], None] | None,
+    ) -> None:
         self.method = method
         self.context = context
         self._metrics = metrics
+        self._log = log
         self.metadata: dict[str, tuple[str | bytes, ...]] = {}
         for key, value in context.invocation_metadata() or ():
             self.metadata[key] = (*self.metadata.get(key, ()), value)
         self.request_id = _request_id(self.metadata.get(REQUEST_ID_HEADER, ()))
         self.trailing = ((REQUEST_ID_HEADER, self.request_id),)
         self.caller: Caller | None = None
-        self._tracing = tracing
         self._code = "OK"
         self._reason = ""
+        self._span = tracing.start(method, self.metadata) if tracing else None
+        self._started = time.monotonic()
+        metrics.began()
 
-    @contextmanager
-    def reported(self) -> Iterator[None]:
-        """Count, log and trace the call when the block ends."""
-        span = self._tracing.start(self.method, self.metadata) if self._tracing else None
-        started = time.monotonic()
-        self._metrics.started()
-        self._metrics.received()
-        try:
-            yield
-        finally:
-            seconds = time.monotonic() - started
-            self._metrics.ended(self._code, seconds)
-            if span is not None:
-                span.end(self._code, self._reason, self.request_id)
-            if _log.isEnabledFor(logging.INFO):
-                self._log_line(seconds)
+    @property
+    def key_id(self) -> str | None:
+        """The key of the caller, if it has one."""
+        return self.caller.key_id if self.caller else None
+
+    def sent(self) -> None:
+        """Count a message that was sent."""
+        self._metrics.sent()
+
+    def end(self) -> None:
+        """Count, trace and log the call."""
+        seconds = time.monotonic() - self._started
+        self._metrics.ended(self._code, seconds)
+        if self._span is not None:
+            self._span.end(self._code, self._reason, self.request_id)
+        if self._log is not None:
+            environment = self.caller.environment.value if self.caller else ""
+            self._log(
+                CallReport(
+                    self.method, self._code, self._reason, seconds, self.request_id, environment, self.key_id or ""
+                )
+            )
 
     def failure(self, error: BaseException) -> ContactsvcError:
         """Return what the caller is told of an error; raise it again when it is not for the caller."""
@@ -291,19 +369,6 @@ class _Exchange:
         await self.context.abort(statuses.code_of(failure), status.message, trailing)
         raise AssertionError("abort returned")
 
-    def _log_line(self, seconds: float) -> None:
-        caller = self.caller
-        fields = {
-            "method": self.method,
-            "code": self._code,
-            "reason": self._reason,
-            "ms": round(seconds * 1000, 2),
-            "request_id": self.request_id,
-            "environment": caller.environment.value if caller else "",
-            "key_id": (caller.key_id if caller else None) or "",
-        }
-        _log.info("call", extra={"fields": {name: value for name, value in fields.items() if value != ""}})
-
 
 def _log_lost_failure(task: asyncio.Task[Any]) -> None:
     """Log the failure of a write whose caller has gone; without this it would be reported nowhere."""
@@ -325,4 +390,4 @@ def _request_id(values: tuple[str | bytes, ...]) -> str:
     """Return the caller's request id if it can go into a log, or a new one."""
     if len(values) == 1 and isinstance(values[0], str) and _REQUEST_ID.fullmatch(values[0]):
         return values[0]
-    return secrets.token_hex(16)
+    return new_request_id()

@@ -95,7 +95,19 @@ class Gate:
                 _log.error("cannot read the API keys; those read last are used for a while", exc_info=error)
 
     async def admit(self, metadata: Mapping[str, tuple[str | bytes, ...]], rpc: str) -> Caller:
-        """Return who calls.
+        """Return who calls; read the keys again when its key is not known.
+
+        Raises as `admit_at_once`.
+        """
+        if (caller := self.admit_at_once(metadata, rpc)) is None:
+            await self._refresh_unless_tried_within(_SHORTEST_INTERVAL)
+            caller = self.admit_at_once(metadata, rpc)
+        if caller is None:
+            raise StoreUnavailable if self._is_out_of_date() else Unauthenticated
+        return caller
+
+    def admit_at_once(self, metadata: Mapping[str, tuple[str | bytes, ...]], rpc: str) -> Caller | None:
+        """Return who calls; None when its key is not among those that were read last.
 
         Args:
             metadata: the values of each header of the call.
@@ -110,7 +122,14 @@ class Gate:
         asked = _environment(metadata.get(ENVIRONMENT_HEADER, ()))
         if not self._guarded:
             return Caller(asked or Environment.LIVE, None)
-        key = await self._key(metadata.get(AUTHORIZATION_HEADER, ()))
+        environment, id_, secret = _key_in(metadata.get(AUTHORIZATION_HEADER, ()))
+        key = self._keys.get(id_)
+        if key is None:
+            return None
+        if self._is_out_of_date():
+            raise StoreUnavailable
+        if not key.opens_with(secret) or key.environment != environment or not self._is_active(key):
+            raise Unauthenticated
         if asked is not None and asked is not key.environment:
             raise PermissionDenied(f"it is of another environment than {ENVIRONMENT_HEADER}")
         missing = PERMISSIONS[rpc] - key.permissions
@@ -125,24 +144,6 @@ class Gate:
         key = self._keys.get(caller.key_id)
         if key is None or not self._is_active(key):
             raise Unauthenticated
-
-    async def _key(self, authorization: Iterable[str | bytes]) -> ApiKey:
-        values = tuple(authorization)
-        if len(values) != 1 or not isinstance(values[0], str):
-            raise Unauthenticated
-        scheme, _, text = values[0].partition(" ")
-        parts = parts_of(text.strip())
-        if scheme.lower() != "bearer" or parts is None:
-            raise Unauthenticated
-        environment, id_, secret = parts
-        if id_ not in self._keys:
-            await self._refresh_unless_tried_within(_SHORTEST_INTERVAL)
-        if self._age() > _LONGEST_TRUST:
-            raise StoreUnavailable
-        key = self._keys.get(id_)
-        if key is None or not key.opens_with(secret) or key.environment != environment or not self._is_active(key):
-            raise Unauthenticated
-        return key
 
     def _is_active(self, key: ApiKey) -> bool:
         return key.state(self._clock()) == "active"
@@ -176,8 +177,8 @@ class Gate:
             # Told to those who waited; when all of them have left, nobody asks for it.
             reading.exception()
 
-    def _age(self) -> float:
-        return self._monotonic() - self._read_at
+    def _is_out_of_date(self) -> bool:
+        return self._monotonic() - self._read_at > _LONGEST_TRUST
 
 
 def check_permissions(rpcs: Iterable[str]) -> None:
@@ -185,6 +186,15 @@ def check_permissions(rpcs: Iterable[str]) -> None:
     difference = set(rpcs) ^ PERMISSIONS.keys()
     if difference:
         raise LookupError(f"the table of permissions and the service differ in {', '.join(sorted(difference))}")
+
+
+def _key_in(authorization: tuple[str | bytes, ...]) -> tuple[str, str, str]:
+    """Return environment, id and secret of the key that a call carries; raise Unauthenticated when it carries none."""
+    if len(authorization) == 1 and isinstance(authorization[0], str):
+        scheme, _, text = authorization[0].partition(" ")
+        if scheme.lower() == "bearer" and (parts := parts_of(text.strip())) is not None:
+            return parts
+    raise Unauthenticated
 
 
 def _environment(values: Iterable[str | bytes]) -> Environment | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from contactsvc.errors import Overloaded
 
@@ -25,28 +24,20 @@ class InFlight:
         self._by_key: Counter[str | None] = Counter()
         self.count = 0
 
-    @contextmanager
-    def in_process(self) -> Iterator[None]:
-        """Count a call while the block lasts; raise Overloaded when there are too many."""
+    def enter(self, key_id: str | None) -> None:
+        """Count a call until it leaves; raise Overloaded, and do not count it, when there are too many."""
         if self.count >= self._per_process:
             self._rejected("process")
             raise Overloaded("in this process")
-        self.count += 1
-        try:
-            yield
-        finally:
-            self.count -= 1
-
-    @contextmanager
-    def with_key(self, key_id: str | None) -> Iterator[None]:
-        """Count a call of a key while the block lasts; raise Overloaded when there are too many."""
         if self._by_key[key_id] >= self._per_key:
             self._rejected("key")
             raise Overloaded("with this API key")
+        self.count += 1
         self._by_key[key_id] += 1
-        try:
-            yield
-        finally:
-            self._by_key[key_id] -= 1
-            if not self._by_key[key_id]:
-                del self._by_key[key_id]
+
+    def leave(self, key_id: str | None) -> None:
+        """Count a call that has entered no longer."""
+        self.count -= 1
+        self._by_key[key_id] -= 1
+        if not self._by_key[key_id]:
+            del self._by_key[key_id]

@@ -116,12 +116,9 @@ class MethodMetrics:
     _labels: tuple[str, ...]
     _by_code: dict[str, Counter]
 
-    def started(self) -> None:
-        """Count a call that begins."""
+    def began(self) -> None:
+        """Count a call that begins, and the message that it begins with."""
         self._started.inc()
-
-    def received(self) -> None:
-        """Count a message received."""
         self._received.inc()
 
     def sent(self) -> None:

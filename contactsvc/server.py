@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import grpc
 
 from contactsvc import embedded, health, logs, reflection, store
-from contactsvc.calls import Calls, Tracing
+from contactsvc.calls import CallReport, Calls, Tracing
 from contactsvc.config import ListenAddress, Settings
 from contactsvc.convert.requests import RequestParser
 from contactsvc.domain.environment import Environment
@@ -71,6 +72,7 @@ class Server:
         limits: what the server bears.
         metrics: counts what it does.
         tracing: traces calls, if they are to be traced.
+        call_log: told of every call that has ended, if that is wanted.
         reflects: whether it describes itself to whoever asks.
         shares_port: whether other processes, of the same user, may listen where it does.
         clock: tells the time of records.
@@ -86,6 +88,7 @@ class Server:
         limits: Limits | None = None,
         metrics: Metrics | None = None,
         tracing: Tracing | None = None,
+        call_log: Callable[[CallReport], None] | None = None,
         reflects: bool = True,
         shares_port: bool = False,
         clock: Clock = now_utc,
@@ -97,7 +100,7 @@ class Server:
         in_flight = InFlight(limits.in_flight, limits.in_flight_per_key, metrics.rejected)
         metrics.in_flight.set_function(lambda: in_flight.count)
         gate = gate or Gate(None, monotonic=time.monotonic)
-        self._calls = Calls(gate, in_flight, metrics, longest=limits.longest_call, tracing=tracing)
+        self._calls = Calls(gate, in_flight, metrics, longest=limits.longest_call, tracing=tracing, log=call_log)
         self.health = Health(("", SERVICE.full_name))
         self._server = grpc.aio.server(options=_options(limits, shares_port))
         make_id = make_id or ContactMethodIds(clock)
@@ -240,6 +243,7 @@ async def _serve(
         gate = Gate(deployment.key_store(f"{settings.database}_keys"), monotonic=time.monotonic)
         await gate.refresh()
         _refuse_open_gate(settings, gate)
+        call_log = _call_log(settings, supervisor)
         server = Server(
             stores,
             ValueRules(settings.default_region, settings.value_validation_lenient),
@@ -247,6 +251,7 @@ async def _serve(
             limits=_limits(settings),
             metrics=metrics,
             tracing=stack.enter_context(_tracing()) if settings.tracing else None,
+            call_log=call_log,
             reflects=settings.reflects,
             shares_port=supervisor is not None,
         )
@@ -269,13 +274,23 @@ async def _serve(
         stopping = asyncio.create_task(signals.next())
         awaited: list[asyncio.Future[Any]] = [stopping, died]
         await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        has_ended = await (server.stop(None) if died.done() else _stop_unless_hurried(server, settings, signals))
+        if call_log is not None:
+            call_log.flush()
         if died.done():
-            stopping.cancel()
-            await server.stop(None)
             raise StartupError(died.result())
-        if not await _stop_unless_hurried(server, settings, signals):
+        if not has_ended:
             _leave_at_once()
     _log.info("stopped")
+
+
+def _call_log(settings: Settings, supervisor: Supervisor | None) -> logs.CallLog | None:
+    """Return what writes a line per call; None when the log is for worse things only."""
+    if not _log.isEnabledFor(logging.INFO):
+        return None
+    worker = None if supervisor is None else supervisor.worker
+    return logs.CallLog(as_json=settings.log_json, stream=sys.stderr, worker=worker)
 
 
 @contextmanager

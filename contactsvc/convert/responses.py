@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -27,7 +27,6 @@ _ACTION_NUMBERS = {
     Action.UPDATED: pb.UPSERT_ACTION_UPDATED,
     Action.UNCHANGED: pb.UPSERT_ACTION_UNCHANGED,
 }
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def created(written: Written) -> pb.CreateContactMethodResponse:
@@ -182,5 +181,6 @@ def _batch_error(error: ContactsvcError) -> pb.BatchError:
 
 
 def _timestamp(time: datetime) -> Timestamp:
-    seconds, remainder = divmod(time - _EPOCH, timedelta(seconds=1))
-    return Timestamp(seconds=seconds, nanos=remainder.microseconds * 1000)
+    # All times have whole milliseconds, and a float has them exactly for the next two hundred thousand years.
+    seconds, milliseconds = divmod(round(time.timestamp() * 1000), 1000)
+    return Timestamp(seconds=seconds, nanos=milliseconds * 1_000_000)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 import grpc
@@ -12,7 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from contactsvc.domain.contact_method import ContactMethodType
 from contactsvc.domain.environment import Environment
-from contactsvc.logs import _JsonFormatter, _TextFormatter
+from contactsvc.logs import CallLog, _JsonFormatter, _TextFormatter
 from contactsvc.metrics import Metrics
 from contactsvc.server import Limits
 from contactsvc.v1 import contact_methods_pb2 as pb
@@ -198,8 +201,10 @@ async def test_no_log_and_no_error_shows_what_callers_sent(
     stores: Any = await on_embedded()
     stores[Environment.LIVE] = BrokenStore(stores[Environment.LIVE])
     errors, codes = [], set()
+    written = io.StringIO()
+    call_log = CallLog(as_json=True, stream=written)
     with caplog.at_level(logging.DEBUG, logger="contactsvc"):
-        async with serving(stores) as api:
+        async with serving(stores, call_log=call_log) as api:
             for call in planted_calls(api):
                 try:
                     await call()
@@ -207,7 +212,8 @@ async def test_no_log_and_no_error_shows_what_callers_sent(
                     codes.add(error.code())
                     errors.append(f"{error.details()} {error.trailing_metadata()}")
 
-    lines = [_JsonFormatter().format(record) for record in caplog.records]
+    call_log.flush()
+    lines = [_JsonFormatter().format(record) for record in caplog.records] + written.getvalue().splitlines()
     assert grpc.StatusCode.INTERNAL in codes
     assert len(errors) > 5
     assert len(lines) > 8
@@ -247,23 +253,57 @@ async def test_a_write_whose_caller_has_left_still_counts(on_embedded: OpenStore
             await failure_of(get(api))
 
 
-async def test_every_call_has_one_log_line_with_its_request_id(
-    on_embedded: OpenStores, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.INFO, logger="contactsvc.calls"):
-        async with serving(await on_embedded()) as api:
-            await failure_of(get(api, metadata=(("x-request-id", "abc-1"), ("x-environment", "test"))))
+@pytest.mark.parametrize("as_json", [True, False])
+async def test_every_call_has_one_log_line_with_its_request_id(on_embedded: OpenStores, as_json: bool) -> None:
+    written = io.StringIO()
+    call_log = CallLog(as_json=as_json, stream=written, worker=3)
+    async with serving(await on_embedded(), call_log=call_log) as api:
+        await failure_of(get(api, metadata=(("x-request-id", 'a"1'), ("x-environment", "test"))))
+        await api.total()
+    call_log.flush()
 
-    (line,) = [json.loads(_JsonFormatter().format(record)) for record in caplog.records if record.message == "call"]
-    assert line.pop("ms") >= 0
-    assert line.pop("time")
-    assert line == {
+    first, second = written.getvalue().splitlines()
+    expected = {
         "level": "info",
         "logger": "contactsvc.calls",
         "message": "call",
+        "worker": 3,
         "method": "GetContactMethod",
         "code": "NOT_FOUND",
         "reason": "CONTACT_METHOD_NOT_FOUND",
-        "request_id": "abc-1",
+        "request_id": 'a"1',
         "environment": "test",
     }
+    if as_json:
+        line = json.loads(first)
+        assert line.pop("ms") >= 0
+        assert datetime.fromisoformat(line.pop("time")).tzinfo is not None
+        assert line == expected
+        assert "reason" not in json.loads(second)
+    else:
+        start, *fields = first.split(" call ", 1)
+        assert re.fullmatch(r"\S+Z INFO    contactsvc.calls:", start)
+        named = dict(field.split("=", 1) for field in fields[0].split(" "))
+        assert float(named.pop("ms")) >= 0
+        assert named == {key: str(value) for key, value in list(expected.items())[3:]}
+        assert " reason=" not in second
+
+
+class AwaitedText(io.StringIO):
+    """A text that tells when it has been flushed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushed = asyncio.Event()
+
+    def flush(self) -> None:
+        self.flushed.set()
+
+
+async def test_the_lines_of_calls_are_written_without_being_asked_for(on_embedded: OpenStores) -> None:
+    written = AwaitedText()
+    async with serving(await on_embedded(), call_log=CallLog(as_json=True, stream=written)) as api:
+        await api.total()
+        await written.flushed.wait()
+
+    assert json.loads(written.getvalue())["method"] == "ListContactMethods"

@@ -274,8 +274,7 @@ def exported() -> dict[str, set[str]]:
     """Return the labels of every series that the service exports."""
     ours = metrics.Metrics()
     method = ours.of_method("unary", SERVICE, "GetContactMethod")
-    method.started()
-    method.received()
+    method.began()
     method.sent()
     method.ended("OK", 0.1)
     ours.rejected("key")

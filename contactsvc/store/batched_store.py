@@ -1,28 +1,31 @@
-"""A store that answers point reads, and makes single inserts, together with those that arrive at the same time.
+"""A store that answers point reads, and makes single writes, together with those that arrive at the same time.
 
 Everything else is as in MongoStore, and so is what each call means.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pymongo.errors import BulkWriteError
 
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, Slot
 from contactsvc.domain.ledger import Difference
 from contactsvc.domain.listing import Filter, Listing, Page
-from contactsvc.errors import StoreUnavailable
+from contactsvc.errors import EtagMismatch, StoreUnavailable
+from contactsvc.service.store import LostRace
 from contactsvc.store import queries
 from contactsvc.store.batching import Batcher
 from contactsvc.store.documents import metadata_pair, to_records
-from contactsvc.store.driver_errors import duplicates_translated, rule_violated_by, translated
+from contactsvc.store.driver_errors import duplicates_translated, outcome_of, translated
 from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver
+from contactsvc.store.group_commit import GroupCommit
 from contactsvc.store.mongo_store import MongoStore
 from contactsvc.store.paging import Paging
-from contactsvc.store.steps import Insert, steps_of
+from contactsvc.store.steps import Insert, Remove, Replace, steps_of
 from contactsvc.store.transactions import KeyLocks
 
 # Of one pair more than two records are of no interest (the question is only whether there is exactly one), so that a
@@ -31,17 +34,28 @@ _MOST_OF_A_PAIR = 4
 
 
 class BatchedStore(MongoStore):
-    """Contact methods in one MongoDB collection, for many callers at once; see MongoStore."""
+    """Contact methods in one MongoDB collection, for many callers at once; see MongoStore.
 
-    def __init__(self, collection: MongoCollection, driver: Driver | None, locks: KeyLocks) -> None:
+    Args:
+        collection: where they are.
+        driver: opens sessions; None on a deployment without transactions.
+        locks: shared by all stores of a process that write to this collection.
+        tells_each: whether the deployment tells of each write of a command what came of it (MongoDB 8.0 and later).
+            Without that, changes are made one by one.
+    """
+
+    def __init__(
+        self, collection: MongoCollection, driver: Driver | None, locks: KeyLocks, *, tells_each: bool = False
+    ) -> None:
         super().__init__(collection, driver, locks)
         self._by_id = Batcher[str, ContactMethod](self._ask_ids)
         self._by_external_id = Batcher[str, ContactMethod](self._ask_external_ids)
         self._primaries = Batcher[Slot, ContactMethod](self._ask_primaries)
         self._by_pair = Batcher[str, list[ContactMethod]](self._ask_pairs)
         self._first_pages = Batcher[_FirstPage, Page](self._ask_first_pages)
-        self._inserts = Batcher[str, Exception](self._insert_all, repeatable=False)
-        self._to_insert: dict[str, Document] = {}
+        self._insert = GroupCommit[Insert](self._insert_all)
+        self._change = GroupCommit[Replace | Remove](self._change_all)
+        self._tells_each = tells_each
 
     async def find(self, id_: str) -> ContactMethod | None:
         """Return the record with this id."""
@@ -82,18 +96,13 @@ class BatchedStore(MongoStore):
     async def write(self, difference: Difference) -> None:
         """Store a difference; one of several documents only inside `atomically`."""
         steps = steps_of(difference)
-        if len(steps) != 1 or not isinstance(steps[0], Insert) or "_id" not in steps[0].document:
-            await super().write(difference)
-            return
-        document = steps[0].document
-        self._to_insert[document["_id"]] = document
-        try:
-            outcome = await self._inserts(document["_id"])
-        finally:
-            # Still there when its deadline had passed before it was sent.
-            self._to_insert.pop(document["_id"], None)
-        if outcome is not None:
-            raise outcome
+        match steps:
+            case [Insert() as step]:
+                await self._insert(step)
+            case [Replace() | Remove() as step] if self._tells_each and self._driver is not None:
+                await self._change(step)
+            case _:
+                await super().write(difference)
 
     async def _ask_ids(self, ids: Collection[str]) -> Mapping[str, ContactMethod]:
         return {record.id: record for record in await super().find_by_ids(ids)}
@@ -132,24 +141,38 @@ class BatchedStore(MongoStore):
         documents.sort(key=lambda document: (document["created_at"], document["_id"]))
         return {first: first.page(documents, self._collection.full_name) for first in firsts}
 
-    async def _insert_all(self, ids: Collection[str]) -> Mapping[str, Exception]:
-        """Insert the documents with these ids; return what became of those that could not be."""
-        documents = [self._to_insert.pop(id_) for id_ in ids]
-        if len(documents) == 1:
-            with translated(), duplicates_translated():
-                await self._collection.insert_one(documents[0])
-            return {}
+    async def _insert_all(self, steps: Sequence[Insert]) -> Mapping[int, Exception]:
+        documents = [step.document for step in steps]
         with translated():
+            if len(documents) == 1:
+                with duplicates_translated():
+                    await self._collection.insert_one(documents[0])
+                return {}
             try:
                 await self._collection.insert_many(documents, ordered=False)
             except BulkWriteError as error:
                 if error.details["writeConcernErrors"]:
                     raise StoreUnavailable from error
-                return {
-                    documents[failure["index"]]["_id"]: rule_violated_by(failure) or error
-                    for failure in error.details["writeErrors"]
-                }
+                return {failure["index"]: outcome_of(failure) for failure in error.details["writeErrors"]}
         return {}
+
+    async def _change_all(self, steps: Sequence[Replace | Remove]) -> Mapping[int, Exception]:
+        assert self._driver is not None  # noqa: S101 - told of each write, so it is no standalone server
+        async with self._driver.writers:
+            with translated():
+                if len(steps) == 1:
+                    with duplicates_translated():
+                        return {} if await steps[0].alone(self._collection) else {0: LostRace(EtagMismatch())}
+                told = await self._driver.write_each([step.bulk(self._collection.full_name) for step in steps])
+        outcomes = {position: _outcome(found) for position, found in enumerate(told)}
+        return {position: outcome for position, outcome in outcomes.items() if outcome is not None}
+
+
+def _outcome(found: int | Mapping[str, Any]) -> Exception | None:
+    """Return what is wrong with a write that has found so many documents, or failed so."""
+    if isinstance(found, int):
+        return None if found else LostRace(EtagMismatch())
+    return outcome_of(found)
 
 
 @dataclass(frozen=True, slots=True)

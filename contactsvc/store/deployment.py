@@ -25,16 +25,27 @@ from contactsvc.store.transactions import KeyLocks
 COLLECTION = "contact_methods"
 KEY_COLLECTION = "api_keys"
 
+# The wire version of the first release with the command bulkWrite.
+_MONGODB_8 = 25
+
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A connected deployment."""
+    """A connected deployment.
+
+    Attributes:
+        driver: its connections.
+        version: of the server.
+        transactional: whether it has transactions.
+        tells_each: whether it tells of each write of a command what came of it.
+    """
 
     driver: Driver
     version: str
     transactional: bool
+    tells_each: bool
 
     async def open_store(self, database: str, *, batching: bool = True) -> MongoStore:
         """Return the store in a database, with all its indexes.
@@ -58,8 +69,11 @@ class Deployment:
         # others may have such documents before them; they are refused one by one (UnknownLayout).
         if youngest and is_of_newer_layout(youngest[0]):
             raise StartupError(f"{UnknownLayout(youngest[0])}; `contactsvc doctor` counts such documents")
-        kind = BatchedStore if batching else MongoStore
-        store = kind(collection, self.driver if self.transactional else None, KeyLocks())
+        driver, locks = self.driver if self.transactional else None, KeyLocks()
+        if batching:
+            store: MongoStore = BatchedStore(collection, driver, locks, tells_each=self.tells_each)
+        else:
+            store = MongoStore(collection, driver, locks)
         # MongoDB does so by itself all the time, SecantusDB never.
         await store.forget_expired(now_utc())
         return store
@@ -113,7 +127,7 @@ async def connect(uri: str, driver_name: str, telemetry: DatabaseTelemetry | Non
             "refused, and a crash while the primary changes can leave a client without one (never with two); run it as "
             "a replica set"
         )
-    return Deployment(driver, version, transactional)
+    return Deployment(driver, version, transactional, hello.get("maxWireVersion", 0) >= _MONGODB_8)
 
 
 def _refusal(error: PyMongoError) -> str:

@@ -117,6 +117,14 @@ def _translation(error: PyMongoError) -> ContactsvcError | None:
     return None
 
 
+def outcome_of(failure: Mapping[str, Any]) -> Exception:
+    """Return what the failure of one write among several means to whoever asked for it."""
+    if failure.get("code") == _WRITE_CONFLICT:
+        return LostRace(PrimaryConflict())
+    error = OperationFailure("one write of several", failure.get("code"), failure)
+    return rule_violated_by(failure) or _translation(error) or error
+
+
 def rule_violated_by(details: Mapping[str, Any]) -> Exception | None:
     """Return what a write error of a violated unique index means; None when it is none."""
     keys = set(details.get("keyPattern", ()))

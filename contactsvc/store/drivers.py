@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import motor.frameworks.asyncio
@@ -16,7 +17,9 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import ClientBulkWriteException, WriteConcernError
 from pymongo.read_concern import ReadConcern
+from pymongo.results import ClientBulkWriteResult
 
 from contactsvc.store.telemetry import CommandTimes, ConnectionCounts, DatabaseTelemetry
 
@@ -61,6 +64,34 @@ class Driver(ABC):
     def database(self, name: str) -> AsyncDatabase[Document]:
         """Return a database."""
 
+    async def write_each(self, writes: Sequence[Any]) -> list[int | Mapping[str, Any]]:
+        """Make several writes of single documents, in no order, by one command; each takes effect or fails by itself.
+
+        Needs MongoDB 8.0: earlier ones tell only how many writes of a command have found a document.
+
+        Args:
+            writes: PyMongo's replacements and deletions, with their namespaces.
+
+        Returns:
+            Of each in turn how many documents it has found, or the server's description of its error.
+        """
+        try:
+            told: Any = (await self._write_all(writes)).bulk_api_result
+        except ClientBulkWriteException as error:
+            told = error.details
+            if isinstance(told.get("error"), Exception):
+                raise told["error"] from error
+            for concern in told.get("writeConcernErrors") or ():
+                raise WriteConcernError("written, but not as durably as asked for", concern.get("code")) from error
+        outcomes: dict[int, int | Mapping[str, Any]] = {failure["idx"]: failure for failure in told["writeErrors"]}
+        outcomes |= {position: result.matched_count for position, result in told["updateResults"].items()}
+        outcomes |= {position: result.deleted_count for position, result in told["deleteResults"].items()}
+        return [outcomes[position] for position in range(len(writes))]
+
+    @abstractmethod
+    async def _write_all(self, writes: Sequence[Any]) -> ClientBulkWriteResult:
+        """Make all writes that can be made."""
+
     @abstractmethod
     async def start_session(self) -> Session:
         """Start a session."""
@@ -85,6 +116,10 @@ class MotorDriver(Driver):
         """Return a database."""
         database: Any = self._client[name]
         return database  # type: ignore[no-any-return]  # see Collection
+
+    async def _write_all(self, writes: Sequence[Any]) -> ClientBulkWriteResult:
+        result: ClientBulkWriteResult = await self._client.bulk_write(writes, ordered=False, verbose_results=True)
+        return result
 
     async def start_session(self) -> Session:
         """Start a session."""
@@ -111,6 +146,9 @@ class PyMongoDriver(Driver):
     def database(self, name: str) -> AsyncDatabase[Document]:
         """Return a database."""
         return self._client[name]
+
+    async def _write_all(self, writes: Sequence[Any]) -> ClientBulkWriteResult:
+        return await self._client.bulk_write(writes, ordered=False, verbose_results=True)
 
     async def start_session(self) -> Session:
         """Start a session."""

@@ -18,8 +18,8 @@ class Step(ABC):
     """A write of one document."""
 
     @abstractmethod
-    def bulk(self) -> Any:
-        """Return the step as a part of a bulk write."""
+    def bulk(self, namespace: str | None = None) -> Any:
+        """Return the step as a part of a bulk write; of one that may be on several collections, on this one."""
 
     @abstractmethod
     async def alone(self, collection: Collection) -> bool:
@@ -36,9 +36,9 @@ class Insert(Step):
 
     document: Document
 
-    def bulk(self) -> Any:
+    def bulk(self, namespace: str | None = None) -> Any:
         """Return the step as a part of a bulk write."""
-        return InsertOne(self.document)
+        return InsertOne(self.document, namespace=namespace)
 
     async def alone(self, collection: Collection) -> bool:
         """Take the step by itself."""
@@ -57,9 +57,9 @@ class Replace(Step):
     before: ContactMethod
     document: Document
 
-    def bulk(self) -> Any:
+    def bulk(self, namespace: str | None = None) -> Any:
         """Return the step as a part of a bulk write."""
-        return ReplaceOne(_as_read(self.before), self.document)
+        return ReplaceOne(_as_read(self.before), self.document, namespace=namespace)
 
     async def alone(self, collection: Collection) -> bool:
         """Take the step by itself; tell whether the document was there as expected."""
@@ -78,9 +78,9 @@ class Release(Step):
 
     before: ContactMethod
 
-    def bulk(self) -> Any:
+    def bulk(self, namespace: str | None = None) -> Any:
         """Return the step as a part of a bulk write."""
-        return UpdateOne(_as_read(self.before), _NOTHING_CLAIMED)
+        return UpdateOne(_as_read(self.before), _NOTHING_CLAIMED, namespace=namespace)
 
     async def alone(self, collection: Collection) -> bool:
         """Take the step by itself; tell whether the document was there as expected."""
@@ -98,9 +98,9 @@ class Remove(Step):
 
     before: ContactMethod
 
-    def bulk(self) -> Any:
+    def bulk(self, namespace: str | None = None) -> Any:
         """Return the step as a part of a bulk write."""
-        return DeleteOne(_as_read(self.before))
+        return DeleteOne(_as_read(self.before), namespace=namespace)
 
     async def alone(self, collection: Collection) -> bool:
         """Take the step by itself; tell whether the document was there as expected."""

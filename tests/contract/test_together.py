@@ -110,3 +110,49 @@ async def test_creates_that_arrive_together_have_outcomes_of_their_own(api: Api,
     )
     assert len(listed.contact_methods) == (7 if primary else 1)
     assert primary or listed.contact_methods[0] == await api.get(holder.id)
+
+
+async def test_changes_that_arrive_together_have_outcomes_of_their_own(api: Api) -> None:
+    records = [await api.create(f"client_{i % 5}", external_id=f"x{i}", label="old") for i in range(30)]
+    gone = [record.id for record in records[20:25]]
+
+    def change(i: int) -> Any:
+        record = records[i]
+        if i < 10:
+            return api.stub.UpdateContactMethod(pb.UpdateContactMethodRequest(id=record.id, label=f"new {i}"))
+        if i < 15:
+            # Taken by a record that is not changed.
+            return api.stub.UpdateContactMethod(pb.UpdateContactMethodRequest(id=record.id, external_id="x29"))
+        if i < 20:
+            return api.stub.UpdateContactMethod(pb.UpdateContactMethodRequest(id=record.id, label="new", etag="stale"))
+        if i < 25:
+            return api.stub.DeleteContactMethod(pb.DeleteContactMethodRequest(id=record.id))
+        return api.stub.DeleteContactMethod(pb.DeleteContactMethodRequest(id=record.id, etag="stale"))
+
+    outcomes = await asyncio.gather(*(outcome(change(i)) for i in range(30)))
+
+    assert [answer.contact_method.label for answer in outcomes[:10]] == [f"new {i}" for i in range(10)]
+    assert outcomes[10:15] == [grpc.StatusCode.ALREADY_EXISTS] * 5
+    assert outcomes[15:20] == [grpc.StatusCode.ABORTED] * 5
+    assert outcomes[20:25] == [pb.DeleteContactMethodResponse()] * 5
+    assert outcomes[25:] == [grpc.StatusCode.ABORTED] * 5
+    found = await api.stub.BatchGetContactMethods(pb.BatchGetContactMethodsRequest(ids=ids(records)))
+    assert list(found.contact_methods) == [
+        *(answer.contact_method for answer in outcomes[:10]),
+        *records[10:20],
+        *records[25:],
+    ]
+    assert list(found.missing_ids) == gone
+
+
+async def test_changes_of_one_record_that_arrive_together_all_take_effect(api: Api) -> None:
+    record = await api.create()
+
+    await asyncio.gather(
+        *(
+            api.stub.UpdateContactMethod(pb.UpdateContactMethodRequest(id=record.id, metadata={f"k{i}": "v"}))
+            for i in range(20)
+        )
+    )
+
+    assert set((await api.get(record.id)).metadata) == {f"k{i}" for i in range(20)}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import gc
 import warnings
 from pathlib import Path
@@ -30,6 +31,11 @@ async def test_calls_say_that_the_database_is_gone(tmp_path: Path, driver: str) 
         ):
             failure = await failure_of(call)
             assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
+        create.is_primary = False
+        together = [failure_of(api.stub.CreateContactMethod(create)) for _ in range(20)]
+        together += [failure_of(api.get(f"contact_{number}")) for number in range(20)]
+        reasons = {failure.reason for failure in await asyncio.gather(*together)}
+        assert reasons == {"STORE_UNAVAILABLE"}
     await connection.__aexit__(None, None, None)
     with warnings.catch_warnings():
         # Closed while it tries to connect, PyMongo's asynchronous client leaves that socket to the garbage collector,

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contactsvc.domain import values
 from contactsvc.domain.contact_method import ContactMethodType
 from contactsvc.domain.values import InvalidValue, ValueRules
 
@@ -33,6 +36,23 @@ def test_what_is_no_email_is_refused_without_being_quoted(text: str) -> None:
     with pytest.raises(InvalidValue) as raised:
         RULES.normalize(EMAIL, text)
     assert text not in str(raised.value)
+
+
+_awkward = st.sampled_from(
+    [*"aZ09.@-_+\"' <>[]()%{}|~é\u030c\uff20", "xn--", "bücher", "x" * 30, ".com", ".test", "a@b.co"]
+)
+
+
+@settings(max_examples=500)
+@given(st.one_of(st.emails(), st.lists(_awkward, max_size=12).map("".join)))
+def test_plain_addresses_are_read_as_the_library_reads_all(text: str) -> None:
+    def read(normalize: Callable[[str], str]) -> str | None:
+        try:
+            return normalize(text)
+        except InvalidValue:
+            return None
+
+    assert read(lambda text: RULES.normalize(EMAIL, text)) == read(values._checked_email)
 
 
 @pytest.mark.parametrize("type_", [PHONE, FAX])

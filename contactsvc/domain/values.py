@@ -18,8 +18,8 @@ from contactsvc.domain.contact_method import ContactMethodType, ContactValue
 
 _MEXICO = 52
 
-# A local part that every rule lets pass (RFC 5322: dot-atom): ASCII letters, digits and signs, with single dots between,
-# at most 64 of them. And the length of an address that is short enough, however its domain is written.
+# A local part that every rule lets pass (RFC 5322: dot-atom): ASCII letters, digits and signs, single dots between, at
+# most 64 of them. And the length of an address that is short enough, however its domain is written.
 _DOT_ATOM = re.compile(r"(?=.{1,64}\Z)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _SURELY_SHORT_ENOUGH = 100
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import click
 
 from contactsvc import __version__, config
 from contactsvc.domain.access import Permission
+from contactsvc.domain.contact_method import ContactMethodType
 from contactsvc.domain.environment import Environment
 from contactsvc.errors import ConfigurationError, ContactsvcError, StartupError
 
@@ -159,6 +162,167 @@ def _confirmed(question: str) -> bool:
         # Ctrl-C, or nobody there to ask.
         click.echo(err=True)
         return False
+
+
+_ENVIRONMENT = click.option(
+    "--environment",
+    required=True,
+    type=click.Choice([environment.value for environment in Environment]),
+    help="Which environment.",
+)
+_FORMAT = click.option(
+    "--format", "format_", type=click.Choice(["jsonl", "csv"]), help="What the file is.  [by its name, else jsonl]"
+)
+
+
+@main.command("export")
+@_ENVIRONMENT
+@click.option("--output", default="-", show_default=True, metavar="FILE", help="Where to; - is standard output.")
+@_FORMAT
+@click.option("--client-id", "client_ids", multiple=True, metavar="ID", help="Only of this client; repeatable.")
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    type=click.Choice([type_.value for type_ in ContactMethodType]),
+    help="Only of this type.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, to standard error.")
+@_flags(_DATABASE_FLAGS)
+def export_contact_methods(
+    environment: str,
+    output: str,
+    format_: str | None,
+    client_ids: tuple[str, ...],
+    types: tuple[str, ...],
+    as_json: bool,
+    **flags: str | None,
+) -> None:
+    r"""Write all contact methods of an environment to a file, while the service runs.
+
+    Reads the database that the settings of `serve` name, and needs no API key. JSON Lines keep everything and can be
+    restored exactly; CSV is for spreadsheets. docs/backup.md says what holds. The file holds personal data.
+
+    \b
+    Examples:
+      contactsvc export --environment live --output backup.jsonl
+      contactsvc export --environment live --format csv --type email --client-id client_abc123
+
+    Exit codes: 0 when the file is whole, 2 for bad configuration, 1 for everything else.
+    """
+    with _exit_codes():
+        settings = config.load(flags, os.environ)
+        from contactsvc import logs
+        from contactsvc.domain.listing import Filter
+        from contactsvc.transfer.run import export_to
+
+        logs.configure(as_json=False, level="ERROR")
+        path = None if output == "-" else Path(output)
+        wanted = Filter(client_ids=client_ids, types=tuple(map(ContactMethodType, types)))
+        with _progress_bar("exporting") as progress:
+            count = asyncio.run(
+                export_to(
+                    path,
+                    settings,
+                    Environment(environment),
+                    as_csv=_is_csv(format_, output),
+                    wanted=wanted,
+                    progress=progress,
+                )
+            )
+        click.echo(json.dumps({"exported": count}) if as_json else f"exported {count} contact methods", err=True)
+
+
+@main.command("import")
+@click.argument("file", type=_FILE)
+@_ENVIRONMENT
+@_FORMAT
+@click.option("--dry-run", is_flag=True, help="Check every row against the rules and the database, and write nothing.")
+@click.option(
+    "--on-error", type=click.Choice(["stop", "skip"]), default="stop", show_default=True, help="When a row fails."
+)
+@click.option(
+    "--on-conflict",
+    type=click.Choice(["error", "skip", "update"]),
+    default="error",
+    show_default=True,
+    help="When a record is there already with other content.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@_flags(_DATABASE_FLAGS, _VALUE_FLAGS)
+def import_contact_methods(
+    file: Path,
+    environment: str,
+    format_: str | None,
+    dry_run: bool,
+    on_error: str,
+    on_conflict: str,
+    as_json: bool,
+    **flags: str | None,
+) -> None:
+    r"""Write the contact methods of a file into an environment, while the service runs.
+
+    Give it the settings of `serve`: it writes to their database, needs no API key, and reads values by the same rules.
+    JSON Lines of `contactsvc export` are restored exactly: ids, times and verifications as they were. A list in CSV
+    names its columns in the first line: client_id, type, value, and if you like label, is_primary, external_id,
+    metadata (a JSON object) and metadata.KEY.
+
+    It can be repeated, and after a kill has to be: what is there already is left alone. No row takes the primary flag
+    or an external id from a record that keeps it. Rows that fail are named with their line on standard error.
+
+    \b
+    Examples:
+      contactsvc import backup.jsonl --environment live --dry-run
+      contactsvc import backup.jsonl --environment live --on-conflict update
+      contactsvc import list.csv --environment test --default-region MX --on-error skip
+
+    Exit codes: 0 when all rows are as the file says, 2 for bad configuration, 1 for everything else.
+    """
+    with _exit_codes():
+        settings = config.load(flags, os.environ)
+        from contactsvc import logs
+        from contactsvc.transfer.restore import OnConflict
+        from contactsvc.transfer.run import import_from
+
+        logs.configure(as_json=False, level="ERROR")
+        size = file.stat().st_size if file.is_file() else 0
+        with _progress_bar("checking" if dry_run else "importing") as progress:
+            counts = asyncio.run(
+                import_from(
+                    file,
+                    settings,
+                    Environment(environment),
+                    as_csv=_is_csv(format_, file.name),
+                    on_conflict=OnConflict(on_conflict),
+                    stops=on_error == "stop",
+                    dry_run=dry_run,
+                    tell=lambda line: click.echo(line, err=True),
+                    progress=lambda done: progress(done, size),
+                )
+            )
+        summary = {**asdict(counts), "dry_run": dry_run}
+        click.echo(json.dumps(summary) if as_json else f"{'would be ' if dry_run else ''}{counts}")
+        if counts.failed:
+            sys.exit(_FAILED)
+
+
+def _is_csv(format_: str | None, name: str) -> bool:
+    return format_ == "csv" or (format_ is None and name.lower().endswith(".csv"))
+
+
+@contextmanager
+def _progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield what is told how much is done and of how much; shows it where somebody looks."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.length = max(total, 1)
+            bar.update(done - bar.pos)
+
+        yield show
 
 
 @main.group()

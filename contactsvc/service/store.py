@@ -73,6 +73,10 @@ class Store(Protocol):
         """Return the request that is remembered under this id, expired or not."""
         ...
 
+    async def find_memories(self, ids: Collection[str]) -> dict[str, tuple[Remembered, ...]]:
+        """Return what is remembered under the ids of deleted records, by id."""
+        ...
+
     async def forget(self, request: Remembered) -> None:
         """Forget this request, if it is still remembered; not a later one under the same id."""
         ...

@@ -78,6 +78,11 @@ class Deployment:
         await store.forget_expired(now_utc())
         return store
 
+    def existing_store(self, database: str) -> MongoStore:
+        """Return the store in a database as it is: for commands that only read, and create nothing."""
+        collection = self.driver.database(database)[COLLECTION]
+        return MongoStore(collection, self.driver if self.transactional else None, KeyLocks())
+
     def key_store(self, database: str) -> MongoKeyStore:
         """Return the store of API keys in a database."""
         return MongoKeyStore(self.driver.database(database)[KEY_COLLECTION])

@@ -21,7 +21,14 @@ from contactsvc.domain.memory import Remembered
 from contactsvc.errors import EtagMismatch, StoreUnavailable
 from contactsvc.service.store import LostRace, Store
 from contactsvc.store import queries
-from contactsvc.store.documents import metadata_pair, primary_key, remembering_only, to_records, to_requests
+from contactsvc.store.documents import (
+    is_contact_method,
+    metadata_pair,
+    primary_key,
+    remembering_only,
+    to_records,
+    to_requests,
+)
 from contactsvc.store.driver_errors import CursorLost, duplicates_translated, lost_cursors_translated, translated
 from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver, Session
@@ -178,6 +185,11 @@ class MongoStore:
         found = await self._find({"request_ids": request_id}, _REMEMBERED)
         requests = (request for document in found for request in to_requests(document))
         return next((request for request in requests if request.mark.id == request_id), None)
+
+    async def find_memories(self, ids: Collection[str]) -> dict[str, tuple[Remembered, ...]]:
+        """Return what is remembered under the ids of deleted records, by id."""
+        found = await self._find({"_id": queries.any_of(list(ids))}, {**_REMEMBERED, "client_id": 1})
+        return {document["_id"]: to_requests(document) for document in found if not is_contact_method(document)}
 
     async def forget(self, request: Remembered) -> None:
         """Forget this request, if it is still remembered; not a later one under the same id."""

@@ -112,6 +112,27 @@ class Remove(Step):
         await collection.insert_one(to_document(self.before))
 
 
+@dataclass(frozen=True, slots=True)
+class Revive(Step):
+    """Put a record in the place of what remembers the requests of its deleted self."""
+
+    record: ContactMethod
+
+    def bulk(self, namespace: str | None = None) -> Any:
+        """Return the step as a part of a bulk write."""
+        return ReplaceOne(_deleted(self.record), to_document(self.record), namespace=namespace)
+
+    async def alone(self, collection: Collection) -> bool:
+        """Take the step by itself; tell whether the document was there as expected."""
+        result = await collection.replace_one(_deleted(self.record), to_document(self.record))
+        return result.matched_count == 1
+
+    async def undo(self, collection: Collection) -> None:
+        """Take the step back."""
+        written = {"_id": self.record.id, "etag": self.record.etag}
+        await collection.replace_one(written, to_memory(self.record.requests))
+
+
 _NOTHING_CLAIMED = {"$set": {"is_primary": False}, "$unset": {"external_id": "", "primary_key": ""}}
 
 
@@ -121,7 +142,7 @@ def steps_of(difference: Difference) -> list[Step]:
     What gives up a primary slot or an external id comes before what takes it. A record that does both is first made to
     give up what it has.
     """
-    final = [*difference.inserted, *(after for _, after in difference.replaced)]
+    final = [*difference.inserted, *difference.revived, *(after for _, after in difference.replaced)]
     primaries = {record.slot: record.id for record in final if record.is_primary}
     external_ids = {record.external_id: record.id for record in final if record.external_id is not None}
 
@@ -142,8 +163,13 @@ def steps_of(difference: Difference) -> list[Step]:
     in_order = sorted(difference.replaced, key=lambda pair: takes(*pair))
     steps += [Replace(before, to_document(after)) for before, after in in_order]
     steps += [Insert(to_document(record)) for record in difference.inserted]
+    steps += [Revive(record) for record in difference.revived]
     steps += [Insert(to_memory(requests)) for requests in difference.memories]
     return steps
+
+
+def _deleted(record: ContactMethod) -> Document:
+    return {"_id": record.id, "client_id": {"$exists": False}}
 
 
 def _as_read(before: ContactMethod) -> Document:

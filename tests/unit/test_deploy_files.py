@@ -40,7 +40,6 @@ OTHERS_FLAGS = {
     "--wheel-dir",  # pip
     "--without-pip",  # venv
     "--bind_ip_all",  # mongod
-    "--dry-run",  # kubectl
     "--strict",  # kubernetes-validate
 }
 # What Prometheus adds to whatever it scrapes.

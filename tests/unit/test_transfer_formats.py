@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
+from contactsvc.domain.values import ValueRules
+from contactsvc.errors import InvalidFields
+from contactsvc.transfer import formats
+from contactsvc.transfer.export import CsvSink, JsonLinesSink
+from contactsvc.transfer.formats import Header, NotOurFormat, Row
+from contactsvc.transfer.reading import CsvList, JsonLines
+
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+RULES = ValueRules()
+
+
+def record(id_: str = "contact_1", **fields: Any) -> ContactMethod:
+    whole: dict[str, Any] = {
+        "id": id_,
+        "client_id": "c1",
+        "type": ContactMethodType.EMAIL,
+        "value": ContactValue("Ana@example.com", "ana@example.com"),
+        "label": None,
+        "is_primary": False,
+        "verified_at": None,
+        "external_id": None,
+        "metadata": {},
+        "created_at": NOON,
+        "updated_at": NOON,
+        "etag": "",
+        **fields,
+    }
+    return ContactMethod(**whole)
+
+
+def single_line(most: int) -> st.SearchStrategy[str]:
+    letters = st.characters(exclude_categories=["Cc", "Cs"])
+    return st.text(letters, min_size=1, max_size=most)
+
+
+TIMES = st.integers(0, 4_000_000_000_000).map(lambda ms: EPOCH + timedelta(milliseconds=ms))
+# Metadata values may have line breaks and every other control character.
+PAIRS = st.dictionaries(
+    st.text("abcXYZ09_.:-", min_size=1, max_size=40),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=500),
+    max_size=4,
+)
+TEXTS = single_line(512).map(str.strip).filter(bool)
+RECORDS = st.builds(
+    record,
+    single_line(128),
+    client_id=single_line(128),
+    type=st.sampled_from(ContactMethodType),
+    value=st.builds(ContactValue, TEXTS, st.none() | TEXTS),
+    label=st.none() | single_line(100),
+    is_primary=st.booleans(),
+    verified_at=st.none() | TIMES,
+    external_id=st.none() | single_line(255),
+    metadata=PAIRS,
+    created_at=TIMES,
+    updated_at=TIMES,
+)
+
+
+@given(RECORDS)
+def test_a_line_gives_back_exactly_its_record(stored: ContactMethod) -> None:
+    line = formats.record_line(stored)
+
+    assert line.count(b"\n") == 1
+    assert formats.to_row(line, RULES) == Row(record=stored, is_exact=True)
+
+
+@given(RECORDS.map(lambda stored: replace(stored, type=ContactMethodType.OTHER)))
+def test_csv_gives_back_what_a_list_may_say(stored: ContactMethod) -> None:
+    line = formats.csv_bytes(formats.csv_line(stored)).decode()
+
+    (cells,) = csv.reader(io.StringIO(line, newline=""), strict=True)
+    names = [*formats.SET_BY_THE_SERVICE, *formats.CSV_COLUMNS]
+    read = formats.to_listed(dict(zip(names, cells, strict=True)), RULES, now=NOON).record
+
+    for name in ("client_id", "type", "label", "is_primary", "external_id", "metadata"):
+        assert getattr(read, name) == getattr(stored, name)
+    assert read.value.text == stored.value.text
+
+
+def test_a_list_always_gets_the_same_ids() -> None:
+    cells = {"client_id": "c1", "type": "phone", "value": "+52 55 1234 5678"}
+
+    ids = [
+        formats.to_listed(given_cells, RULES, now=NOON).record.id
+        for given_cells in (
+            cells,
+            {**cells, "value": "+525512345678", "label": "Desk"},
+            {**cells, "external_id": "crm-1"},
+            {**cells, "external_id": "crm-1", "value": "+52 55 1234 0000"},
+            {**cells, "client_id": "c2"},
+        )
+    ]
+
+    assert ids[0] == ids[1] != ids[2] == ids[3] != ids[4]
+    assert all(len(id_) == len("contact_") + 26 for id_ in ids)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"client_id": ""}, "client_id"),
+        ({"client_id": 7}, "client_id"),
+        ({"type": "pigeon"}, "type"),
+        ({"value": "x" * 513}, "value"),
+        ({"value": "\ud800"}, "value"),
+        ({"label": "a\nb"}, "label"),
+        ({"is_primary": "yes"}, "is_primary"),
+        ({"metadata": {"a b": "c"}}, "metadata"),
+        ({"metadata": {"a": 1}}, "metadata"),
+        ({"metadata": []}, "metadata"),
+        ({"created_at": "2026-01-02T12:00:00"}, "created_at"),
+        ({"updated_at": "yesterday"}, "updated_at"),
+        ({"verified_at": None}, "verified_at"),
+        ({"id": ""}, "id"),
+        ({"normalized_value": "a\0"}, "normalized_value"),
+        ({"favourite_colour": "somebody"}, "favourite_colour"),
+    ],
+)
+def test_what_breaks_a_rule_is_named_without_its_content(change: dict[str, Any], field: str) -> None:
+    line = json.dumps({**json.loads(formats.record_line(record())), **change}).encode()
+
+    with pytest.raises(InvalidFields) as raised:
+        formats.to_row(line, RULES)
+
+    assert {violation.field for violation in raised.value.violations} == {field}
+    assert "somebody" not in str(raised.value)
+
+
+@pytest.mark.parametrize("line", [b"", b"[]", b"{", b"[" * 100_000, b"\xff", b"7"])
+def test_a_line_that_is_no_object_is_refused(line: bytes) -> None:
+    with pytest.raises(InvalidFields):
+        formats.to_row(line, RULES)
+
+
+def test_a_value_without_its_normal_form_is_read_by_the_rules() -> None:
+    line = json.loads(formats.record_line(record(value=ContactValue("nobody", None))))
+
+    kept = formats.to_row(json.dumps(line).encode(), RULES).record
+    del line["normalized_value"]
+
+    assert kept.value == ContactValue("nobody", None)
+    with pytest.raises(InvalidFields):
+        formats.to_row(json.dumps(line).encode(), RULES)
+    lenient = formats.to_row(json.dumps({**line, "value": "Ana@Example.com"}).encode(), RULES).record
+    assert lenient.value.normalized == "ana@example.com"
+
+
+def exported(path: Path, *records: ContactMethod, changed_from: datetime = NOON + timedelta(days=1)) -> list[bytes]:
+    with path.open("wb") as file:
+        sink = JsonLinesSink(file)
+        sink.begin(Header("live", changed_from))
+        for one in records:
+            sink.put(one)
+        sink.end()
+    return path.read_bytes().splitlines(keepends=True)
+
+
+def rows_of(path: Path) -> list[ContactMethod]:
+    rows = [numbered.row for numbered in JsonLines(path).rows(RULES, NOON)]
+    return [row.record for row in rows if isinstance(row, Row)]
+
+
+def test_a_file_that_was_cut_off_or_changed_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    lines = exported(path, record("a"), record("b"))
+    whole = b"".join(lines)
+    bad = [
+        *(whole[:size] for size in range(len(whole))),
+        lines[0] + lines[2] + lines[3],
+        lines[0] + lines[2] + lines[1] + lines[3],
+        whole + lines[1],
+        whole.replace(b"Ana", b"Eva", 1),
+        whole.replace(b'export":1', b'export":2'),
+        lines[0].ljust(1 << 20, b" "),
+    ]
+
+    assert [one.id for one in rows_of(path)] == ["a", "b"]
+    for content in bad:
+        path.write_bytes(content)
+        with pytest.raises(NotOurFormat):
+            JsonLines(path)
+
+
+def test_what_was_changed_during_an_export_counts_as_it_is_last(tmp_path: Path) -> None:
+    later = NOON + timedelta(seconds=1)
+    exported(
+        tmp_path / "a.jsonl",
+        record("demoted", is_primary=True),
+        # Deleted after it was read: no later line says so.
+        record("deleted", client_id="c2", is_primary=True),
+        record("demoted", updated_at=later),
+        record("promoted", updated_at=later, is_primary=True),
+        record("heir", client_id="c2", updated_at=later, is_primary=True),
+        # It was primary for a moment only.
+        record("moment", client_id="c3", updated_at=later, is_primary=True),
+        record("moment", client_id="c3", updated_at=later + timedelta(seconds=1)),
+        record("quiet", client_id="c3", is_primary=True),
+        changed_from=later,
+    )
+
+    rows = rows_of(tmp_path / "a.jsonl")
+
+    assert [(row.id, row.is_primary) for row in rows] == [
+        ("deleted", False),
+        ("demoted", False),
+        ("promoted", True),
+        ("heir", True),
+        ("moment", False),
+        ("quiet", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "client_id,type\n",
+        "client_id,type,value,value\n",
+        "client_id,type,value,colour\n",
+        'client_id,type,value\nc1,email,"a@example.com',
+        "client_id,type,value\nc1,email,a@example\rcom\n",
+        "client_id,type,value\nc1,email,\udcff\n",
+    ],
+)
+def test_a_list_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+
+    with pytest.raises(NotOurFormat):
+        list(CsvList(path).rows(RULES, NOON))
+
+
+def test_a_list_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(
+        b"\xef\xbb\xbfclient_id, type ,value,is_primary,metadata,metadata.city\r\n"
+        b'c1,EMAIL,a@example.com,TRUE,"{""a"":""b""}","M\xc3\xa9xico\nDF"\r\n,,,,,\r\nc1,email\r\n'
+    )
+
+    first, second = (numbered.row for numbered in CsvList(path).rows(RULES, NOON))
+
+    assert isinstance(first, Row)
+    assert first.record.is_primary
+    assert first.record.metadata == {"a": "b", "city": "México\nDF"}
+    assert isinstance(second, InvalidFields)
+
+
+def test_formulas_are_written_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    formula = record(type=ContactMethodType.OTHER, value=ContactValue("=1+1", "=1+1"))
+
+    with path.open("wb") as file:
+        sink = CsvSink(file)
+        sink.begin(Header("live", NOON))
+        sink.put(formula)
+        sink.end()
+
+    source = CsvList(path)
+    (numbered,) = source.rows(RULES, NOON)
+    assert isinstance(numbered.row, Row)
+    assert numbered.row.record.value.text == "=1+1"
+    assert "not read: id, normalized_value" in source.notes[0]

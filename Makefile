@@ -42,7 +42,7 @@ check: $(VENV)/.dev ## Lint, types and proto rules (stub freshness is part of th
 	$(BIN)/buf format --diff --exit-code
 	$(BIN)/pytest -q tests/unit/test_generated.py
 
-bench: $(VENV)/.bench ## Measure against a bare echo and plain services (BENCH=--quick for three minutes)
+bench: $(VENV)/.bench ## Measure against a bare echo and plain services (BENCH=--quick for four minutes)
 	$(BIN)/python -m benchmarks $(BENCH)
 
 format: $(VENV)/.dev ## Format Python and proto files

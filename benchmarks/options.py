@@ -64,7 +64,7 @@ class Options:
 def read_options(arguments: list[str] | None = None) -> Options:
     """Read the command line, and CONTACTSVC_BENCH_MONGODB_URI; end with a message when it is wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter measurements: about three minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter measurements: about four minutes")
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--curve", action="store_true", help="how the cost of a read by id grows with the records")
     kinds.add_argument(

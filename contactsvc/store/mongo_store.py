@@ -114,8 +114,6 @@ class MongoStore:
         if self._may_have_earlier or (may_have_earlier and self._session is None):
             earlier = await self._find_records(queries.primaries_without_key(left))
             primaries |= {record.slot: record for record in earlier if record.slot in left}
-            if left := left - primaries.keys():
-                primaries |= await self._find_primaries_by_key(left)
         return list(primaries.values())
 
     async def _find_primaries_by_key(self, slots: Collection[Slot]) -> dict[Slot, ContactMethod]:

@@ -1,15 +1,17 @@
 """Reads the contact methods of an environment, while others write, into a file.
 
-In the order of their last change, page by page: a record that is changed behind the cursor comes again further on, in
-its new state, so that the end of the file says what has become of it. Since a write takes effect later than the time
-that it carries, the last minute is read again at the end. What is in the file twice counts as it is there last.
+First everything, by one cursor, oldest first: what nobody touches comes once. Then what was changed since the
+beginning, in the order of its last change, page by page: a change behind the cursor comes again further on, so that the
+end of the file says what has become of it. Since a write takes effect later than the time that it carries, the last
+minute is read once more. What is in the file twice counts as it is there last.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import IO, Protocol
 
 from contactsvc.domain.contact_method import ContactMethod
@@ -113,33 +115,40 @@ async def export(
     sink.begin(Header(environment, changed_from))
     written: dict[str, str] = {}
     count = 0
-    async for record, total in _all(store, wanted, None):
+
+    def put(record: ContactMethod) -> None:
+        nonlocal count
         if record.updated_at >= changed_from:
+            if written.get(record.id) == record.etag:
+                return
             written[record.id] = record.etag
         sink.put(record)
         count += 1
-        progress(count, total)
-    # Only what was written for the first time, or changed, since it was read.
-    async for record, total in _all(store, wanted, clock() - _LATE):
-        if written.get(record.id) != record.etag:
-            written[record.id] = record.etag
-            sink.put(record)
-            count += 1
-            progress(count, max(count, total))
+        progress(count, max(count, total))
+
+    first = await store.find_page(Listing(filter=wanted, page_size=1, include_total_size=True))
+    total = first.total_size or 0
+    async with aclosing(store.stream_pages(Listing(filter=wanted, page_size=MAX_PAGE_SIZE))) as pages:
+        async for page in pages:
+            for record in page.contact_methods:
+                put(record)
+    since = changed_from
+    for _ in range(2):
+        started = clock()
+        async for record in _changed(store, replace(wanted, updated=TimeRange(at_or_after=since))):
+            put(record)
+        since = started - _LATE
     sink.end()
     return count
 
 
-async def _all(store: Store, wanted: Filter, since: datetime | None) -> AsyncIterator[tuple[ContactMethod, int]]:
-    """Yield records in the order of their last change, each with how many there were at first."""
-    wanted = wanted if since is None else replace(wanted, updated=TimeRange(at_or_after=since))
-    listing = Listing(filter=wanted, sort=_BY_CHANGE, page_size=MAX_PAGE_SIZE, include_total_size=since is None)
-    total = 0
+async def _changed(store: Store, wanted: Filter) -> AsyncIterator[ContactMethod]:
+    """Yield records in the order of their last change, each page as it is when it is asked for."""
+    listing = Listing(filter=wanted, sort=_BY_CHANGE, page_size=MAX_PAGE_SIZE)
     while True:
         page = await store.find_page(listing)
-        total = total or page.total_size or 0
         for record in page.contact_methods:
-            yield record, total
+            yield record
         if not page.next_page_token:
             return
-        listing = replace(listing, page_token=page.next_page_token, include_total_size=False)
+        listing = replace(listing, page_token=page.next_page_token)

@@ -15,13 +15,16 @@ import grpc
 import pytest
 
 from contactsvc import store
+from contactsvc.domain.contact_method import ContactMethodType
 from contactsvc.domain.environment import Environment
 from contactsvc.errors import StartupError
 from contactsvc.store.deployment import COLLECTION, Deployment
 from contactsvc.store.documents import SCHEMA_VERSION
 from contactsvc.store.drivers import Collection, Document
 from contactsvc.store.examination import examination_of
-from contactsvc.store.migrations import OLDEST_READ, STEPS, migrated
+from contactsvc.store.migrations import OLDEST_READ, STEPS, migrated, update_of
+from contactsvc.store.mongo_store import MongoStore
+from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import Api, failure_of, serving
 
@@ -158,6 +161,36 @@ async def test_a_migration_leaves_etags_and_times_and_can_be_repeated(database: 
     assert after == {document["_id"]: migrated(document) for document in planted} | {
         "m": {**after["m"], "schema_version": SCHEMA_VERSION}
     }
+
+
+@pytest.mark.parametrize("database", [True], indirect=True)
+async def test_a_migration_does_nothing_to_what_was_written_after_it_was_read(database: Database) -> None:
+    before = layout_1("a", "c1")
+    guard, update = update_of(before)
+    # By a replica of an earlier release, which demotes it.
+    theirs = layout_1("a", "c1", is_primary=False, etag="theirs")
+    await database.collection.insert_one(theirs)
+
+    result = await database.collection.update_one(guard, update)
+
+    assert result.matched_count == 0
+    assert (await database.by_id())["a"] == theirs
+
+
+async def test_a_primary_is_found_that_is_migrated_between_two_questions(database: Database) -> None:
+    await database.collection.insert_one(layout_1("a", "c1"))
+
+    class Overtaken(MongoStore):
+        async def _find_primaries_by_key(self, slots: Any) -> Any:
+            found = await super()._find_primaries_by_key(slots)
+            await database.migrate()
+            return found
+
+    asked = Overtaken(database.collection, None, KeyLocks())
+    found = await asked.find_primary(("c1", ContactMethodType.EMAIL))
+
+    assert found is not None
+    assert found.id == "a"
 
 
 @pytest.mark.parametrize("database", [True], indirect=True)

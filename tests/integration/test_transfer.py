@@ -7,9 +7,9 @@ import re
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from contactsvc.store.deployment import COLLECTION, Deployment
 from contactsvc.store.documents import SCHEMA_VERSION
 from contactsvc.store.drivers import Collection, Document
 from contactsvc.transfer.export import JsonLinesSink, export
+from contactsvc.transfer.formats import Row
 from contactsvc.transfer.reading import JsonLines
 from contactsvc.transfer.restore import Counts, OnConflict, Restore
 from contactsvc.v1 import contact_methods_pb2 as pb
@@ -294,6 +295,60 @@ async def test_an_export_beside_writers_can_be_restored_and_has_what_nobody_touc
     restored = await contents(world.restored)
     primaries = [one["client_id"] for one in restored.values() if one["is_primary"] and one["client_id"] in slots]
     assert sorted(primaries) == slots
+
+
+class Overtaken:
+    """A store on which something happens while it is read."""
+
+    def __init__(self, store: Any, during: Callable[[], Awaitable[None]], late: Callable[[], Awaitable[None]]) -> None:
+        self._store = store
+        self._during = during
+        self._late = late
+        self._passes = 0
+
+    async def stream_pages(self, listing: Any) -> AsyncIterator[Any]:
+        pages = [page async for page in self._store.stream_pages(listing)]
+        yield pages[0]
+        await self._during()
+        for page in pages[1:]:
+            yield page
+
+    async def find_page(self, listing: Any) -> Any:
+        page = await self._store.find_page(listing)
+        self._passes += 1
+        if self._passes == 2:
+            await self._late()
+        return page
+
+
+@pytest.mark.parametrize("new_primary", ["r000", "r400"])
+async def test_a_primary_that_moves_during_an_export_is_one_in_the_file(
+    world: World, tmp_path: Path, new_primary: str
+) -> None:
+    old_primary = {"r000": "r400", "r400": "r000"}[new_primary]
+    await world.collection.insert_many(
+        document(f"r{i:03}", is_primary=f"r{i:03}" == old_primary, created_at=NOON + timedelta(seconds=i))
+        for i in range(401)
+    )
+
+    async def during() -> None:
+        request = pb.UpdateContactMethodRequest(id=new_primary, is_primary=True)
+        await world.api.stub.UpdateContactMethod(request)
+
+    async def late() -> None:
+        # It carries the time at which it began, and took effect only after that had been passed.
+        began = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=5)
+        await world.collection.insert_one(document("late", client_id="c2", created_at=began, updated_at=began))
+
+    read: Any = Overtaken(world.api.stores[Environment.LIVE], during, late)
+    path = tmp_path / "a.jsonl"
+    with path.open("wb") as file:
+        await export(read, JsonLinesSink(file), environment="live", wanted=Filter(), progress=lambda done, total: None)
+    rows = [numbered.row for numbered in JsonLines(path).rows(ValueRules(), NOON)]
+
+    records = {row.record.id: row.record for row in rows if isinstance(row, Row)}
+    assert len(rows) == len(records) == 402
+    assert [id_ for id_, one in records.items() if one.is_primary] == [new_primary]
 
 
 async def test_an_import_that_is_killed_is_finished_by_the_next_one(world: World, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class Store(Protocol):
         ...
 
     def stream_pages(self, listing: Listing) -> AsyncGenerator[Page]:
-        """Yield page after page to the end, as they are asked for, holding one at a time; errors as in `find_page`."""
+        """Yield page after page to the end, as they are asked for, holding two at a time; errors as in `find_page`."""
         ...
 
     async def find_request(self, request_id: str) -> Remembered | None:

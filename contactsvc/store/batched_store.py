@@ -131,15 +131,19 @@ class BatchedStore(MongoStore):
 
     async def _ask_first_pages(self, firsts: Collection[_FirstPage]) -> Mapping[_FirstPage, Page]:
         """Return the pages of clients that have few records; those of others are left out, and asked for alone."""
-        clients = {first.client_id for first in firsts}
         if len(firsts) == 1:
-            return {}
+            (first,) = firsts
+            return {first: await super().find_page(first.listing)}
+        clients = {first.client_id for first in firsts}
         limit = sum(first.page_size + 1 for first in firsts)
         documents = await self._find({"client_id": queries.any_of(list(clients))}, limit=limit)
         if len(documents) == limit:
             return {}
         documents.sort(key=lambda document: (document["created_at"], document["_id"]))
-        return {first: first.page(documents, self._collection.full_name) for first in firsts}
+        of_client: dict[str, list[Document]] = {client_id: [] for client_id in clients}
+        for document in documents:
+            of_client[document["client_id"]].append(document)
+        return {first: first.page(of_client[first.client_id], self._collection.full_name) for first in firsts}
 
     async def _insert_all(self, steps: Sequence[Insert]) -> Mapping[int, Exception]:
         documents = [step.document for step in steps]
@@ -199,12 +203,8 @@ class _FirstPage:
         return Listing(filter=Filter(client_ids=(self.client_id,), types=types), page_size=self.page_size)
 
     def page(self, documents: list[Document], environment: str) -> Page:
-        """Return the page, out of all records of the client and of others in the order of the listing."""
-        own = [
-            document
-            for document in documents
-            if document["client_id"] == self.client_id and self.type in {None, document["type"]}
-        ]
+        """Return the page, out of all records of the client in the order of the listing."""
+        own = [document for document in documents if self.type in {None, document["type"]}]
         paging = Paging(self.listing, environment)
         count = paging.fitting(own)
         return paging.page(own[:count], more=len(own) > count)

@@ -6,6 +6,7 @@ delete do not.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, nullcontext, suppress
 from datetime import datetime
@@ -38,6 +39,8 @@ from contactsvc.store.transactions import KeyLocks, in_transaction, retried
 
 T = TypeVar("T")
 
+# How many seconds a stream that ends early waits for the batch that was on its way.
+_LAST_BATCH = 1.0
 _REMEMBERED: Document = {"requests": 1, "schema_version": 1}
 
 
@@ -145,7 +148,7 @@ class MongoStore:
         return paging.page(found[:count], more=len(found) > count, total_size=total_size)
 
     async def stream_pages(self, listing: Listing) -> AsyncGenerator[Page]:
-        """Yield page after page to the end, as they are asked for, holding one at a time; errors as in `find_page`."""
+        """Yield page after page to the end, as they are asked for, holding two at a time; errors as in `find_page`."""
         paging = Paging(listing, self._collection.full_name)
         held: list[Document] = []
         async with aclosing(self._batches(paging, listing.page_size)) as batches:
@@ -164,11 +167,14 @@ class MongoStore:
         """Yield the documents of a listing as they come from the database."""
         parts, last = paging.parts, None
         while (part := next(parts, None)) is not None:
-            cursor = self._collection.find(part).sort(paging.keys).batch_size(size)
+            cursor = self._collection.find(queries.to_read_whole(part)).sort(paging.keys).batch_size(size)
             progress = last
+            # The next batch is fetched while this one is on its way to the caller.
+            coming = asyncio.create_task(self._next_batch(cursor, size))
             try:
-                while batch := await self._next_batch(cursor, size):
+                while batch := await coming:
                     last = batch[-1]
+                    coming = asyncio.create_task(self._next_batch(cursor, size))
                     yield batch
             except CursorLost:
                 # MongoDB drops a cursor that nobody asks for ten minutes, and our caller may read as slowly as that.
@@ -176,6 +182,10 @@ class MongoStore:
                     raise StoreUnavailable from None
                 parts = paging.parts_after(last)
             finally:
+                # No cursor is closed while it is in use; and no error of a batch that nobody wants is of interest.
+                await asyncio.wait({coming}, timeout=_LAST_BATCH)
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
                 await cursor.close()
 
     async def find_request(self, request_id: str) -> Remembered | None:

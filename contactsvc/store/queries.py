@@ -15,7 +15,8 @@ from contactsvc.store.documents import SCHEMA_VERSION, metadata_pair, value_key
 from contactsvc.store.drivers import Document
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
+# A document that is no contact method (documents.py) has an _id, and lacks most other fields.
+_CONTACT_METHODS: Final[Document] = {"created_at": {"$gte": _EPOCH}}
 
 EARLIER_LAYOUTS: Final[Document] = {"schema_version": {"$lt": SCHEMA_VERSION}}
 """The documents that are not in the present layout yet."""
@@ -50,10 +51,18 @@ def filter_query(asked: Filter) -> Document:
     for field, range_ in (("created_at", asked.created), ("updated_at", asked.updated)):
         if bounds := _bounds(range_):
             query[field] = bounds
-    # A document that is no contact method (documents.py) has an _id, and lacks all other fields.
     if query.keys() <= {"_id", "verified_at"} and asked.is_verified is not True:
-        query["created_at"] = {"$gte": _EPOCH}
+        query |= _CONTACT_METHODS
     return query
+
+
+def to_read_whole(query: Document) -> Document:
+    """Return a query with the same results that is quicker where all of them are read.
+
+    All contact methods are told from other documents by the bounds of an index, which pages need. Who reads them all
+    has no use for bounds, and this condition costs SecantusDB a third of the other.
+    """
+    return {"client_id": {"$exists": True}} if query == _CONTACT_METHODS else query
 
 
 def primaries_without_key(slots: Collection[Slot]) -> Document:

@@ -355,7 +355,7 @@ class ContactMethodsServiceServicer(object):
 
     def StreamContactMethods(self, request, context):
         """Streams all contact methods that match, in pages of up to 200. The service reads on only as fast as the caller does,
-        and holds one page at a time; cancel the call to stop. While others write, no record that nobody touches is skipped
+        and holds two pages at a time; cancel the call to stop. While others write, no record that nobody touches is skipped
         or sent twice. Read only. When it breaks off, go on with the next_page_token of the last page that arrived.
 
         INVALID_ARGUMENT INVALID_FIELD: a field of the filter or the sort breaks its rule.

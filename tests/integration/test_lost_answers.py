@@ -7,7 +7,7 @@ import pytest
 from contactsvc_client import AsyncContactsClient
 
 from tests.conftest import Api
-from tests.integration.answer_dropping_proxy import dropping_answers
+from tests.robustness.faults.proxy import proxied
 
 CLIENT = "client_1"
 
@@ -35,7 +35,7 @@ WRITES: dict[str, tuple[Callable[[Any, str], Awaitable[Any]], int]] = {
 async def test_a_write_whose_answer_was_lost_is_done_once_and_answered(embedded_api: Api, write: str) -> None:
     record = await embedded_api.create(CLIENT, is_primary=True)
     act, left = WRITES[write]
-    async with dropping_answers(embedded_api.target) as proxy, AsyncContactsClient(proxy.target) as sdk:
+    async with proxied(embedded_api.target) as proxy, AsyncContactsClient(proxy.target) as sdk:
         proxy.drops = 2
 
         answer = await act(sdk.contact_methods, record.id)
@@ -48,7 +48,7 @@ async def test_a_write_whose_answer_was_lost_is_done_once_and_answered(embedded_
 
 async def test_a_read_whose_answer_was_lost_is_repeated(embedded_api: Api) -> None:
     record = await embedded_api.create(CLIENT)
-    async with dropping_answers(embedded_api.target) as proxy, AsyncContactsClient(proxy.target) as sdk:
+    async with proxied(embedded_api.target) as proxy, AsyncContactsClient(proxy.target) as sdk:
         proxy.drops = 2
 
         assert (await sdk.contact_methods.retrieve(record.id)).value == record.value
@@ -62,7 +62,7 @@ async def test_an_iteration_whose_stream_breaks_off_goes_on(embedded_api: Api) -
             await sdk.contact_methods.create_many(
                 [{"client_id": CLIENT, "type": "other", "value": f"{batch}-{i}"} for i in range(250)]
             )
-    async with dropping_answers(embedded_api.target) as proxy, AsyncContactsClient(proxy.target) as sdk:
+    async with proxied(embedded_api.target) as proxy, AsyncContactsClient(proxy.target) as sdk:
         found = []
         async for record in sdk.contact_methods.iterate():
             found.append(record.value)

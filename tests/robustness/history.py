@@ -122,6 +122,7 @@ class Call:
         vacant_external_ids: external ids of which the answer says that no record has them.
         complete: the client of whom `seen` is all there is, or "*" for all clients.
         together: whether `seen` was read at one moment.
+        impatient: whether the caller left, or would have, before the service could be expected to answer.
     """
 
     number: int
@@ -144,6 +145,7 @@ class Call:
     vacant_external_ids: Sequence[str] = ()
     complete: str = ""
     together: bool = True
+    impatient: bool = False
 
     @property
     def effect_until(self) -> float:

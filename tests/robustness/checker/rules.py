@@ -171,6 +171,9 @@ def nothing_out_of_nothing(evidence: Evidence) -> Iterator[Violation]:
 
 def one_effect_per_request(evidence: Evidence) -> Iterator[Violation]:
     """However often a request is repeated, it makes one record, and every answer names that one."""
+    for call in evidence.calls:
+        if call.reason == "METADATA_AMBIGUOUS":
+            yield Violation("request applied twice", "several records have a mark that one request writes", [call])
     made: dict[str, tuple[str, Call]] = {}
     for call, state in evidence.sightings():
         if state.made:
@@ -199,7 +202,7 @@ def all_or_nothing(evidence: Evidence) -> Iterator[Violation]:
         return
     seen: dict[str, Call] = {}
     for call, state in evidence.sightings():
-        for mark in (state.label, state.note, state.made):
+        for mark in {state.label, state.note, state.made} - {""}:
             seen.setdefault(mark, call)
     left = {state.id: state for state in evidence.final.seen}
     writers = _writers(evidence)
@@ -214,7 +217,11 @@ def all_or_nothing(evidence: Evidence) -> Iterator[Violation]:
         if proof is None:
             continue
         for position, change in changes:
-            if change.kind is Kind.UPSERT or change.mark in seen or operation.happened(position) is Happened.NO:
+            if (
+                change.kind not in {Kind.CREATE, Kind.UPDATE}
+                or change.mark in seen
+                or operation.happened(position) is Happened.NO
+            ):
                 continue
             if change.kind is Kind.CREATE:
                 # Never seen, it cannot have been deleted by its id.

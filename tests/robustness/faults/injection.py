@@ -1,0 +1,194 @@
+"""A store whose database commands fail as they are told: before they are carried out, or after.
+
+It stands between the store and the driver, where the errors of a real deployment come from, so that all that the
+service makes of them is under test.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from pymongo.errors import (
+    AutoReconnect,
+    NetworkTimeout,
+    NotPrimaryError,
+    OperationFailure,
+    PyMongoError,
+    WaitQueueTimeoutError,
+)
+
+from contactsvc import store
+from contactsvc.domain.environment import Environment
+from contactsvc.store.batched_store import BatchedStore
+from contactsvc.store.deployment import COLLECTION
+from contactsvc.store.drivers import Collection, Driver, Session
+from contactsvc.store.transactions import KeyLocks
+
+_WRITE_CONFLICT = 112
+
+
+class DatabaseError(StrEnum):
+    """What goes wrong with a command."""
+
+    BEFORE = "connection lost before execution"
+    AFTER = "connection lost after execution"
+    CONFLICT = "write conflict"
+    POOL = "pool exhausted"
+    NOT_PRIMARY = "not primary"
+    COMMIT = "commit unknown"
+
+
+@dataclass(slots=True)
+class Plan:
+    """Which commands fail, and how.
+
+    Attributes:
+        error: how; None lets all pass.
+        share: which part of the commands.
+        injected: how many have failed.
+        rng: decides which.
+    """
+
+    error: DatabaseError | None = None
+    share: float = 0.3
+    injected: int = 0
+    rng: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311 - repeatable
+
+    def strikes(self, *errors: DatabaseError) -> bool:
+        """Decide whether a command fails with one of these."""
+        if self.error not in errors or self.rng.random() >= self.share:
+            return False
+        self.injected += 1
+        return True
+
+    async def carry_out(self, command: Callable[[], Awaitable[Any]], *, in_transaction: bool, writes: bool) -> Any:
+        """Carry out a command, or fail."""
+        kinds = [DatabaseError.BEFORE, DatabaseError.POOL, DatabaseError.NOT_PRIMARY]
+        # A lone command waits for whoever has the document; only a transaction meets a conflict.
+        if in_transaction and writes:
+            kinds.append(DatabaseError.CONFLICT)
+        if self.strikes(*kinds):
+            assert self.error is not None
+            raise _made(self.error, in_transaction=in_transaction)
+        result = await command()
+        if self.strikes(DatabaseError.AFTER):
+            raise _made(DatabaseError.AFTER, in_transaction=in_transaction)
+        return result
+
+
+def _made(error: DatabaseError, *, in_transaction: bool) -> PyMongoError:
+    made: PyMongoError
+    match error:
+        case DatabaseError.CONFLICT:
+            made = OperationFailure("injected", _WRITE_CONFLICT)
+        case DatabaseError.POOL:
+            made = WaitQueueTimeoutError("injected")
+        case DatabaseError.NOT_PRIMARY:
+            made = NotPrimaryError("injected", {"code": 10107})
+        case DatabaseError.BEFORE:
+            made = AutoReconnect("injected")
+        case _:
+            made = NetworkTimeout("injected")
+    if in_transaction:
+        # As the driver, or the server, does.
+        made._add_error_label("TransientTransactionError")
+    return made
+
+
+class _Cursor:
+    """A cursor whose reads may fail."""
+
+    def __init__(self, cursor: Any, plan: Plan, *, in_transaction: bool) -> None:
+        self._cursor = cursor
+        self._plan = plan
+        self._in_transaction = in_transaction
+
+    async def to_list(self, length: int | None) -> Any:
+        return await self._plan.carry_out(
+            lambda: self._cursor.to_list(length=length), in_transaction=self._in_transaction, writes=False
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._cursor, name)
+        if name not in {"sort", "skip", "limit", "batch_size"}:
+            return found
+
+        def chained(*arguments: Any) -> _Cursor:
+            return _Cursor(found(*arguments), self._plan, in_transaction=self._in_transaction)
+
+        return chained
+
+
+class _Collection:
+    """A collection whose commands may fail."""
+
+    def __init__(self, collection: Collection, plan: Plan) -> None:
+        self._collection = collection
+        self._plan = plan
+
+    def find(self, *arguments: Any, session: Any = None, **options: Any) -> _Cursor:
+        cursor = self._collection.find(*arguments, session=session, **options)
+        return _Cursor(cursor, self._plan, in_transaction=session is not None)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._collection, name)
+        if name not in _READS | _WRITES:
+            return found
+
+        async def command(*arguments: Any, session: Any = None, **options: Any) -> Any:
+            return await self._plan.carry_out(
+                lambda: found(*arguments, session=session, **options),
+                in_transaction=session is not None,
+                writes=name in _WRITES,
+            )
+
+        return command
+
+
+_READS = {"find_one", "count_documents"}
+_WRITES = {"insert_one", "insert_many", "replace_one", "update_one", "delete_one", "delete_many", "bulk_write"}
+
+
+class _Driver:
+    """A driver whose commits may be answered with silence."""
+
+    def __init__(self, driver: Driver, plan: Plan) -> None:
+        self._driver = driver
+        self._plan = plan
+
+    async def start_session(self) -> Session:
+        session: Any = await self._driver.start_session()
+        commit = session.commit_transaction
+        plan = self._plan
+
+        async def commit_transaction() -> None:
+            before = plan.strikes(DatabaseError.COMMIT)
+            if not before:
+                await commit()
+            if before or plan.strikes(DatabaseError.COMMIT):
+                lost = NetworkTimeout("injected")
+                lost._add_error_label("UnknownTransactionCommitResult")
+                raise lost
+
+        session.commit_transaction = commit_transaction
+        return session  # type: ignore[no-any-return]  # see Driver
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+
+async def faulty_stores(deployment: store.Deployment, prefix: str, plan: Plan) -> dict[Environment, BatchedStore]:
+    """Open the stores of a deployment, with commands that fail by a plan."""
+    stores = {}
+    for environment in Environment:
+        name = f"{prefix}_{environment}"
+        # For its indexes.
+        await deployment.open_store(name)
+        collection: Any = _Collection(deployment.driver.database(name)[COLLECTION], plan)
+        driver: Any = _Driver(deployment.driver, plan)
+        stores[environment] = BatchedStore(collection, driver, KeyLocks())
+    return stores

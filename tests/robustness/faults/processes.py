@@ -1,0 +1,53 @@
+"""What the operating system knows of processes (Linux: /proc)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def with_argument(argument: str) -> list[int]:
+    """Return the ids of the processes that were started with this argument."""
+    return [pid for pid in _all() if argument.encode() in _read(pid, "cmdline").split(b"\0")]
+
+
+def children(parent: int) -> list[int]:
+    """Return the ids of the processes that a process has started."""
+    # After the name, which may contain anything, in parentheses: the state, then the parent.
+    return [
+        pid for pid in _all() if (stat := _read(pid, "stat")) and int(stat.rpartition(b")")[2].split()[1]) == parent
+    ]
+
+
+def open_files(pid: int) -> int:
+    """Return how many file descriptors a process has open."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except FileNotFoundError:
+        return 0
+
+
+def resident_bytes(pid: int) -> int:
+    """Return how much memory a process has."""
+    fields = _read(pid, "statm").split()
+    return int(fields[1]) * _PAGE if fields else 0
+
+
+def _parent(pid: int) -> int:
+    # After the name, which may contain anything, in parentheses: the state, then the parent.
+    fields = _read(pid, "stat").rpartition(b")")[2].split()
+    return int(fields[1]) if fields else 0
+
+
+def _all() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        # It has ended meanwhile.
+        return b""

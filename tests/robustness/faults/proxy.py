@@ -1,0 +1,149 @@
+"""A TCP proxy that can go wrong: between a client and the service, or between the service and its database.
+
+It forwards the answers one by one, and so can lose one: what was asked for is done, and nobody hears of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+ReadAnswer = Callable[[asyncio.StreamReader], Awaitable[tuple[bytes, bool]]]
+"""Reads the next part of what is sent back; tells whether it begins an answer."""
+
+_HTTP2_HEADER = 9
+_HTTP2_HEADERS = 0x1
+_MONGODB_HEADER = 16
+
+
+async def http2_frame(reader: asyncio.StreamReader) -> tuple[bytes, bool]:
+    """Read a frame (RFC 9113, 4.1), since settings and acknowledgements are no answers."""
+    header = await reader.readexactly(_HTTP2_HEADER)
+    payload = await reader.readexactly(int.from_bytes(header[:3]))
+    return header + payload, header[3] == _HTTP2_HEADERS
+
+
+async def mongodb_message(reader: asyncio.StreamReader) -> tuple[bytes, bool]:
+    """Read a message of MongoDB's wire protocol; those that only say how the server is are no answers."""
+    header = await reader.readexactly(_MONGODB_HEADER)
+    payload = await reader.readexactly(int.from_bytes(header[:4], "little") - _MONGODB_HEADER)
+    return header + payload, b"maxWireVersion" not in payload
+
+
+class Proxy:
+    """Forwards bytes both ways, except as it is told.
+
+    Attributes:
+        upstream: where to, HOST:PORT; may change, and then counts for new connections.
+        target: where clients connect to.
+        drops: of how many answers the first bytes are still to be lost, and their connections with them.
+        dropped: how many have been lost.
+        latency: seconds by which each part of an answer is late.
+        flowing: when cleared, nothing gets through.
+        cut_after: after how many bytes more, of all answers together, a connection is cut; None is never.
+        refuses: whether new connections are closed at once.
+    """
+
+    def __init__(self, upstream: str, read_answer: ReadAnswer) -> None:
+        self.upstream = upstream
+        self.target = ""
+        self.drops = 0
+        self.dropped = 0
+        self.latency = 0.0
+        self.flowing = asyncio.Event()
+        self.flowing.set()
+        self.cut_after: int | None = None
+        self.refuses = False
+        self._read_answer = read_answer
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections[task] = writer
+        host, _, port = self.upstream.rpartition(":")
+        ends = [writer]
+        try:
+            if self.refuses:
+                return
+            await self.flowing.wait()
+            upstream_reader, upstream_writer = await asyncio.open_connection(host, int(port))
+            ends.append(upstream_writer)
+            requests = asyncio.create_task(self._forward_requests(reader, upstream_writer))
+            answers = asyncio.create_task(self._forward_answers(upstream_reader, writer))
+            try:
+                # One direction alone is of no use to either protocol.
+                await asyncio.wait({requests, answers}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for direction in (requests, answers):
+                    direction.cancel()
+                await asyncio.gather(requests, answers, return_exceptions=True)
+        except OSError:
+            # Nobody listens upstream: so it seems to the client, too.
+            return
+        finally:
+            for end in ends:
+                end.close()
+            del self._connections[task]
+
+    def reset(self) -> int:
+        """Reset all connections; return how many."""
+        for writer in self._connections.values():
+            writer.transport.abort()
+        return len(self._connections)
+
+    async def stop(self) -> None:
+        """End all connections."""
+        tasks = list(self._connections)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _forward_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while chunk := await reader.read(65536):
+                await self.flowing.wait()
+                writer.write(chunk)
+                await writer.drain()
+        except OSError:
+            return
+
+    async def _forward_answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                part, is_answer = await self._read_answer(reader)
+                if is_answer and self.drops:
+                    self.drops -= 1
+                    self.dropped += 1
+                    return
+                if self.latency:
+                    await asyncio.sleep(self.latency)
+                await self.flowing.wait()
+                if self.cut_after is not None:
+                    left = self.cut_after - len(part)
+                    if left < 0:
+                        writer.write(part[: self.cut_after])
+                        self.cut_after = None
+                        return
+                    self.cut_after = left
+                writer.write(part)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, OSError):
+            return
+
+
+@asynccontextmanager
+async def proxied(upstream: str, read_answer: ReadAnswer = http2_frame) -> AsyncIterator[Proxy]:
+    """Run a proxy on a free port in front of a server."""
+    proxy = Proxy(upstream, read_answer)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    proxy.target = f"{host}:{port}"
+    try:
+        yield proxy
+    finally:
+        server.close()
+        await proxy.stop()
+        await server.wait_closed()

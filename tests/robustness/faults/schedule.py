@@ -1,0 +1,233 @@
+"""Which faults there are, and in which order they come."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from datetime import timedelta
+
+from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
+
+from tests.robustness.faults.injection import DatabaseError
+from tests.robustness.faults.proxy import Proxy
+from tests.robustness.stand import Stand
+
+Fault = Callable[[Stand, random.Random], Awaitable[str]]
+"""Makes something go wrong, lets it be wrong for a while, and mends what would not mend itself; returns details."""
+
+_MOST_OF_A_WHILE = 1.0
+# One fault in so many comes with another one.
+_MIXED = 5
+
+
+async def kill_a_worker(stand: Stand, rng: random.Random) -> str:
+    """End one of several workers; its supervisor starts another one."""
+    workers = stand.two.worker_pids
+    if len(workers) < stand.two.workers:
+        return "left alone: a worker is still missing"
+    pid = rng.choice(workers)
+    _kill(pid)
+    return "worker"
+
+
+async def kill_the_service(stand: Stand, rng: random.Random) -> str:
+    """End a service at once, and start it again."""
+    service = rng.choice([stand.one, stand.two])
+    service.kill()
+    await service.ended()
+    await service.start()
+    return service.name
+
+
+async def drain_the_service(stand: Stand, rng: random.Random) -> str:
+    """Stop a service as its operator would, and start it again."""
+    service = rng.choice([stand.one, stand.two])
+    assert service.process is not None
+    service.process.send_signal(signal.SIGTERM)
+    code = await service.ended()
+    if code:
+        raise AssertionError(f"service {service.name} ended a drain with exit code {code}")
+    await service.start()
+    return service.name
+
+
+async def kill_the_database(stand: Stand, rng: random.Random) -> str:
+    """End the database at once, and start it again on its data."""
+    stand.database.kill()
+    await asyncio.sleep(rng.uniform(0, 0.3))
+    await stand.restart_database()
+    return ""
+
+
+async def fill_the_disk(stand: Stand, rng: random.Random) -> str:
+    """Leave no room for the database, and give it back; start the database again if that was too much for it."""
+    assert stand.disk is not None
+    stand.disk.fill()
+    try:
+        await _for_a_while(rng, 2)
+    finally:
+        stand.disk.make_room()
+    if await _writes(stand.database.address):
+        return "the database lived on"
+    with suppress(ProcessLookupError, ValueError):
+        stand.database.kill()
+    await stand.restart_database()
+    return "the database was started again"
+
+
+async def step_the_clock(stand: Stand, rng: random.Random) -> str:
+    """Set a service's clock by minutes, and set it right again."""
+    clock = stand.here.clock
+    steps = [rng.uniform(-600, 600) for _ in range(3)]
+    for seconds in steps:
+        clock.ahead = timedelta(seconds=seconds)
+        await _for_a_while(rng, 0.3)
+    clock.ahead = timedelta()
+    return ", ".join(f"{seconds:+.0f} s" for seconds in steps)
+
+
+def _of_database_commands(error: DatabaseError) -> Fault:
+    async def fault(stand: Stand, rng: random.Random) -> str:
+        plan = stand.here.plan
+        before = plan.injected
+        plan.share, plan.error = rng.choice([0.2, 0.5, 1.0]), error
+        await _for_a_while(rng)
+        plan.error = None
+        return f"{plan.injected - before} commands"
+
+    return fault
+
+
+def _latency(proxy: Proxy, rng: random.Random) -> Awaitable[str]:
+    async def fault() -> str:
+        proxy.latency = rng.uniform(0.005, 0.1)
+        await _for_a_while(rng)
+        late, proxy.latency = proxy.latency, 0.0
+        return f"{late * 1000:.0f} ms"
+
+    return fault()
+
+
+def _hang(proxy: Proxy, rng: random.Random) -> Awaitable[str]:
+    async def fault() -> str:
+        proxy.flowing.clear()
+        # Now and then longer than anybody waits.
+        await asyncio.sleep(rng.choice([0.3, 0.5, 1.0, 6.0]))
+        proxy.flowing.set()
+        return ""
+
+    return fault()
+
+
+def _reset(proxy: Proxy, rng: random.Random) -> Awaitable[str]:
+    async def fault() -> str:
+        connections = proxy.reset()
+        await _for_a_while(rng, 0.2)
+        return f"{connections} connections"
+
+    return fault()
+
+
+def _cut(proxy: Proxy, rng: random.Random) -> Awaitable[str]:
+    async def fault() -> str:
+        for _ in range(3):
+            proxy.cut_after = rng.randrange(5_000)
+            await _for_a_while(rng, 0.2)
+        proxy.cut_after = None
+        return ""
+
+    return fault()
+
+
+def _drop_answers(proxy: Proxy, rng: random.Random) -> Awaitable[str]:
+    async def fault() -> str:
+        before = proxy.dropped
+        proxy.drops += rng.randint(1, 5)
+        await _for_a_while(rng)
+        proxy.drops = 0
+        return f"{proxy.dropped - before} answers"
+
+    return fault()
+
+
+def _between(side: str, fault: Callable[[Proxy, random.Random], Awaitable[str]]) -> Fault:
+    async def at_some_service(stand: Stand, rng: random.Random) -> str:
+        service = rng.choice(stand.services)
+        detail = await fault(service.front if side == "client" else service.back, rng)
+        return f"service {service.name} {detail}".strip()
+
+    return at_some_service
+
+
+FAULTS: dict[str, Fault] = {
+    "kill -9 of a worker": kill_a_worker,
+    "kill -9 of the service": kill_the_service,
+    "SIGTERM and restart": drain_the_service,
+    "kill -9 of the database": kill_the_database,
+    "full disk": fill_the_disk,
+    "clock steps": step_the_clock,
+    **{f"database: {error}": _of_database_commands(error) for error in DatabaseError},
+    **{
+        f"{side} network: {name}": _between(side, fault)
+        for side in ("client", "database")
+        for name, fault in {
+            "latency": _latency,
+            "hang": _hang,
+            "reset": _reset,
+            "cut": _cut,
+            "answer dropped": _drop_answers,
+        }.items()
+    },
+}
+
+
+def schedule(seed: int, kinds: list[str]) -> Iterator[list[str]]:
+    """Yield what happens next, for ever: mostly one fault, now and then two at a time; each kind as often as others."""
+    rng = random.Random(seed)  # noqa: S311 - repeatable
+    while True:
+        order = rng.sample(kinds, len(kinds))
+        while order:
+            mixed = len(order) > 1 and rng.randrange(_MIXED) == 0
+            pair = [order.pop() for _ in range(2 if mixed else 1)]
+            # Two restarts of one thing at a time would be one fault, and a race in here.
+            if mixed and all(kind in _RESTARTS for kind in pair):
+                yield from ([kind] for kind in pair)
+            else:
+                yield pair
+
+
+_RESTARTS = {
+    "kill -9 of a worker",
+    "kill -9 of the service",
+    "SIGTERM and restart",
+    "kill -9 of the database",
+    "full disk",
+}
+
+
+async def _for_a_while(rng: random.Random, most: float = _MOST_OF_A_WHILE) -> None:
+    await asyncio.sleep(rng.uniform(most / 4, most))
+
+
+async def _writes(address: str) -> bool:
+    """Tell whether the database can write."""
+    client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
+        f"mongodb://{address}/?directConnection=true&serverSelectionTimeoutMS=3000&socketTimeoutMS=3000"
+    )
+    try:
+        await client["robustness"]["probes"].insert_one({})
+    except PyMongoError:
+        return False
+    finally:
+        await client.close()
+    return True
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

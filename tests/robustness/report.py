@@ -1,0 +1,114 @@
+"""What a run found, in figures."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.robustness.checker import Violation
+from tests.robustness.history import Call, History, Outcome
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run found.
+
+    Attributes:
+        history: what happened.
+        violations: what the checker found.
+        problems: what was wrong at the end.
+        notes: what else is to be said.
+        seed: of the run.
+        seconds: how long it took.
+        checked_in: how long the checker took, in seconds.
+    """
+
+    history: History
+    seed: int
+    violations: Sequence[Violation] = ()
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    checked_in: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing was found."""
+        return not self.violations and not self.problems
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the figures."""
+        outages = longest_outages(self.history)
+        return {
+            "seed": self.seed,
+            "seconds": round(self.seconds, 1),
+            "calls": len(self.history.calls),
+            "outcomes": dict(Counter(call.outcome.value for call in self.history.calls)),
+            "codes": dict(Counter(call.code for call in self.history.calls).most_common()),
+            "rpcs": dict(Counter(call.rpc for call in self.history.calls).most_common()),
+            "records_at_the_end": len(self.history.final or ()),
+            "faults": {
+                kind: {"injected": count, "longest_outage_seconds": round(outages.get(kind, 0.0), 2)}
+                for kind, count in sorted(Counter(fault.kind for fault in self.history.faults).items())
+            },
+            "violations": [str(violation) for violation in self.violations],
+            "problems": self.problems,
+            "notes": self.notes,
+            "checked_in_seconds": round(self.checked_in, 1),
+        }
+
+    def as_markdown(self) -> str:
+        """Return the figures as Markdown."""
+        figures = self.as_json()
+        outcomes = figures["outcomes"]
+        lines = [
+            "| what | figure |",
+            "|---|---|",
+            f"| calls driven | {figures['calls']:,} |",
+            f"| answered well, failed for certain, ambiguous | "
+            f"{outcomes.get('ok', 0):,}, {outcomes.get('failed', 0):,}, {outcomes.get('ambiguous', 0):,} |",
+            f"| faults injected | {len(self.history.faults):,} |",
+            f"| violations found | {len(self.violations)} |",
+            f"| anything wrong at the end | {'; '.join(self.problems) or 'nothing'} |",
+            f"| records at the end | {figures['records_at_the_end']:,} |",
+            f"| minutes, and seconds to check | {self.seconds / 60:.1f}, {self.checked_in:.1f} |",
+            f"| seed | {self.seed} |",
+            "",
+            "| fault | injected | longest outage of a caller |",
+            "|---|---|---|",
+        ]
+        lines += [
+            f"| {kind} | {row['injected']} | {row['longest_outage_seconds']:.2f} s |"
+            for kind, row in figures["faults"].items()
+        ]
+        lines += ["", *(f"- {note}" for note in self.notes)] if self.notes else []
+        return "\n".join(lines) + "\n"
+
+
+def longest_outages(history: History) -> dict[str, float]:
+    """Return, by kind of fault, how long at most a caller had to go without a success.
+
+    From the beginning of its first call that failed for no reason of its own to the end of its next success. It counts
+    for the last fault that had begun when that call failed.
+    """
+    by_caller: defaultdict[str, list[Call]] = defaultdict(list)
+    for call in history.calls:
+        # Those that leave by themselves say nothing about the service.
+        if call.code != "CANCELLED":
+            by_caller[call.caller].append(call)
+    faults = sorted(history.faults, key=lambda fault: fault.began)
+    longest: defaultdict[str, float] = defaultdict(float)
+    for calls in by_caller.values():
+        failing_since = 0.0
+        failed_at = 0.0
+        for call in calls:
+            if call.outcome is Outcome.AMBIGUOUS and not call.impatient:
+                failing_since = failing_since or call.began
+                failed_at = failed_at or call.ended
+            elif call.outcome is not Outcome.AMBIGUOUS and failing_since:
+                kind = next((fault.kind for fault in reversed(faults) if fault.began < failed_at), "no fault")
+                longest[kind] = max(longest[kind], call.ended - failing_since)
+                failing_since = failed_at = 0.0
+    return longest

@@ -1,0 +1,132 @@
+"""A run: traffic, faults in the middle of it, and the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.robustness import aftermath
+from tests.robustness.checker import check
+from tests.robustness.faults.schedule import FAULTS, schedule
+from tests.robustness.history import Fault
+from tests.robustness.recorder import Recorder
+from tests.robustness.report import Report
+from tests.robustness.stand import Stand, standing
+from tests.robustness.traffic import Traffic, World
+
+# So long may the last write of a caller that has left take effect, and a pool be larger than it needs to be.
+_QUIET = 2.0
+_RECOVERY = 60.0
+_WARM = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run consists of.
+
+    Attributes:
+        calls: how many calls at least.
+        faults: how many faults at least.
+        minutes: when to give up.
+        seed: decides what is called and what goes wrong.
+        kinds: which faults; all unless told otherwise.
+        callers: how many at a time.
+    """
+
+    calls: int = 100_000
+    faults: int = 200
+    minutes: float = 60.0
+    seed: int = 1
+    kinds: list[str] = field(default_factory=lambda: list(FAULTS))
+    callers: int = 32
+
+
+async def run(plan: Plan, directory: Path, tell: Callable[[str], None] = lambda _line: None) -> Report:
+    """Run it, with everything that has to be kept in a directory, and return what it found."""
+    started = time.monotonic()
+    before = asyncio.all_tasks()
+    recorder = Recorder()
+    history = recorder.history
+    report = Report(history, plan.seed)
+    async with standing(directory) as stand:
+        async with stand.stubs() as stubs:
+            await _drive(plan, stand, Traffic(recorder, World(), stubs, plan.seed), report, tell)
+        await asyncio.sleep(_QUIET)
+        for service in (stand.one, stand.two):
+            assert service.process is not None
+            service.process.terminate()
+            if code := await service.ended():
+                report.problems.append(f"service {service.name} ended with exit code {code}")
+        history.final, problems = await aftermath.read_everything(stand.database.address)
+        history.final_at = time.monotonic()
+        report.problems += problems
+        if said := await aftermath.examined(stand.database.address):
+            report.problems.append(said)
+    report.problems += aftermath.unended_tasks(before)
+    report.seconds = time.monotonic() - started
+    tell(f"{len(history.calls)} calls, {len(history.faults)} faults; checking")
+    report.violations = await asyncio.to_thread(check, history)
+    report.checked_in = time.monotonic() - started - report.seconds
+    return report
+
+
+async def _drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, tell: Callable[[str], None]) -> None:
+    history = report.history
+    deadline = time.monotonic() + plan.minutes * 60
+    done = asyncio.Event()
+    callers = asyncio.create_task(traffic.run(plan.callers, until=done.is_set))
+    try:
+        while len(history.calls) < _WARM:
+            await _pause(callers)
+        files = aftermath.open_files(stand.services)
+        kinds = [kind for kind in plan.kinds if kind != "full disk" or stand.disk]
+        if len(kinds) < len(plan.kinds):
+            report.notes.append(f"no full disk: {stand.why_no_disk}")
+        rng = random.Random(plan.seed)  # noqa: S311 - repeatable
+        order = schedule(plan.seed, kinds)
+        while len(history.calls) < plan.calls or len(history.faults) < plan.faults:
+            if time.monotonic() > deadline:
+                report.problems.append(f"not ended after {plan.minutes:g} minutes")
+                break
+            # Spread over the calls.
+            if len(history.faults) * plan.calls > len(history.calls) * plan.faults:
+                await _pause(callers)
+                continue
+            together = next(order)
+            await asyncio.gather(*(_inject(kind, stand, rng, report) for kind in together))
+            await _recovered(stand, traffic.recorder, report, " and ".join(together))
+            tell(f"{len(history.calls)} calls, {len(history.faults)} faults: {', '.join(together)}")
+        await asyncio.sleep(_QUIET)
+        report.problems += aftermath.leaked_files(files, aftermath.open_files(stand.services))
+    finally:
+        done.set()
+        await callers
+
+
+async def _pause(callers: asyncio.Task[None]) -> None:
+    await asyncio.wait({callers}, timeout=0.05)
+    if callers.done():
+        await callers
+
+
+async def _inject(kind: str, stand: Stand, rng: random.Random, report: Report) -> None:
+    fault = Fault(kind, time.monotonic())
+    report.history.faults.append(fault)
+    fault.detail = await FAULTS[kind](stand, rng)
+    fault.ended = time.monotonic()
+
+
+async def _recovered(stand: Stand, recorder: Recorder, report: Report, what: str) -> None:
+    """Wait until every service has answered a read and a write again; report it when one does not."""
+    mended = time.monotonic()
+    waited_for = [(service.name, writes) for service in stand.services for writes in (False, True)]
+    while missing := [kind for kind in waited_for if recorder.succeeded.get(kind, 0.0) < mended]:
+        if time.monotonic() > mended + _RECOVERY:
+            names = ", ".join(f"{'writes' if writes else 'reads'} of {name}" for name, writes in missing)
+            report.problems.append(f"{_RECOVERY:g} s after {what} there are still no {names}")
+            return
+        await asyncio.sleep(0.02)

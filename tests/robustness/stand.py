@@ -1,0 +1,293 @@
+"""What is under test, with everything around it that faults need to get at.
+
+    callers --- proxy --- service "one"  (a process)             --- proxy --- database (a process)
+            --- proxy --- service "two"  (a supervisor, 2 workers) --- proxy ---
+            --- proxy --- service "here" (in this process)        --- proxy ---
+
+Three services on one database, as on three machines. The one in this process has database commands that can be made to
+fail, and a clock that can be made to step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from contactsvc import embedded, store
+from contactsvc.config import ListenAddress
+from contactsvc.domain.ids import now_utc
+from contactsvc.domain.values import ValueRules
+from contactsvc.server import Server
+from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc
+from tests.robustness.faults import processes
+from tests.robustness.faults.disk import Disk
+from tests.robustness.faults.injection import Plan, faulty_stores
+from tests.robustness.faults.proxy import Proxy, mongodb_message, proxied
+
+PREFIX = "robust"
+
+# So that a client is back soon after its service is.
+_CHANNEL: list[tuple[str, Any]] = [
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 500),
+]
+_START = 60.0
+_STOP = 40.0
+
+
+@dataclass(slots=True)
+class Database:
+    """The embedded database, which may be killed and started again.
+
+    Attributes:
+        directory: its data directory.
+        address: where it listens: another port after each start.
+    """
+
+    directory: Path
+    address: str = ""
+    _running: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def start(self) -> None:
+        """Start it."""
+        database = await self._running.enter_async_context(embedded.running(self.directory))
+        self.address = database.uri.removeprefix("mongodb://").partition("/")[0]
+
+    def kill(self) -> None:
+        """End it as a power cut would, except that the operating system lives on."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """Stop it, or wait for the end of what was killed."""
+        await self._running.aclose()
+        self._running = AsyncExitStack()
+
+    @property
+    def pid(self) -> int:
+        """The id of its process."""
+        (pid,) = processes.with_argument(str(self.directory / "database"))
+        return pid
+
+
+class Service:
+    """A service that the callers reach through a proxy, and that reaches its database through another one.
+
+    Attributes:
+        name: what it is called.
+        front: the proxy between callers and service.
+        back: the proxy between service and database.
+    """
+
+    def __init__(self, name: str, front: Proxy, back: Proxy) -> None:
+        self.name = name
+        self.front = front
+        self.back = back
+
+    @property
+    def uri(self) -> str:
+        """How it reaches the database."""
+        return (
+            f"mongodb://{self.back.target}/?directConnection=true&serverSelectionTimeoutMS=2000"
+            f"&connectTimeoutMS=2000&socketTimeoutMS=4000"
+        )
+
+
+class ServiceProcess(Service):
+    """A service of its own process, or of several."""
+
+    def __init__(self, name: str, front: Proxy, back: Proxy, *, workers: int, log: Path) -> None:
+        super().__init__(name, front, back)
+        self.workers = workers
+        self._log = log
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it, and wait until it answers; when another fault keeps it from starting, again, as operators do."""
+        deadline = asyncio.get_running_loop().time() + _START
+        while not await self._started():
+            if asyncio.get_running_loop().time() > deadline:
+                raise RuntimeError(f"service {self.name} does not start; {self._log} says why")
+
+    async def _started(self) -> bool:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("CONTACTSVC_")}
+        settings = {
+            "CONTACTSVC_LISTEN": "127.0.0.1:0",
+            "CONTACTSVC_WORKERS": str(self.workers),
+            "CONTACTSVC_MONGODB_URI": self.uri,
+            "CONTACTSVC_DATABASE": PREFIX,
+            "CONTACTSVC_LOG_LEVEL": "WARNING",
+        }
+        with self._log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "contactsvc", "serve"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env={**clean, **settings},
+            )
+        assert self.process.stdout is not None
+        async with asyncio.timeout(_START):
+            line = (await self.process.stdout.readline()).decode()
+        if not line.startswith("contactsvc listening on "):
+            await self.process.wait()
+            return False
+        self.front.upstream = line.split()[-1]
+        return True
+
+    def kill(self) -> None:
+        """End it at once, with its workers: they are told by the end of the line to their supervisor."""
+        assert self.process is not None
+        self.process.kill()
+
+    async def ended(self) -> int:
+        """Wait for its end; return the exit code."""
+        assert self.process is not None
+        try:
+            async with asyncio.timeout(_STOP):
+                return await self.process.wait()
+        except TimeoutError:
+            self.process.kill()
+            await self.process.wait()
+            raise RuntimeError(f"service {self.name} does not stop within {_STOP:g} s") from None
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The ids of its worker processes."""
+        assert self.process is not None
+        return processes.children(self.process.pid)
+
+    @property
+    def pids(self) -> list[int]:
+        """The ids of all its processes."""
+        assert self.process is not None
+        return [self.process.pid, *self.worker_pids]
+
+
+class Clock:
+    """A clock that can step.
+
+    Attributes:
+        ahead: by how much it is wrong.
+    """
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        """Return the time, as this clock has it."""
+        return now_utc() + self.ahead
+
+
+class ServiceHere(Service):
+    """A service in this process, with faults that need to get inside.
+
+    Attributes:
+        plan: which of its database commands fail.
+        clock: by which it stamps records.
+    """
+
+    def __init__(self, name: str, front: Proxy, back: Proxy) -> None:
+        super().__init__(name, front, back)
+        self.plan = Plan()
+        self.clock = Clock()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve until the end of the block."""
+        deployment = await store.connect(self.uri, "motor")
+        try:
+            stores = await faulty_stores(deployment, PREFIX, self.plan)
+            server = Server(stores, ValueRules(), clock=self.clock)
+            self.front.upstream = str(await server.start(ListenAddress("127.0.0.1", 0)))
+            try:
+                yield
+            finally:
+                if not await server.stop(5):
+                    raise RuntimeError("writes have not ended")
+        finally:
+            await deployment.close()
+
+
+@dataclass(slots=True)
+class Stand:
+    """Everything under test.
+
+    Attributes:
+        database: the database.
+        one: a service of one process.
+        two: a service of two workers.
+        here: the service in this process.
+        disk: what the data directory is on, if it can be filled up.
+        why_no_disk: why not, otherwise.
+    """
+
+    database: Database
+    one: ServiceProcess
+    two: ServiceProcess
+    here: ServiceHere
+    disk: Disk | None
+    why_no_disk: str
+
+    @property
+    def services(self) -> list[Service]:
+        """All services."""
+        return [self.one, self.two, self.here]
+
+    async def restart_database(self) -> None:
+        """Start the database again, and lead the services to it."""
+        await self.database.stop()
+        await self.database.start()
+        for service in self.services:
+            service.back.upstream = self.database.address
+
+    @asynccontextmanager
+    async def stubs(self, per_service: int = 4) -> AsyncIterator[list[tuple[str, Any]]]:
+        """Connect to every service several times, so that each of several workers has callers."""
+        async with AsyncExitStack() as stack:
+            stubs = []
+            for _ in range(per_service):
+                for service in self.services:
+                    channel = grpc.aio.insecure_channel(service.front.target, options=_CHANNEL)
+                    await stack.enter_async_context(channel)
+                    stub = pb_grpc.ContactMethodsServiceStub(channel)  # type: ignore[no-untyped-call]
+                    stubs.append((service.name, stub))
+            yield stubs
+
+
+@asynccontextmanager
+async def standing(directory: Path) -> AsyncIterator[Stand]:
+    """Run everything until the end of the block, or until it is stopped earlier."""
+    async with AsyncExitStack() as stack:
+        disk, why_no_disk = stack.enter_context(Disk.mounted(directory / "disk"))
+        database = Database(directory / "disk" / "data" if disk else directory / "data")
+        await database.start()
+        stack.push_async_callback(database.stop)
+        fronts = [await stack.enter_async_context(proxied("127.0.0.1:9")) for _ in range(3)]
+        backs = [await stack.enter_async_context(proxied(database.address, mongodb_message)) for _ in range(3)]
+        one = ServiceProcess("one", fronts[0], backs[0], workers=1, log=directory / "one.log")
+        two = ServiceProcess("two", fronts[1], backs[1], workers=2, log=directory / "two.log")
+        here = ServiceHere("here", fronts[2], backs[2])
+        for service in (one, two):
+            stack.push_async_callback(_end, service)
+            await service.start()
+        await stack.enter_async_context(here.running())
+        yield Stand(database, one, two, here, disk, why_no_disk)
+
+
+async def _end(service: ServiceProcess) -> None:
+    if service.process is not None and service.process.returncode is None:
+        with suppress(ProcessLookupError):
+            service.process.kill()
+        await service.process.wait()

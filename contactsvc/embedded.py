@@ -322,6 +322,7 @@ def _be_the_child(port: str, storage_path: str) -> int:
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=stop_with_the_service, daemon=True).start()
+    logging.getLogger("secantus").addHandler(_EndAtPanic())
     # sync-on-commit: an acknowledged write has reached the disk, as on MongoDB. It costs a sixth of a write's time.
     arguments = ["--host", "127.0.0.1", "--port", port, "--storage-path", storage_path, "--sync-on-commit"]
     # An empty configuration: without the flag it would look for one in the working directory and at home.
@@ -330,6 +331,24 @@ def _be_the_child(port: str, storage_path: str) -> int:
     arguments += ["--config", str(configuration)]
     exit_code: int = main([*arguments, "--log-level", "WARNING"])
     return exit_code
+
+
+class _EndAtPanic(logging.Handler):
+    """Ends the child once its storage engine has given up, such as on a full disk.
+
+    SecantusDB itself goes on, and answers every command with an internal error until it is started again. Nothing is
+    lost by ending at once: the engine writes nothing any more, and the journal has all that was acknowledged.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and "WT_PANIC" in str(record.exc_info[1]):
+            try:
+                # No other handler will get it.
+                sys.stderr.write(f"{self.format(record)}\nthe storage engine has given up: the database ends\n")
+                sys.stderr.flush()
+            finally:
+                # The log may be on the same full disk.
+                os._exit(1)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,16 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
 
 from contactsvc import embedded, store
 from contactsvc.errors import StartupError
+from tests.robustness.faults import disk, processes
 
 STALE = "mongodb://127.0.0.1:1/?directConnection=true"
 
@@ -91,3 +95,25 @@ async def test_what_only_looks_makes_nothing(tmp_path: Path, name: str) -> None:
 async def test_what_writes_may_make_a_database(tmp_path: Path) -> None:
     async with embedded.reached(tmp_path / "new", create=True) as uri:
         assert await answers(uri)
+
+
+async def test_a_database_that_cannot_write_any_more_ends_and_keeps_what_it_acknowledged(tmp_path: Path) -> None:
+    acknowledged = 0
+    async with embedded.running(tmp_path) as database:
+        (pid,) = processes.with_argument(str(tmp_path / "database"))
+        disk.limit_files(pid)
+        uri = f"{database.uri}&retryWrites=false&serverSelectionTimeoutMS=1000"
+        async with AsyncMongoClient[dict[str, object]](uri) as client:
+            # More than fits into the journal that it has already.
+            for _ in range(2_000):
+                with suppress(PyMongoError):
+                    await client["full"]["disk"].insert_one({"text": "x" * 10_000})
+                    acknowledged += 1
+                if database.died.done():
+                    break
+        async with asyncio.timeout(20):
+            assert "embedded database ended" in await database.died
+
+    async with embedded.running(tmp_path) as database, AsyncMongoClient[dict[str, object]](database.uri) as client:
+        assert acknowledged <= await client["full"]["disk"].count_documents({}) <= acknowledged + 10
+    assert 0 < acknowledged < 2_000

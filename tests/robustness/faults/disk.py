@@ -1,9 +1,13 @@
-"""A small disk of its own for the data directory, which can be filled up. It takes the right to mount one."""
+"""A disk without room: a small one of its own for the data directory, or a limit on the size of files.
+
+To mount a disk takes root. The limit does not, and looks much the same to a process that writes.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import resource
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +15,8 @@ from pathlib import Path
 
 _SIZE = 1024
 _CHUNK = 64 * 1024
+# The parts of the journal have 10 MB; the log stays below this.
+_LARGEST_FILE = 9 * 1024 * 1024
 
 
 class Disk:
@@ -58,3 +64,8 @@ class Disk:
     def make_room(self) -> None:
         """Give the room back."""
         (self.path / "ballast").unlink(missing_ok=True)
+
+
+def limit_files(pid: int) -> None:
+    """Make every write of a process fail that makes a file larger than a part of the database's journal may be."""
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (_LARGEST_FILE, resource.RLIM_INFINITY))

@@ -67,7 +67,10 @@ class Database:
 
     def kill(self) -> None:
         """End it as a power cut would, except that the operating system lives on."""
-        os.kill(self.pid, signal.SIGKILL)
+        # It may have ended by itself.
+        for pid in self._pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     async def stop(self) -> None:
         """Stop it, or wait for the end of what was killed."""
@@ -77,8 +80,12 @@ class Database:
     @property
     def pid(self) -> int:
         """The id of its process."""
-        (pid,) = processes.with_argument(str(self.directory / "database"))
+        (pid,) = self._pids
         return pid
+
+    @property
+    def _pids(self) -> list[int]:
+        return processes.with_argument(str(self.directory / "database"))
 
 
 class Service:
@@ -229,8 +236,8 @@ class Stand:
         one: a service of one process.
         two: a service of two workers.
         here: the service in this process.
-        disk: what the data directory is on, if it can be filled up.
-        why_no_disk: why not, otherwise.
+        disk: what the data directory is on, if that is a small disk of its own.
+        why_no_disk: why it is not, otherwise.
     """
 
     database: Database

@@ -84,6 +84,7 @@ class Evidence:
 
     Attributes:
         calls: all calls, and the reading at the end as the last one.
+        faults: what went wrong meanwhile.
         final: the reading at the end.
         operations: by their numbers.
         lives: of records, by their ids.
@@ -99,6 +100,7 @@ class Evidence:
     """
 
     def __init__(self, history: History) -> None:
+        self.faults = history.faults
         self.calls = in_order(history.calls)
         self.final: Call | None = None
         if history.final is not None:

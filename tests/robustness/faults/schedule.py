@@ -13,6 +13,7 @@ from datetime import timedelta
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
+from tests.robustness.faults import disk
 from tests.robustness.faults.injection import DatabaseError
 from tests.robustness.faults.proxy import Proxy
 from tests.robustness.stand import Stand
@@ -23,6 +24,8 @@ Fault = Callable[[Stand, random.Random], Awaitable[str]]
 _MOST_OF_A_WHILE = 1.0
 # One fault in so many comes with another one.
 _MIXED = 5
+# More than the journal has room for.
+_MOST_DOCUMENTS = 500
 
 
 async def kill_a_worker(stand: Stand, rng: random.Random) -> str:
@@ -65,19 +68,23 @@ async def kill_the_database(stand: Stand, rng: random.Random) -> str:
 
 
 async def fill_the_disk(stand: Stand, rng: random.Random) -> str:
-    """Leave no room for the database, and give it back; start the database again if that was too much for it."""
-    assert stand.disk is not None
-    stand.disk.fill()
+    """Leave no room for the database, and give it back; start the database again, since it does not survive that."""
+    pid = stand.database.pid
+    if stand.disk is not None:
+        stand.disk.fill()
+    else:
+        disk.limit_files(pid)
     try:
-        await _for_a_while(rng, 2)
+        # What is left of its journal lets it go on for a while.
+        written = await _write_until_it_fails(stand.database.address)
+        await _for_a_while(rng)
     finally:
-        stand.disk.make_room()
-    if await _writes(stand.database.address):
-        return "the database lived on"
-    with suppress(ProcessLookupError, ValueError):
-        stand.database.kill()
+        if stand.disk is not None:
+            stand.disk.make_room()
+    stand.database.kill()
     await stand.restart_database()
-    return "the database was started again"
+    how = "a disk of its own" if stand.disk else f"a limit: {stand.why_no_disk}"
+    return f"{how}; failed after {written} more documents"
 
 
 async def step_the_clock(stand: Stand, rng: random.Random) -> str:
@@ -194,8 +201,8 @@ def schedule(seed: int, kinds: list[str]) -> Iterator[list[str]]:
         while order:
             mixed = len(order) > 1 and rng.randrange(_MIXED) == 0
             pair = [order.pop() for _ in range(2 if mixed else 1)]
-            # Two restarts of one thing at a time would be one fault, and a race in here.
-            if mixed and all(kind in _RESTARTS for kind in pair):
+            # Two of one sort would be one fault, and a race in here.
+            if mixed and any(all(kind in sort for kind in pair) for sort in (_RESTARTS, _COMMANDS)):
                 yield from ([kind] for kind in pair)
             else:
                 yield pair
@@ -210,22 +217,23 @@ _RESTARTS = {
 }
 
 
+_COMMANDS = {f"database: {error}" for error in DatabaseError}
+
+
 async def _for_a_while(rng: random.Random, most: float = _MOST_OF_A_WHILE) -> None:
     await asyncio.sleep(rng.uniform(most / 4, most))
 
 
-async def _writes(address: str) -> bool:
-    """Tell whether the database can write."""
-    client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
-        f"mongodb://{address}/?directConnection=true&serverSelectionTimeoutMS=3000&socketTimeoutMS=3000"
-    )
-    try:
-        await client["robustness"]["probes"].insert_one({})
-    except PyMongoError:
-        return False
-    finally:
-        await client.close()
-    return True
+async def _write_until_it_fails(address: str) -> int:
+    """Write to the database until it cannot; return how many documents it took."""
+    uri = f"mongodb://{address}/?directConnection=true&serverSelectionTimeoutMS=3000&socketTimeoutMS=3000"
+    async with AsyncMongoClient[dict[str, object]](uri, retryWrites=False) as client:
+        for written in range(_MOST_DOCUMENTS):
+            try:
+                await client["robustness"]["ballast"].insert_one({"text": "x" * 100_000})
+            except PyMongoError:
+                return written
+    raise AssertionError("a database without room goes on writing")
 
 
 def _kill(pid: int) -> None:

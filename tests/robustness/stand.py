@@ -19,6 +19,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
@@ -275,10 +276,11 @@ class Stand:
 
 @asynccontextmanager
 async def standing(directory: Path) -> AsyncIterator[Stand]:
-    """Run everything until the end of the block, or until it is stopped earlier."""
+    """Run everything until the end of the block; logs go to the directory."""
     async with AsyncExitStack() as stack:
-        disk, why_no_disk = stack.enter_context(Disk.mounted(directory / "disk"))
-        database = Database(directory / "disk" / "data" if disk else directory / "data")
+        data = Path(stack.enter_context(TemporaryDirectory(prefix="contactsvc-robustness-data-")))
+        disk, why_no_disk = stack.enter_context(Disk.mounted(data / "disk"))
+        database = Database(data / "disk" / "data")
         await database.start()
         stack.push_async_callback(database.stop)
         fronts = [await stack.enter_async_context(proxied("127.0.0.1:9")) for _ in range(3)]

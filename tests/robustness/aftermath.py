@@ -24,13 +24,11 @@ from tests.robustness.stand import PREFIX, Service, ServiceProcess
 _FILES_OF_A_POOL = 24
 
 
-async def read_everything(address: str) -> tuple[list[State], list[str]]:
+async def read_everything(uri: str, prefix: str = PREFIX) -> tuple[list[State], list[str]]:
     """Read all records from the database itself; return them, and what is wrong with them at first sight."""
-    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
-        f"mongodb://{address}/?directConnection=true", tz_aware=True
-    )
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(uri, tz_aware=True)
     try:
-        collection = client[f"{PREFIX}_{Environment.LIVE}"][COLLECTION]
+        collection = client[f"{prefix}_{Environment.LIVE}"][COLLECTION]
         documents = await collection.find({}).to_list(length=None)
         problems = [
             *_repeated("primary of", ((one["client_id"], one["type"]) for one in documents if one.get("is_primary"))),
@@ -43,11 +41,10 @@ async def read_everything(address: str) -> tuple[list[State], list[str]]:
         await client.close()
 
 
-async def examined(address: str) -> str:
+async def examined(uri: str) -> str:
     """Run the doctor; return what it says, or nothing when all is well."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "contactsvc", "doctor", "--database", PREFIX),
-        *("--mongodb-uri", f"mongodb://{address}/?directConnection=true"),
+        *(sys.executable, "-m", "contactsvc", "doctor", "--database", PREFIX, "--mongodb-uri", uri),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

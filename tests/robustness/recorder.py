@@ -68,12 +68,12 @@ class Recorder:
     Attributes:
         history: what has been called and answered.
         succeeded: of each service, for reads and for writes, when the last call that succeeded had begun.
-        repeats: whether requests are repeated at all.
+        repeated: which part of the requests are repeated although they were answered.
     """
 
     history: History = field(default_factory=History)
     succeeded: dict[tuple[str, bool], float] = field(default_factory=dict)
-    repeats: bool = True
+    repeated: float = 0.05
     _operations: int = 0
 
     def next_operation(self) -> int:
@@ -90,10 +90,8 @@ class Recorder:
         pause = _FIRST_PAUSE
         for repetition in range(_MOST_REPETITIONS):
             call = await self._call(caller, stub, ask, operation, request_id, rng)
-            if not request_id or not self.repeats:
-                break
-            again = call.outcome is Outcome.AMBIGUOUS or (repetition == 0 and rng.random() < 0.05)
-            if not again:
+            again = call.outcome is Outcome.AMBIGUOUS or (repetition == 0 and rng.random() < self.repeated)
+            if not request_id or not again:
                 break
             await asyncio.sleep(pause * rng.uniform(0.5, 1.5))
             pause *= 3

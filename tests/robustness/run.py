@@ -61,10 +61,10 @@ async def run(plan: Plan, directory: Path, tell: Callable[[str], None] = lambda 
             service.process.terminate()
             if code := await service.ended():
                 report.problems.append(f"service {service.name} ended with exit code {code}")
-        history.final, problems = await aftermath.read_everything(stand.database.address)
+        history.final, problems = await aftermath.read_everything(stand.database.uri)
         history.final_at = time.monotonic()
         report.problems += problems
-        if said := await aftermath.examined(stand.database.address):
+        if said := await aftermath.examined(stand.database.uri):
             report.problems.append(said)
     report.problems += aftermath.unended_tasks(before)
     report.seconds = time.monotonic() - started

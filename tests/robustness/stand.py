@@ -79,6 +79,11 @@ class Database:
         self._running = AsyncExitStack()
 
     @property
+    def uri(self) -> str:
+        """How drivers reach it."""
+        return f"mongodb://{self.address}/?directConnection=true"
+
+    @property
     def pid(self) -> int:
         """The id of its process."""
         (pid,) = self._pids

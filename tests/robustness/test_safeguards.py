@@ -1,0 +1,246 @@
+"""Each safeguard of the service, switched off: the checker must notice.
+
+The parts are put together wrongly here. The service itself has no switch for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import pytest
+
+from contactsvc import store
+from contactsvc.domain.contact_method import ContactMethod
+from contactsvc.domain.environment import Environment
+from contactsvc.domain.ledger import Difference
+from contactsvc.errors import StoreUnavailable
+from contactsvc.service.store import Store
+from contactsvc.store.batched_store import BatchedStore
+from contactsvc.store.batching import Batcher
+from contactsvc.store.deployment import COLLECTION
+from contactsvc.store.documents import to_document
+from contactsvc.store.steps import Step
+from contactsvc.store.transactions import KeyLocks, retried
+from tests.conftest import serving
+from tests.robustness import aftermath
+from tests.robustness.checker import check
+from tests.robustness.recorder import Recorder
+from tests.robustness.traffic import Traffic, World
+
+T = TypeVar("T")
+
+_ROUNDS = 30
+_CALLS = 300
+_CALLERS = 16
+
+
+class WithoutTransactions(BatchedStore):
+    """Writes one document after the other, and now and then breaks off in between."""
+
+    async def atomically(self, work: Callable[[Store], Awaitable[T]], *, keys: Collection[Hashable]) -> T:
+        async with self._locks.held(keys):
+            return await retried(lambda: work(self))
+
+    async def _write_one_by_one(self, steps: Sequence[Step]) -> None:
+        for position, step in enumerate(steps):
+            if position and random.random() < 0.2:  # noqa: S311 - guards nothing
+                raise StoreUnavailable
+            await step.alone(self._collection)
+
+
+class EarlyBatcher(Batcher[str, ContactMethod]):
+    """Answers a question with the command that is already under way for the same one."""
+
+    def __init__(self, ask: Callable[[Collection[str]], Awaitable[Mapping[str, ContactMethod]]]) -> None:
+        super().__init__(ask)
+        self._under_way: dict[str, asyncio.Future[ContactMethod | None]] = {}
+
+    async def __call__(self, key: str) -> ContactMethod | None:
+        if key not in self._under_way:
+            answer = self._under_way[key] = asyncio.ensure_future(super().__call__(key))
+            answer.add_done_callback(lambda _: self._under_way.pop(key))
+        return await asyncio.shield(self._under_way[key])
+
+
+class SlowAnswers(BatchedStore):
+    """Reads that are answered some time after the database has answered: nothing is wrong with that."""
+
+    batcher: type[Batcher[str, ContactMethod]] = Batcher
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._by_id = self.batcher(self._ask_ids)
+
+    async def _ask_ids(self, ids: Collection[str]) -> Mapping[str, ContactMethod]:
+        answer = await super()._ask_ids(ids)
+        await asyncio.sleep(0.02)
+        return answer
+
+
+class EarlyAnswers(SlowAnswers):
+    """Reads that are answered by commands sent before they arrived."""
+
+    batcher = EarlyBatcher
+
+
+class EarlyAcknowledgement(BatchedStore):
+    """Single inserts are acknowledged before they are written."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._unwritten: set[asyncio.Task[None]] = set()
+
+    async def write(self, difference: Difference) -> None:
+        if len(difference.inserted) == len(difference) == 1 and not difference.inserted[0].is_primary:
+            task = asyncio.create_task(self._write_later(difference))
+            self._unwritten.add(task)
+            task.add_done_callback(self._unwritten.discard)
+        else:
+            await super().write(difference)
+
+    async def _write_later(self, difference: Difference) -> None:
+        await asyncio.sleep(0.02)
+        # Whoever loses a race here has been told that all is well.
+        await asyncio.gather(super().write(difference), return_exceptions=True)
+
+
+class WithoutMemory(BatchedStore):
+    """Requests are not remembered."""
+
+    def _within(self, session: Any) -> Any:
+        inner = super()._within(session)
+        write = inner.write
+        inner.write = lambda difference: write(_forgetful(difference))  # type: ignore[method-assign]
+        return inner
+
+    async def write(self, difference: Difference) -> None:
+        await super().write(_forgetful(difference))
+
+
+def _forgetful(difference: Difference) -> Difference:
+    return Difference(
+        [replace(record, requests=()) for record in difference.inserted],
+        [(before, replace(after, requests=())) for before, after in difference.replaced],
+        [replace(record, requests=()) for record in difference.removed],
+        (),
+    )
+
+
+class Unconditional(BatchedStore):
+    """A single record is replaced whether or not it is still as it was read."""
+
+    async def write(self, difference: Difference) -> None:
+        if len(difference.replaced) == len(difference) == 1:
+            before, after = difference.replaced[0]
+            await self._collection.replace_one({"_id": before.id}, to_document(after))
+        else:
+            await super().write(difference)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A safeguard that is switched off.
+
+    Attributes:
+        kind: the store to serve.
+        rules: the violations, one of which must be found.
+        mix: the traffic that shows it.
+        dropped: the index to drop after the start.
+        repeated: which part of the requests is repeated.
+        services: how many there are.
+    """
+
+    rules: set[str]
+    mix: dict[str, float]
+    kind: type[BatchedStore] = BatchedStore
+    dropped: str = ""
+    repeated: float = 0.05
+    services: int = 1
+
+
+READS = {"get": 10.0, "get primary": 5.0, "list client": 5.0}
+CASES = {
+    "no index of primaries": Case(
+        {"two primaries"}, {**READS, "create": 10, "delete": 3}, dropped="primary_slot", services=2
+    ),
+    "no index of external ids": Case(
+        {"external id shared"}, {**READS, "create": 10, "upsert": 10}, dropped="external_id", services=2
+    ),
+    "no transactions": Case(
+        {"half a batch", "vanished primary"},
+        {**READS, "create": 5, "batch create": 5, "batch update": 5, "promote": 5},
+        WithoutTransactions,
+    ),
+    "answers of commands sent earlier": Case(
+        {"stale read", "acknowledged write missing"}, {"get": 20, "create": 5, "update": 10}, EarlyAnswers
+    ),
+    "inserts acknowledged before they are written": Case(
+        {"acknowledged write missing", "external id not found"}, {**READS, "create": 10}, EarlyAcknowledgement
+    ),
+    "requests not remembered": Case({"request applied twice"}, {**READS, "create": 10}, WithoutMemory, repeated=0.5),
+    "replaced whatever is there": Case(
+        {"lost update", "stale read"}, {**READS, "create": 3, "update": 20}, Unconditional
+    ),
+}
+
+
+@asynccontextmanager
+async def misbuilt(uri: str, prefix: str, case: Case) -> AsyncIterator[list[tuple[str, Any]]]:
+    """Run services without a safeguard; yield their stubs."""
+    async with AsyncExitStack() as stack:
+        stubs = []
+        for number in range(case.services):
+            deployment = await store.connect(uri, "motor")
+            stack.push_async_callback(deployment.close)
+            stores: Any = {}
+            for environment in Environment:
+                await deployment.open_store(f"{prefix}_{environment}")
+                collection = deployment.driver.database(f"{prefix}_{environment}")[COLLECTION]
+                stores[environment] = case.kind(collection, deployment.driver, KeyLocks())
+            api = await stack.enter_async_context(serving(stores))
+            stubs.append((str(number), api.stub))
+        if case.dropped:
+            await collection_of(deployment, prefix).drop_index(case.dropped)
+        yield stubs
+
+
+def collection_of(deployment: store.Deployment, prefix: str) -> Any:
+    return deployment.driver.database(f"{prefix}_{Environment.LIVE}")[COLLECTION]
+
+
+async def one_round(uri: str, case: Case, seed: int) -> set[str]:
+    """Drive some traffic; return the rules that were found broken."""
+    prefix = f"safeguards_{uuid.uuid4().hex[:12]}"
+    recorder = Recorder(repeated=case.repeated)
+    history = recorder.history
+    async with misbuilt(uri, prefix, case) as stubs:
+        world = World(hot=1, calm=1, churn=1, synced=1)
+        traffic = Traffic(recorder, world, stubs, seed, case.mix)
+        await traffic.run(_CALLERS, until=lambda: len(history.calls) >= _CALLS)
+    history.final, _ = await aftermath.read_everything(uri, prefix)
+    history.final_at = time.monotonic()
+    return {violation.rule for violation in check(history)}
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_a_safeguard_that_is_missing_is_noticed(embedded_uri: str, name: str) -> None:
+    case = CASES[name]
+    found: set[str] = set()
+    for seed in range(_ROUNDS):
+        found |= await one_round(embedded_uri, case, seed)
+        if found & case.rules:
+            return
+    raise AssertionError(f"not noticed in {_ROUNDS} rounds; found {found or 'nothing'}")
+
+
+async def test_with_all_safeguards_nothing_is_found(embedded_uri: str) -> None:
+    everything = Case(set(), {}, SlowAnswers, repeated=0.5, services=2)
+
+    assert await one_round(embedded_uri, everything, 0) == set()

@@ -257,13 +257,16 @@ class Calls:
             raise
         self._writes.add(running)
         running.add_done_callback(lambda _: self._write_ended(running, exchange.key_id))
+        told = False
         try:
             await asyncio.wait({running}, timeout=deadlines.remaining())
-            if running.done():
+            told = running.done()
+            if told:
                 return running.result().SerializeToString()
             raise DeadlineExceeded
         finally:
-            if not running.done():
+            # Also when it ended in the moment in which its caller left.
+            if not told:
                 running.add_done_callback(_log_lost_failure)
 
     def _write_ended(self, running: asyncio.Task[Message], key_id: str | None) -> None:

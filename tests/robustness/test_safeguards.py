@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 _ROUNDS = 30
 _CALLS = 300
+_FIRST_CALLS = 5
 _CALLERS = 16
 
 
@@ -60,13 +61,19 @@ class EarlyBatcher(Batcher[str, ContactMethod]):
 
     def __init__(self, ask: Callable[[Collection[str]], Awaitable[Mapping[str, ContactMethod]]]) -> None:
         super().__init__(ask)
-        self._under_way: dict[str, asyncio.Future[ContactMethod | None]] = {}
+        self._asked: dict[str, asyncio.Future[ContactMethod | None]] = {}
 
     async def __call__(self, key: str) -> ContactMethod | None:
-        if key not in self._under_way:
-            answer = self._under_way[key] = asyncio.ensure_future(super().__call__(key))
-            answer.add_done_callback(lambda _: self._under_way.pop(key))
-        return await asyncio.shield(self._under_way[key])
+        if key not in self._asked:
+            answer = self._asked[key] = asyncio.ensure_future(super().__call__(key))
+            answer.add_done_callback(lambda answered: self._forget(key, answered))
+        return await asyncio.shield(self._asked[key])
+
+    def _forget(self, key: str, answered: asyncio.Future[ContactMethod | None]) -> None:
+        del self._asked[key]
+        if not answered.cancelled():
+            # All who asked may have left.
+            answered.exception()
 
 
 class SlowAnswers(BatchedStore):
@@ -74,13 +81,13 @@ class SlowAnswers(BatchedStore):
 
     batcher: type[Batcher[str, ContactMethod]] = Batcher
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self._by_id = self.batcher(self._ask_ids)
 
     async def _ask_ids(self, ids: Collection[str]) -> Mapping[str, ContactMethod]:
         answer = await super()._ask_ids(ids)
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
         return answer
 
 
@@ -93,8 +100,8 @@ class EarlyAnswers(SlowAnswers):
 class EarlyAcknowledgement(BatchedStore):
     """Single inserts are acknowledged before they are written."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self._unwritten: set[asyncio.Task[None]] = set()
 
     async def write(self, difference: Difference) -> None:
@@ -155,6 +162,7 @@ class Case:
         dropped: the index to drop after the start.
         repeated: which part of the requests is repeated.
         services: how many there are.
+        crowd: how many records each client has, about.
     """
 
     rules: set[str]
@@ -163,6 +171,7 @@ class Case:
     dropped: str = ""
     repeated: float = 0.05
     services: int = 1
+    crowd: int = 40
 
 
 READS = {"get": 10.0, "get primary": 5.0, "list client": 5.0}
@@ -179,7 +188,7 @@ CASES = {
         WithoutTransactions,
     ),
     "answers of commands sent earlier": Case(
-        {"stale read", "acknowledged write missing"}, {"get": 20, "create": 5, "update": 10}, EarlyAnswers
+        {"stale read", "lost update"}, {"get": 20, "create": 1, "update": 10}, EarlyAnswers, crowd=2
     ),
     "inserts acknowledged before they are written": Case(
         {"acknowledged write missing", "external id not found"}, {**READS, "create": 10}, EarlyAcknowledgement
@@ -203,7 +212,9 @@ async def misbuilt(uri: str, prefix: str, case: Case) -> AsyncIterator[list[tupl
             for environment in Environment:
                 await deployment.open_store(f"{prefix}_{environment}")
                 collection = deployment.driver.database(f"{prefix}_{environment}")[COLLECTION]
-                stores[environment] = case.kind(collection, deployment.driver, KeyLocks())
+                stores[environment] = case.kind(
+                    collection, deployment.driver, KeyLocks(), tells_each=deployment.tells_each
+                )
             api = await stack.enter_async_context(serving(stores))
             stubs.append((str(number), api.stub))
         if case.dropped:
@@ -221,8 +232,10 @@ async def one_round(uri: str, case: Case, seed: int) -> set[str]:
     recorder = Recorder(repeated=case.repeated)
     history = recorder.history
     async with misbuilt(uri, prefix, case) as stubs:
-        world = World(hot=1, calm=1, churn=1, synced=1)
+        world = World(hot=1, calm=1, churn=1, synced=1, crowd=case.crowd)
         traffic = Traffic(recorder, world, stubs, seed, case.mix)
+        # One first, so that the others do not all begin with records of their own.
+        await traffic.run(1, until=lambda: len(history.calls) >= _FIRST_CALLS)
         await traffic.run(_CALLERS, until=lambda: len(history.calls) >= _CALLS)
     history.final, _ = await aftermath.read_everything(uri, prefix)
     history.final_at = time.monotonic()

@@ -23,8 +23,6 @@ from tests.robustness.recorder import MADE, NOTE, Ask, Recorder, caller_of, stat
 EMAIL, OTHER = pb.CONTACT_METHOD_TYPE_EMAIL, pb.CONTACT_METHOD_TYPE_OTHER
 TYPES = (EMAIL, OTHER)
 
-# So many records of a client are enough: whole lists of it stay one page, and small.
-_CROWD = 40
 _EXTERNAL_IDS = 6
 
 
@@ -34,12 +32,14 @@ class World:
 
     Attributes:
         hot, calm, churn, synced: how many clients of each kind.
+        crowd: how many records of a client are enough: whole lists of it stay one page, and small.
     """
 
     hot: int = 4
     calm: int = 60
     churn: int = 60
     synced: int = 8
+    crowd: int = 40
     _known: dict[str, dict[str, State]] = field(default_factory=dict)
 
     def any_client(self, rng: random.Random, *kinds: str) -> str:
@@ -54,7 +54,7 @@ class World:
 
     def crowded(self, client_id: str) -> bool:
         """Tell whether a client has records enough."""
-        return len(self._known.get(client_id, ())) >= _CROWD
+        return len(self._known.get(client_id, ())) >= self.crowd
 
     def learn(self, call: Call) -> None:
         """Take in what an answer says."""
@@ -102,7 +102,9 @@ class Traffic:
         while not until():
             operation = self.recorder.next_operation()
             ask = ASKS[rng.choices(kinds, weights)[0]](_Desk(self.world, rng, operation))
-            if ask is not None:
+            if ask is None:
+                await asyncio.sleep(0)
+            else:
                 self.world.learn(await self.recorder.carry_out(caller, stub, ask, operation, rng))
 
 

@@ -154,11 +154,14 @@ _WRITES = {"insert_one", "insert_many", "replace_one", "update_one", "delete_one
 
 
 class _Driver:
-    """A driver whose commits may be answered with silence."""
+    """A driver whose commits may be answered with silence, and whose common writes may fail."""
 
     def __init__(self, driver: Driver, plan: Plan) -> None:
         self._driver = driver
         self._plan = plan
+
+    async def write_each(self, writes: Any) -> Any:
+        return await self._plan.carry_out(lambda: self._driver.write_each(writes), in_transaction=False, writes=True)
 
     async def start_session(self) -> Session:
         session: Any = await self._driver.start_session()
@@ -190,5 +193,5 @@ async def faulty_stores(deployment: store.Deployment, prefix: str, plan: Plan) -
         await deployment.open_store(name)
         collection: Any = _Collection(deployment.driver.database(name)[COLLECTION], plan)
         driver: Any = _Driver(deployment.driver, plan)
-        stores[environment] = BatchedStore(collection, driver, KeyLocks())
+        stores[environment] = BatchedStore(collection, driver, KeyLocks(), tells_each=deployment.tells_each)
     return stores

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -22,6 +23,8 @@ from tests.robustness.stand import PREFIX, Service, ServiceProcess
 
 # A pool of connections may be larger after a fault than before.
 _FILES_OF_A_POOL = 24
+# A driver closes the cursors of callers that have left in the background.
+_CURSORS_CLOSE = 20.0
 
 
 async def read_everything(uri: str, prefix: str = PREFIX) -> tuple[list[State], list[str]]:
@@ -34,7 +37,6 @@ async def read_everything(uri: str, prefix: str = PREFIX) -> tuple[list[State], 
             *_repeated("primary of", ((one["client_id"], one["type"]) for one in documents if one.get("is_primary"))),
             *_repeated("external id", (one["external_id"] for one in documents if one.get("external_id"))),
             *_repeated("request id", (id_ for one in documents for id_ in one.get("request_ids", ()))),
-            *[f"open cursors: {count}" for count in [await _open_cursors(client)] if count],
         ]
         return [_state_of(record) for record in to_records(documents)], problems
     finally:
@@ -50,6 +52,35 @@ async def examined(uri: str) -> str:
     )
     said, _ = await process.communicate()
     return f"doctor says: {said.decode()}" if process.returncode else ""
+
+
+async def open_cursors(uri: str) -> int:
+    """Return how many cursors the database has open."""
+    async with AsyncMongoClient[dict[str, Any]](uri) as client:
+        status = await client["admin"].command("serverStatus")
+    return int(status["metrics"]["cursor"]["open"]["total"])
+
+
+async def leaked_cursors(uri: str, before: int) -> list[str]:
+    """Say whether more cursors stay open than before.
+
+    Those of connections that were cut, and of services that were killed, stay until the database drops them.
+    """
+    deadline = time.monotonic() + _CURSORS_CLOSE
+    while (after := await open_cursors(uri)) > before:
+        if time.monotonic() > deadline:
+            return [f"{after} cursors are open, and {before} were"]
+        await asyncio.sleep(0.1)
+    return []
+
+
+def resident_mebibytes(services: Iterable[Service]) -> dict[str, int]:
+    """Return how much memory each service has, with all its processes."""
+    return {
+        service.name: sum(processes.resident_bytes(pid) for pid in service.pids) >> 20
+        for service in services
+        if isinstance(service, ServiceProcess)
+    }
 
 
 def open_files(services: Iterable[Service]) -> dict[str, int]:
@@ -73,12 +104,6 @@ def leaked_files(before: dict[str, int], after: dict[str, int]) -> list[str]:
 def unended_tasks(before: set[asyncio.Task[Any]]) -> list[str]:
     """Say which tasks of the service in this process are still there after its end."""
     return [f"task not ended: {task.get_coro()}" for task in asyncio.all_tasks() - before if not task.done()]
-
-
-async def _open_cursors(client: AsyncMongoClient[dict[str, Any]]) -> int:
-    status = await client["admin"].command("serverStatus")
-    cursors: dict[str, dict[str, int]] = status.get("metrics", {}).get("cursor", {})
-    return int(cursors.get("open", {}).get("total", 0))
 
 
 def _repeated(what: str, values: Iterable[Any]) -> list[str]:

@@ -54,8 +54,9 @@ async def run(plan: Plan, directory: Path, tell: Callable[[str], None] = lambda 
     report = Report(history, plan.seed)
     async with standing(directory) as stand:
         async with stand.stubs() as stubs:
-            await _drive(plan, stand, Traffic(recorder, World(), stubs, plan.seed), report, tell)
+            cursors = await _drive(plan, stand, Traffic(recorder, World(), stubs, plan.seed), report, tell)
         await asyncio.sleep(_QUIET)
+        report.problems += await aftermath.leaked_cursors(stand.database.uri, cursors)
         for service in (stand.one, stand.two):
             assert service.process is not None
             service.process.terminate()
@@ -74,7 +75,8 @@ async def run(plan: Plan, directory: Path, tell: Callable[[str], None] = lambda 
     return report
 
 
-async def _drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, tell: Callable[[str], None]) -> None:
+async def _drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, tell: Callable[[str], None]) -> int:
+    """Drive calls through faults; return how many cursors were open when the last fault was over."""
     history = report.history
     deadline = time.monotonic() + plan.minutes * 60
     done = asyncio.Event()
@@ -99,8 +101,12 @@ async def _drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, tel
             await asyncio.gather(*(_inject(kind, stand, rng, report) for kind in together))
             await _recovered(stand, traffic.recorder, report, " and ".join(together))
             tell(f"{len(history.calls)} calls, {len(history.faults)} faults: {', '.join(together)}")
+        cursors = await aftermath.open_cursors(stand.database.uri)
         await asyncio.sleep(_QUIET)
         report.problems += aftermath.leaked_files(files, aftermath.open_files(stand.services))
+        memory = aftermath.resident_mebibytes(stand.services)
+        report.notes.append(", ".join(f"memory of service {name}: {size} MiB" for name, size in memory.items()))
+        return cursors
     finally:
         done.set()
         await callers

@@ -30,6 +30,8 @@ from contactsvc.v1 import contact_methods_pb2 as pb
 from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc
 
 MONGODB_URI_VARIABLE = "CONTACTSVC_TEST_MONGODB_URI"
+# The driver of all tests that do not name one.
+DRIVER = os.environ.get("CONTACTSVC_TEST_DRIVER", "motor")
 
 WITHOUT_TRANSACTIONS = ["mock", "standalone"]
 DATABASES = [
@@ -143,7 +145,7 @@ async def embedded_uri(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 
 
 @asynccontextmanager
-async def deployed(uri: str, driver: str = "motor") -> AsyncIterator[OpenStores]:
+async def deployed(uri: str, driver: str = DRIVER) -> AsyncIterator[OpenStores]:
     """Connect, and yield a maker of stores in fresh databases."""
     deployment = await store.connect(uri, driver)
 
@@ -219,7 +221,10 @@ async def open_mock_stores() -> dict[Environment, MongoStore]:
 
 def pytest_report_header() -> str:
     """Say on which databases the contract is tested."""
-    return f"contract tests run on: {', '.join(DATABASES)} (and on MongoDB when {MONGODB_URI_VARIABLE} names one)"
+    return (
+        f"contract tests run on: {', '.join(DATABASES)} (and on MongoDB when {MONGODB_URI_VARIABLE} names one); "
+        f"driver: {DRIVER}"
+    )
 
 
 @pytest.fixture(params=DATABASES)

@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.conftest import DRIVER
+
 
 @dataclass(frozen=True)
 class ServiceProcess:
@@ -36,7 +38,13 @@ async def launch(*flags: str, **environ: str) -> asyncio.subprocess.Process:
         *flags,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**clean, "CONTACTSVC_LISTEN": "127.0.0.1:0", "CONTACTSVC_WORKERS": "1", **environ},
+        env={
+            **clean,
+            "CONTACTSVC_LISTEN": "127.0.0.1:0",
+            "CONTACTSVC_WORKERS": "1",
+            "CONTACTSVC_DRIVER": DRIVER,
+            **environ,
+        },
     )
 
 

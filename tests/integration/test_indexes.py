@@ -12,6 +12,7 @@ from contactsvc.errors import StartupError
 from contactsvc.store.deployment import COLLECTION
 from contactsvc.store.mongo_store import MongoStore
 from contactsvc.store.transactions import KeyLocks
+from tests.conftest import DRIVER
 
 SLOT = ("client_1", ContactMethodType.EMAIL)
 
@@ -69,7 +70,7 @@ def stages(plan: Any) -> set[str]:
     ],
 )
 async def test_lookups_use_an_index(embedded_uri: str, ask: Any) -> None:
-    deployment = await store.connect(embedded_uri, "motor")
+    deployment = await store.connect(embedded_uri, DRIVER)
     try:
         name = f"test_{uuid.uuid4().hex[:12]}"
         await deployment.open_store(name)
@@ -92,7 +93,7 @@ async def test_lookups_use_an_index(embedded_uri: str, ask: Any) -> None:
 
 
 async def test_a_start_on_data_with_two_primaries_names_the_clients(embedded_uri: str) -> None:
-    deployment = await store.connect(embedded_uri, "motor")
+    deployment = await store.connect(embedded_uri, DRIVER)
     try:
         name = f"test_{uuid.uuid4().hex[:12]}"
         documents = [
@@ -113,7 +114,7 @@ async def test_a_start_on_data_with_two_primaries_names_the_clients(embedded_uri
 
 @pytest.mark.parametrize("options", [{}, {"unique": True}])
 async def test_a_start_with_a_wrong_index_in_place_is_refused(embedded_uri: str, options: dict[str, Any]) -> None:
-    deployment = await store.connect(embedded_uri, "motor")
+    deployment = await store.connect(embedded_uri, DRIVER)
     try:
         name = f"test_{uuid.uuid4().hex[:12]}"
         collection = deployment.driver.database(name)[COLLECTION]

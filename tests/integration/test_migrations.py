@@ -26,7 +26,7 @@ from contactsvc.store.migrations import OLDEST_READ, STEPS, migrated, update_of
 from contactsvc.store.mongo_store import MongoStore
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
-from tests.conftest import Api, failure_of, serving
+from tests.conftest import DRIVER, Api, failure_of, serving
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 EMAIL = pb.CONTACT_METHOD_TYPE_EMAIL
@@ -50,7 +50,7 @@ class Database:
 
 @pytest.fixture(params=[True, False], ids=["batching", "no batching"])
 async def database(request: pytest.FixtureRequest, embedded_uri: str) -> AsyncIterator[Database]:
-    deployment = await store.connect(embedded_uri, "motor")
+    deployment = await store.connect(embedded_uri, DRIVER)
     name = f"test_{uuid.uuid4().hex[:12]}"
     try:
         stores = {

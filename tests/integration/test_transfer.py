@@ -28,7 +28,7 @@ from contactsvc.transfer.formats import Row
 from contactsvc.transfer.reading import JsonLines
 from contactsvc.transfer.restore import Counts, OnConflict, Restore
 from contactsvc.v1 import contact_methods_pb2 as pb
-from tests.conftest import Api, OpenStores, serving
+from tests.conftest import DRIVER, Api, OpenStores, serving
 from tests.integration.service_process import running_service
 
 # Contact values of the tests hold this, so that it must never be printed.
@@ -82,7 +82,7 @@ class World:
 
 @pytest.fixture
 async def world(embedded_uri: str) -> AsyncIterator[World]:
-    deployment = await store.connect(embedded_uri, "motor")
+    deployment = await store.connect(embedded_uri, DRIVER)
     name, other = (f"test_{uuid.uuid4().hex[:12]}" for _ in range(2))
     try:
         stores = {environment: await deployment.open_store(f"{name}_{environment}") for environment in Environment}

@@ -11,12 +11,12 @@ from contactsvc import store
 from contactsvc.domain.environment import Environment
 from contactsvc.store.mongo_store import MongoStore
 from contactsvc.v1 import contact_methods_pb2 as pb
-from tests.conftest import Api, serving
+from tests.conftest import DRIVER, Api, serving
 
 
 @asynccontextmanager
 async def connected(uri: str, prefix: str) -> AsyncIterator[dict[Environment, MongoStore]]:
-    deployment = await store.connect(uri, "motor")
+    deployment = await store.connect(uri, DRIVER)
     try:
         yield {environment: await deployment.open_store(f"{prefix}_{environment}") for environment in Environment}
     finally:

@@ -12,9 +12,10 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from select import PIPE_BUF
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
@@ -80,8 +81,9 @@ class CallLog:
         lines, self._lines = self._lines, []
         # As the rest of the log does: a log that cannot be written must not stop the service.
         with suppress(OSError, ValueError):
-            self._stream.write("".join(lines))
-            self._stream.flush()
+            for lines_together in _fitting(lines):
+                self._stream.write(lines_together)
+                self._stream.flush()
 
     def _now(self) -> str:
         now = time.time()
@@ -90,6 +92,21 @@ class CallLog:
             self._second = second
             self._second_as_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         return f"{self._second_as_text}.{int((now - second) * 1000):03d}Z"
+
+
+def _fitting(lines: list[str]) -> Iterator[str]:
+    """Yield lines joined to what a pipe takes as a whole, so that workers do not write into each other's lines."""
+    together: list[str] = []
+    size = 0
+    for line in lines:
+        # All of it is ASCII.
+        if together and size + len(line) > PIPE_BUF:
+            yield "".join(together)
+            together, size = [], 0
+        together.append(line)
+        size += len(line)
+    if together:
+        yield "".join(together)
 
 
 def _call_as_text(now: str, worker: int | None, report: CallReport) -> str:

@@ -223,7 +223,7 @@ class Worker:
         hangs: after how many seconds without an answer it is killed.
 
     Attributes:
-        state: "starting", "serving", or "waiting" to be started again.
+        state: "starting", "serving", or "waiting" for the time of its start.
         has_served: whether it has ever begun to serve.
         restarts: how often it was started again.
         failures: how often in a row it has ended without having been healthy.
@@ -276,8 +276,10 @@ class Worker:
         watch = asyncio.create_task(self._watch(process))
         try:
             reader, self._line = await asyncio.open_unix_connection(sock=ours, limit=LONGEST_MESSAGE)
-            if go is not None:
+            if go is not None and not go.is_set():
+                self.state = "waiting"
                 await go.wait()
+                self.state = "starting"
             self._send(self._first_word)
             if self._signals:
                 self._send({"signals": self._signals})
@@ -356,9 +358,11 @@ class Worker:
 async def _line_of(reader: asyncio.StreamReader) -> bytes:
     """Return the next line, or nothing at the end, also of a process that was killed while it had something to read."""
     try:
-        return await reader.readline()
+        line = await reader.readline()
     except ConnectionError:
         return b""
+    # What was cut off by its death is no message.
+    return line if line.endswith(b"\n") else b""
 
 
 class _WorkerMetrics(Collector):

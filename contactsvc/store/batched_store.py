@@ -9,8 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, OperationFailure
 
+from contactsvc import deadlines
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, Slot
 from contactsvc.domain.ledger import Difference
 from contactsvc.domain.listing import Filter, Listing, Page
@@ -19,13 +20,13 @@ from contactsvc.service.store import LostRace
 from contactsvc.store import queries
 from contactsvc.store.batching import Batcher
 from contactsvc.store.documents import metadata_pair, to_records
-from contactsvc.store.driver_errors import duplicates_translated, outcome_of, translated
+from contactsvc.store.driver_errors import NO_SUCH_COMMAND_CODES, duplicates_translated, outcome_of, translated
 from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver
 from contactsvc.store.group_commit import GroupCommit
 from contactsvc.store.mongo_store import MongoStore
 from contactsvc.store.paging import Paging
-from contactsvc.store.steps import Insert, Remove, Replace, steps_of
+from contactsvc.store.steps import Insert, Remove, Replace, Step, steps_of
 from contactsvc.store.transactions import KeyLocks
 
 # Of one pair more than two records are of no interest (the question is only whether there is exactly one), so that a
@@ -163,13 +164,30 @@ class BatchedStore(MongoStore):
     async def _change_all(self, steps: Sequence[Replace | Remove]) -> Mapping[int, Exception]:
         assert self._driver is not None  # noqa: S101 - told of each write, so it is no standalone server
         async with self._driver.writers:
-            with translated():
-                if len(steps) == 1:
-                    with duplicates_translated():
-                        return {} if await steps[0].alone(self._collection) else {0: LostRace(EtagMismatch())}
-                told = await self._driver.write_each([step.bulk(self._collection.full_name) for step in steps])
-        outcomes = {position: _outcome(found) for position, found in enumerate(told)}
+            # Nobody waits for a write that would begin after the deadline.
+            deadlines.remaining_ms()
+            if len(steps) > 1 and self._tells_each:
+                try:
+                    with translated():
+                        told = await self._driver.write_each([step.bulk(self._collection.full_name) for step in steps])
+                except OperationFailure as error:
+                    if error.code not in NO_SUCH_COMMAND_CODES:
+                        raise
+                    # MongoDB 8.0 has it only once its feature compatibility version is 8.0 as well. Nothing was done.
+                    self._tells_each = False
+                else:
+                    outcomes = {position: _outcome(found) for position, found in enumerate(told)}
+                    return {position: outcome for position, outcome in outcomes.items() if outcome is not None}
+            outcomes = {position: await self._outcome_alone(step) for position, step in enumerate(steps)}
         return {position: outcome for position, outcome in outcomes.items() if outcome is not None}
+
+    async def _outcome_alone(self, step: Step) -> Exception | None:
+        """Take a step by itself; return what is wrong with it."""
+        try:
+            with translated(), duplicates_translated():
+                return None if await step.alone(self._collection) else LostRace(EtagMismatch())
+        except Exception as error:
+            return error
 
 
 def _outcome(found: int | Mapping[str, Any]) -> Exception | None:

@@ -130,6 +130,9 @@ class Batcher(Generic[K, V]):
         try:
             await self._answer(batch)
         finally:
+            # Only when the loop ends, or something below is cancelled, is anybody left.
+            for question in batch:
+                question.answer.cancel()
             self._ended()
 
     async def _answer(self, batch: list[_Question[K, V]]) -> None:
@@ -149,10 +152,6 @@ class Batcher(Generic[K, V]):
             # One of them may be to blame, and the others shall not suffer for it.
             for question in batch:
                 await self._answer([question])
-        except BaseException:
-            for question in batch:
-                question.answer.cancel()
-            raise
         else:
             for question in batch:
                 question.give(answers.get(question.key))

@@ -24,6 +24,9 @@ from contactsvc.domain.memory import RequestRemembered
 from contactsvc.errors import ContactsvcError, DeadlineExceeded, ExternalIdTaken, PrimaryConflict, StoreUnavailable
 from contactsvc.service.store import LostRace
 
+NO_SUCH_COMMAND_CODES = frozenset({59, 115})
+"""CommandNotFound, CommandNotSupported."""
+
 _WRITE_CONFLICT = 112
 
 # The first row that fits counts. ConnectionFailure has AutoReconnect, NotPrimaryError and ServerSelectionTimeoutError

@@ -172,7 +172,7 @@ class MongoStore:
             # The next batch is fetched while this one is on its way to the caller.
             coming = asyncio.create_task(self._next_batch(cursor, size))
             try:
-                while batch := await coming:
+                while batch := await asyncio.shield(coming):
                     last = batch[-1]
                     coming = asyncio.create_task(self._next_batch(cursor, size))
                     yield batch

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -12,6 +14,7 @@ from motor.motor_asyncio import AsyncIOMotorCursor
 from contactsvc.domain.environment import Environment
 from contactsvc.domain.listing import Filter, Listing, Page
 from contactsvc.store.mongo_store import MongoStore
+from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import Api, OpenStores, failure_of, ids, serving
 
@@ -210,3 +213,62 @@ async def test_erasing_needs_a_client(embedded_api: Api) -> None:
     failure = await failure_of(embedded_api.stub.EraseClientContactMethods(pb.EraseClientContactMethodsRequest()))
 
     assert (failure.code, failure.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["client_id"])
+
+
+class HeldCursor:
+    """A cursor that reads in a thread, which nobody can cancel, until it is let go."""
+
+    def __init__(self) -> None:
+        self.reading = threading.Event()
+        self.go = threading.Event()
+        self.closed_while_reading: bool | None = None
+
+    def sort(self, _: Any) -> HeldCursor:
+        return self
+
+    def batch_size(self, _: int) -> HeldCursor:
+        return self
+
+    async def to_list(self, length: int) -> list[Any]:
+        def read() -> list[Any]:
+            self.reading.set()
+            self.go.wait(30)
+            self.reading.clear()
+            return []
+
+        return await asyncio.to_thread(read)
+
+    async def close(self) -> None:
+        self.closed_while_reading = self.reading.is_set()
+
+
+class OneCursor:
+    full_name = "test.contact_methods"
+
+    def __init__(self, cursor: HeldCursor) -> None:
+        self._cursor = cursor
+
+    def find(self, _: Any) -> HeldCursor:
+        return self._cursor
+
+
+async def test_the_cursor_of_a_stream_that_is_left_is_not_closed_while_it_reads() -> None:
+    cursor = HeldCursor()
+    collection: Any = OneCursor(cursor)
+    store = MongoStore(collection, None, KeyLocks())
+
+    async def stream() -> None:
+        async with aclosing(store.stream_pages(Listing(filter=Filter(), page_size=10))) as pages:
+            async for _ in pages:
+                pass
+
+    streaming = asyncio.create_task(stream())
+    await asyncio.to_thread(cursor.reading.wait, 30)
+    streaming.cancel()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    cursor.go.set()
+    await asyncio.wait({streaming})
+
+    assert streaming.cancelled()
+    assert cursor.closed_while_reading is False

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import re
+import select
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
+from contactsvc.calls import CallReport
 from contactsvc.domain.contact_method import ContactMethodType
 from contactsvc.domain.environment import Environment
 from contactsvc.logs import CallLog, _JsonFormatter, _TextFormatter
@@ -307,3 +309,30 @@ async def test_the_lines_of_calls_are_written_without_being_asked_for(on_embedde
         await written.flushed.wait()
 
     assert json.loads(written.getvalue())["method"] == "ListContactMethods"
+
+
+class Writes(io.StringIO):
+    """A text that remembers in which pieces it was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.pieces.append(text)
+        return len(text)
+
+
+async def test_lines_of_calls_reach_a_pipe_whole_although_workers_share_it() -> None:
+    written = Writes()
+    call_log = CallLog(as_json=True, stream=written, worker=1)
+
+    for number in range(200):
+        call_log(CallReport("GetContactMethod", "OK", "", 0.001, f"{number:0128d}", "live", "key"))
+    call_log.flush()
+
+    assert [json.loads(line)["request_id"] for line in "".join(written.pieces).splitlines()] == [
+        f"{number:0128d}" for number in range(200)
+    ]
+    assert 10 < len(written.pieces) < 100
+    assert all(piece.endswith("\n") and len(piece) <= select.PIPE_BUF for piece in written.pieces)

@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from contactsvc import port
 from contactsvc.config import ListenAddress
-from contactsvc.workers import Workers
+from contactsvc.workers import Workers, _line_of
 from tests.integration.service_process import ended, launch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one worker")
@@ -475,3 +475,29 @@ async def test_nobody_starts_a_worker_by_hand() -> None:
 
     assert (code, output) == (2, "")
     assert "only `contactsvc serve` starts workers" in errors
+
+
+async def test_what_a_worker_could_not_finish_saying_is_no_message() -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(b'{"serving": true}\n{"answer": 1, "fami')
+    reader.feed_eof()
+
+    assert [await _line_of(reader), await _line_of(reader)] == [b'{"serving": true}\n', b""]
+
+
+async def test_workers_that_have_not_begun_stop_at_once(embedded_uri: str) -> None:
+    async with port.held(ListenAddress("127.0.0.1", 0)) as address:
+        workers = Workers(2, {"listen": str(address), "mongodb_uri": embedded_uri})
+        workers.start()
+        try:
+            # Worker 1 waits for worker 0, which is held.
+            await until(lambda: workers.all[1].state == "waiting")
+            (first, _) = sorted(children_of(os.getpid(), "worker"))
+            os.kill(first, signal.SIGSTOP)
+            workers.tell_to_stop(2)
+            await until(lambda: workers.all[1].state == "starting" or workers._lives[1].done())
+
+            assert workers._lives[1].cancelled() or workers._lives[1].done()
+            assert not workers._lives[0].done()
+        finally:
+            await workers.kill()

@@ -262,3 +262,30 @@ async def test_what_has_waited_beyond_its_deadline_is_not_sent() -> None:
     with pytest.raises(DeadlineExceeded):
         await late
     assert database.commands == [["a"], ["c"]]
+
+
+async def test_nobody_is_left_waiting_when_a_repeated_question_is_cancelled_below() -> None:
+    go = asyncio.Event()
+
+    async def ask(keys: Collection[str]) -> Mapping[str, str]:
+        if list(keys) == ["first"]:
+            await go.wait()
+            return {}
+        if len(keys) > 1:
+            raise ValueError("one of them is to blame")
+        if "b" in keys:
+            raise asyncio.CancelledError
+        return {key: key.upper() for key in keys}
+
+    batcher = Batcher[str, str](ask, patience=FOR_EVER)
+    first = asyncio.create_task(batcher("first"))
+    await asyncio.sleep(0)
+    questions = [asyncio.create_task(batcher(key)) for key in "abcd"]
+    await asyncio.sleep(0)
+    go.set()
+
+    await first
+    await asyncio.wait(questions)
+
+    assert await questions[0] == "A"
+    assert all(question.cancelled() for question in questions[1:])

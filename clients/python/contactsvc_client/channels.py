@@ -42,6 +42,12 @@ def channel_options(extra: Sequence[tuple[str, Any]], *, retry_writes: bool) -> 
         # gRPC's default of a second is longer than all four attempts: a connection that a dying process still took and
         # reset would be the end of the call, although others answer.
         ("grpc.initial_reconnect_backoff_ms", 100),
+        # And at most two seconds between attempts, so that an outage is over for callers when it is over: by gRPC's
+        # default that could be two minutes.
+        ("grpc.max_reconnect_backoff_ms", 2_000),
+        # Each client has connections of its own. Shared ones, gRPC's default, would lead all clients of a process to
+        # one worker, and a new client would inherit the pause of one that found nobody.
+        ("grpc.use_local_subchannel_pool", 1),
         ("grpc.service_config", json.dumps(config)),
         # The answer to a batch of records with much metadata is larger than gRPC's default of 4 MiB.
         ("grpc.max_receive_message_length", -1),

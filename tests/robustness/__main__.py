@@ -15,6 +15,7 @@ from tests.robustness.checker import check
 from tests.robustness.history import History
 from tests.robustness.report import Report
 from tests.robustness.run import Plan, run
+from tests.robustness.soak import drive as soak
 
 
 def main() -> int:
@@ -23,9 +24,10 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=100_000, help="how many calls at least [100000]")
     parser.add_argument("--faults", type=int, default=200, help="how many faults at least [200]")
     parser.add_argument("--seed", type=int, default=1, help="decides what is called and what goes wrong [1]")
-    parser.add_argument("--minutes", type=float, default=60, help="when to give up [60]")
+    parser.add_argument("--minutes", type=float, default=60, help="when to give up, or how long to soak [60]")
     parser.add_argument("--kinds", nargs="*", metavar="TEXT", help="only faults whose name contains one of these texts")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where to keep history, logs and figures")
+    parser.add_argument("--soak", action="store_true", help="instead drive calls for --minutes, with restarts only")
     parser.add_argument("--check", type=Path, metavar="FILE", help="only check a history that was kept")
     arguments = parser.parse_args()
     if arguments.check:
@@ -36,7 +38,7 @@ def main() -> int:
         plan.kinds[:] = [kind for kind in plan.kinds if any(text in kind for text in arguments.kinds)]
     directory = arguments.keep or Path(tempfile.mkdtemp(prefix="contactsvc-robustness-"))
     directory.mkdir(parents=True, exist_ok=True)
-    report = asyncio.run(run(plan, directory, _tell))
+    report = asyncio.run(run(plan, directory, _tell, soak if arguments.soak else None))
     _keep(report, directory)
     print(report.as_markdown())  # noqa: T201 - the result
     for found in (*report.violations, *report.problems):

@@ -74,10 +74,10 @@ async def leaked_cursors(uri: str, before: int) -> list[str]:
     return []
 
 
-def resident_mebibytes(services: Iterable[Service]) -> dict[str, int]:
+def resident_mebibytes(services: Iterable[Service]) -> dict[str, float]:
     """Return how much memory each service has, with all its processes."""
     return {
-        service.name: sum(processes.resident_bytes(pid) for pid in service.pids) >> 20
+        service.name: sum(processes.resident_bytes(pid) for pid in service.pids) / 2**20
         for service in services
         if isinstance(service, ServiceProcess)
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,8 +45,20 @@ class Plan:
     callers: int = 32
 
 
-async def run(plan: Plan, directory: Path, tell: Callable[[str], None] = lambda _line: None) -> Report:
-    """Run it, with everything that has to be kept in a directory, and return what it found."""
+Tell = Callable[[str], None]
+Drive = Callable[[Plan, Stand, Traffic, Report, Tell], Awaitable[int]]
+"""Drives calls through faults; returns how many cursors were open when the last fault was over."""
+
+
+async def run(plan: Plan, directory: Path, tell: Tell = lambda _line: None, drive: Drive | None = None) -> Report:
+    """Run it, with everything that has to be kept in a directory, and return what it found.
+
+    Args:
+        plan: what it consists of.
+        directory: for the logs of the services.
+        tell: told how far it is.
+        drive: what is done; as the plan says unless told otherwise.
+    """
     started = time.monotonic()
     before = asyncio.all_tasks()
     recorder = Recorder()
@@ -54,7 +66,7 @@ async def run(plan: Plan, directory: Path, tell: Callable[[str], None] = lambda 
     report = Report(history, plan.seed)
     async with standing(directory) as stand:
         async with stand.stubs() as stubs:
-            cursors = await _drive(plan, stand, Traffic(recorder, World(), stubs, plan.seed), report, tell)
+            cursors = await (drive or _drive)(plan, stand, Traffic(recorder, World(), stubs, plan.seed), report, tell)
         await asyncio.sleep(_QUIET)
         report.problems += await aftermath.leaked_cursors(stand.database.uri, cursors)
         for service in (stand.one, stand.two):
@@ -75,8 +87,7 @@ async def run(plan: Plan, directory: Path, tell: Callable[[str], None] = lambda 
     return report
 
 
-async def _drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, tell: Callable[[str], None]) -> int:
-    """Drive calls through faults; return how many cursors were open when the last fault was over."""
+async def _drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, tell: Tell) -> int:
     history = report.history
     deadline = time.monotonic() + plan.minutes * 60
     done = asyncio.Event()
@@ -105,7 +116,7 @@ async def _drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, tel
         await asyncio.sleep(_QUIET)
         report.problems += aftermath.leaked_files(files, aftermath.open_files(stand.services))
         memory = aftermath.resident_mebibytes(stand.services)
-        report.notes.append(", ".join(f"memory of service {name}: {size} MiB" for name, size in memory.items()))
+        report.notes.append(", ".join(f"memory of service {name}: {size:.0f} MiB" for name, size in memory.items()))
         return cursors
     finally:
         done.set()

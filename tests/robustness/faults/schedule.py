@@ -16,7 +16,7 @@ from pymongo.errors import PyMongoError
 from tests.robustness.faults import disk
 from tests.robustness.faults.injection import DatabaseError
 from tests.robustness.faults.proxy import Proxy
-from tests.robustness.stand import Stand
+from tests.robustness.stand import ServiceProcess, Stand
 
 Fault = Callable[[Stand, random.Random], Awaitable[str]]
 """Makes something go wrong, lets it be wrong for a while, and mends what would not mend itself; returns details."""
@@ -50,13 +50,17 @@ async def kill_the_service(stand: Stand, rng: random.Random) -> str:
 async def drain_the_service(stand: Stand, rng: random.Random) -> str:
     """Stop a service as its operator would, and start it again."""
     service = rng.choice([stand.one, stand.two])
+    await restart(service)
+    return service.name
+
+
+async def restart(service: ServiceProcess) -> None:
+    """Stop a service as its operator would, and start it again."""
     assert service.process is not None
     service.process.send_signal(signal.SIGTERM)
-    code = await service.ended()
-    if code:
+    if code := await service.ended():
         raise AssertionError(f"service {service.name} ended a drain with exit code {code}")
     await service.start()
-    return service.name
 
 
 async def kill_the_database(stand: Stand, rng: random.Random) -> str:

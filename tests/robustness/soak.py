@@ -1,0 +1,121 @@
+"""A soak: traffic for a long time, with restarts around a service that is never restarted, and callers that leave.
+
+Whatever that service leaks shows in its memory, its open files and its latencies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import linear_regression, median, quantiles
+
+from tests.robustness import aftermath
+from tests.robustness.faults.schedule import kill_a_worker, kill_the_database, restart
+from tests.robustness.history import Call, Fault, History, Outcome
+from tests.robustness.recorder import service_of
+from tests.robustness.report import Report
+from tests.robustness.run import Plan, Tell
+from tests.robustness.stand import Stand
+from tests.robustness.traffic import Traffic
+
+_SAMPLE = 5.0
+_BETWEEN_FAULTS = 30.0
+_PARTS = 4
+# Imports, pools and caches fill up in the beginning.
+_WARM_UP = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a service held at a time.
+
+    Attributes:
+        at: when, in seconds.
+        mebibytes: how much memory.
+        files: how many open files.
+    """
+
+    at: float
+    mebibytes: float
+    files: int
+
+
+async def drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, tell: Tell) -> int:
+    """Drive calls for the minutes of the plan; return how many cursors were open when the last fault was over."""
+    history = report.history
+    samples: list[Sample] = []
+    began = time.monotonic()
+    ends = began + plan.minutes * 60
+    done = asyncio.Event()
+    callers = asyncio.create_task(traffic.run(plan.callers, until=done.is_set))
+    sampling = asyncio.create_task(_sample(stand, samples))
+    rng = random.Random(plan.seed)  # noqa: S311 - repeatable
+    number = 0
+    try:
+        while time.monotonic() < ends:
+            await asyncio.wait({callers, sampling}, timeout=_BETWEEN_FAULTS, return_when=asyncio.FIRST_COMPLETED)
+            if callers.done() or sampling.done():
+                break
+            number += 1
+            kind = ("SIGTERM and restart", "kill -9 of a worker", "SIGTERM and restart", "kill -9 of the database")
+            fault = Fault(kind[number % 4], time.monotonic())
+            history.faults.append(fault)
+            match fault.kind:
+                case "kill -9 of a worker":
+                    await kill_a_worker(stand, rng)
+                case "kill -9 of the database":
+                    await kill_the_database(stand, rng)
+                case _:
+                    await restart(stand.two)
+            fault.ended = time.monotonic()
+            tell(f"{len(history.calls)} calls, {len(history.faults)} restarts: {samples[-1].mebibytes:.1f} MiB")
+        cursors = await aftermath.open_cursors(stand.database.uri)
+    finally:
+        done.set()
+        sampling.cancel()
+        await asyncio.gather(callers, sampling, return_exceptions=True)
+    report.notes += figures(samples, history)
+    return cursors
+
+
+def figures(samples: Sequence[Sample], history: History) -> list[str]:
+    """Say how the memory, the open files and the latencies of the service that was never restarted have developed."""
+    began = samples[0].at
+    warm = [sample for sample in samples if sample.at >= began + (samples[-1].at - began) * _WARM_UP]
+    slope, _ = linear_regression([sample.at for sample in warm], [sample.mebibytes for sample in warm])
+    said = [
+        f"memory of the service that was never restarted: {samples[0].mebibytes:.1f} MiB at first, "
+        f"{warm[0].mebibytes:.1f} after a quarter, {samples[-1].mebibytes:.1f} at the end; "
+        f"from the quarter on {slope * 3600:+.1f} MiB per hour",
+        f"its open files: {samples[0].files} at first, {samples[-1].files} at the end, "
+        f"{max(sample.files for sample in samples)} at most",
+    ]
+    calls = [call for call in history.calls if service_of(call.caller) == "one" and call.outcome is Outcome.OK]
+    for name, kind in (("reads", False), ("writes", True)):
+        parts = _parts([call for call in calls if bool(call.changes) is kind], began, samples[-1].at)
+        said.append(
+            f"latency of its {name}, quarter by quarter: "
+            + ", ".join(
+                f"median {median(part) * 1000:.1f} ms, p99 {quantiles(part, n=100)[98] * 1000:.0f} ms" for part in parts
+            )
+        )
+    return said
+
+
+def _parts(calls: Sequence[Call], began: float, ended: float) -> list[list[float]]:
+    parts: list[list[float]] = [[] for _ in range(_PARTS)]
+    for call in calls:
+        position = int((call.began - began) / (ended - began) * _PARTS)
+        parts[min(max(position, 0), _PARTS - 1)].append(call.ended - call.began)
+    return [part for part in parts if len(part) > 1]
+
+
+async def _sample(stand: Stand, samples: list[Sample]) -> None:
+    while True:
+        (files,) = aftermath.open_files([stand.one]).values()
+        (mebibytes,) = aftermath.resident_mebibytes([stand.one]).values()
+        samples.append(Sample(time.monotonic(), mebibytes, files))
+        await asyncio.sleep(_SAMPLE)

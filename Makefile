@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PROTO := protos/contactsvc/v1/contact_methods.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check bench format protos clean
+.PHONY: help serve test check bench robustness robustness-soak format protos clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # One marker per set of extras: `make serve` installs no test tools.
 $(VENV)/.created:
@@ -44,6 +44,12 @@ check: $(VENV)/.dev ## Lint, types and proto rules (stub freshness is part of th
 
 bench: $(VENV)/.bench ## Measure against a bare echo and plain services (BENCH=--quick for four minutes)
 	$(BIN)/python -m benchmarks $(BENCH)
+
+robustness: $(VENV)/.dev ## Drive 100,000 calls through 200 faults and check every answer (20 minutes; ROBUSTNESS="--seed 2" and more)
+	$(BIN)/python -m tests.robustness $(ROBUSTNESS)
+
+robustness-soak: $(VENV)/.dev ## Drive calls for 20 minutes, with restarts: flat memory, flat latency
+	$(BIN)/python -m tests.robustness --soak --minutes 20 $(ROBUSTNESS)
 
 format: $(VENV)/.dev ## Format Python and proto files
 	$(BIN)/ruff format .

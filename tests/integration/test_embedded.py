@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import stat
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -97,6 +98,7 @@ async def test_what_writes_may_make_a_database(tmp_path: Path) -> None:
         assert await answers(uri)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the files of another process")
 async def test_a_database_that_cannot_write_any_more_ends_and_keeps_what_it_acknowledged(tmp_path: Path) -> None:
     acknowledged = 0
     async with embedded.running(tmp_path) as database:

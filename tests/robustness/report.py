@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.robustness.checker import Violation
-from tests.robustness.history import Call, History, Outcome
+from tests.robustness.history import Call, History, Outcome, in_order
+from tests.robustness.recorder import service_of
+
+# Of the calls that begin after a fault, one of so many ends first.
+_NEXT = 100
 
 
 @dataclass(slots=True)
@@ -40,7 +45,7 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures."""
-        outages = longest_outages(self.history)
+        outages, recoveries = longest_outages(self.history), longest_recoveries(self.history)
         return {
             "seed": self.seed,
             "seconds": round(self.seconds, 1),
@@ -50,7 +55,11 @@ class Report:
             "rpcs": dict(Counter(call.rpc for call in self.history.calls).most_common()),
             "records_at_the_end": len(self.history.final or ()),
             "faults": {
-                kind: {"injected": count, "longest_outage_seconds": round(outages.get(kind, 0.0), 2)}
+                kind: {
+                    "injected": count,
+                    "longest_recovery_seconds": round(recoveries.get(kind, 0.0), 2),
+                    "longest_outage_seconds": round(outages.get(kind, 0.0), 2),
+                }
                 for kind, count in sorted(Counter(fault.kind for fault in self.history.faults).items())
             },
             "violations": [str(violation) for violation in self.violations],
@@ -76,15 +85,34 @@ class Report:
             f"| minutes, and seconds to check | {self.seconds / 60:.1f}, {self.checked_in:.1f} |",
             f"| seed | {self.seed} |",
             "",
-            "| fault | injected | longest outage of a caller |",
-            "|---|---|---|",
+            "| fault | injected | until every service reads and writes again, at most | longest outage of one caller |",
+            "|---|---|---|---|",
         ]
-        lines += [
-            f"| {kind} | {row['injected']} | {row['longest_outage_seconds']:.2f} s |"
-            for kind, row in figures["faults"].items()
-        ]
+        for kind, row in figures["faults"].items():
+            recovery, outage = row["longest_recovery_seconds"], row["longest_outage_seconds"]
+            lines.append(f"| {kind} | {row['injected']} | {recovery:.1f} s | {outage:.1f} s |")
         lines += ["", *(f"- {note}" for note in self.notes)] if self.notes else []
         return "\n".join(lines) + "\n"
+
+
+def longest_recoveries(history: History) -> dict[str, float]:
+    """Return, by kind of fault, how long it took at most until every service had answered a read and a write again.
+
+    From the beginning of the fault, so that it counts as well how long the fault was made to last.
+    """
+    successes: defaultdict[tuple[str, bool], list[Call]] = defaultdict(list)
+    for call in in_order(history.calls):
+        if call.outcome is Outcome.OK:
+            successes[service_of(call.caller), bool(call.changes)].append(call)
+    starts = {kind: [call.began for call in calls] for kind, calls in successes.items()}
+    longest: defaultdict[str, float] = defaultdict(float)
+    for fault in history.faults:
+        for kind, calls in successes.items():
+            later = calls[bisect_left(starts[kind], fault.ended) :][:_NEXT]
+            if later:
+                again = min(call.ended for call in later)
+                longest[fault.kind] = max(longest[fault.kind], again - fault.began)
+    return longest
 
 
 def longest_outages(history: History) -> dict[str, float]:

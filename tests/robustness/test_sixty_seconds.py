@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.robustness.faults.schedule import FAULTS
 from tests.robustness.run import Plan, run
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the faults are those of Linux: /proc, prlimit")
 async def test_through_every_kind_of_fault_nothing_is_lost(tmp_path: Path) -> None:
     plan = Plan(calls=4_000, faults=len(FAULTS), minutes=10, seed=60)
 

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from contactsvc.domain.contact_method import ContactMethod, NewContactMethod
 from contactsvc.domain.ids import Clock
-from contactsvc.domain.ledger import Ledger
+from contactsvc.domain.ledger import Difference, Ledger
 from contactsvc.domain.memory import Remembered, RequestMark, RequestRemembered
 from contactsvc.domain.operations import Action, Applied, Delete, Operation, Outcome, Update, Upsert, contested_by
 from contactsvc.domain.values import ValueRules
@@ -66,6 +66,26 @@ class Done:
 
     outcomes: Sequence[Outcome]
     record: Callable[[str], ContactMethod | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """A write of one document that lost a race, as it seems, and what would have come of it.
+
+    It may have lost against itself: the driver repeats a write whose answer was lost, and a database that has forgotten
+    the first one, as the embedded database does when it ends, finds the document changed already.
+    """
+
+    difference: Difference
+    outcomes: Sequence[Outcome]
+
+    def is_made(self, ledger: Ledger) -> bool:
+        """Tell whether what it was to write is there."""
+        written = [*self.difference.inserted, *(after for _, after in self.difference.replaced)]
+        present = [ledger.find(record.id) for record in written]
+        return bool(written) and all(
+            found is not None and found.etag == record.etag for found, record in zip(present, written, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +154,7 @@ class Writes:
 
     async def _attempt(self, task: Task, request: RequestMark | None) -> Done:
         keys = set(task.keys)
+        lost: _Lost | None = None
         if request is not None:
             keys.add(("request", request.id))
         # Several operations need a transaction anyhow, and a first look outside would be in vain.
@@ -142,6 +163,8 @@ class Writes:
             blindly = isinstance(next(iter(task.operations), None), NewContactMethod)
             for attempt in range(_ATTEMPTS):
                 ledger = self._ledger() if blindly and attempt == 0 else await self._read(self.store, task)
+                if lost is not None and lost.is_made(ledger):
+                    return Done(lost.outcomes, ledger.find)
                 outcomes = task.apply(ledger)
                 difference = ledger.difference(_memory(request, outcomes, ledger.now))
                 if len(difference) > 1:
@@ -151,15 +174,20 @@ class Writes:
                     if len(difference):
                         await self.store.write(difference)
                 except LostRace:
+                    lost = _Lost(difference, outcomes)
                     continue
                 return Done(outcomes, ledger.find)
             for operation in task.operations:
                 keys |= contested_by(operation)
-        return await self._attempt_together(task, request, keys)
+        return await self._attempt_together(task, request, keys, lost)
 
-    async def _attempt_together(self, task: Task, request: RequestMark | None, keys: set[Hashable]) -> Done:
+    async def _attempt_together(
+        self, task: Task, request: RequestMark | None, keys: set[Hashable], lost: _Lost | None
+    ) -> Done:
         async def work(store: Store) -> Done:
             ledger = await self._read(store, task)
+            if lost is not None and lost.is_made(ledger):
+                return Done(lost.outcomes, ledger.find)
             outcomes = task.apply(ledger)
             difference = ledger.difference(_memory(request, outcomes, ledger.now))
             if len(difference):

@@ -1,12 +1,23 @@
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 from contactsvc_client import AsyncContactsClient
 
-from tests.conftest import Api
+from contactsvc import store
+from contactsvc.domain.environment import Environment
+from contactsvc.domain.ledger import Difference
+from contactsvc.errors import EtagMismatch
+from contactsvc.service.store import LostRace
+from contactsvc.store.batched_store import BatchedStore
+from contactsvc.store.deployment import COLLECTION
+from contactsvc.store.mongo_store import MongoStore
+from contactsvc.store.transactions import KeyLocks
+from contactsvc.v1 import contact_methods_pb2 as pb
+from tests.conftest import Api, serving
 from tests.robustness.faults.proxy import proxied
 
 CLIENT = "client_1"
@@ -71,3 +82,58 @@ async def test_an_iteration_whose_stream_breaks_off_goes_on(embedded_api: Api) -
 
         assert proxy.dropped == 1
     assert found == [f"{batch}-{i}" for batch in range(3) for i in range(250)]
+
+
+class Forgetful(BatchedStore):
+    """Of its next write the answer is lost, the driver repeats it, and the database has forgotten that it knows it."""
+
+    forgets = False
+
+    async def write(self, difference: Difference) -> None:
+        await super().write(difference)
+        if self.forgets:
+            self.forgets = False
+            raise LostRace(EtagMismatch())
+
+
+@pytest.fixture
+async def forgetful_api(embedded_uri: str) -> AsyncIterator[Api]:
+    prefix = f"test_{uuid.uuid4().hex[:12]}"
+    deployment = await store.connect(embedded_uri, "motor")
+    stores: dict[Environment, MongoStore] = {}
+    for environment in Environment:
+        await deployment.open_store(f"{prefix}_{environment}")
+        collection = deployment.driver.database(f"{prefix}_{environment}")[COLLECTION]
+        stores[environment] = Forgetful(collection, deployment.driver, KeyLocks())
+    async with serving(stores) as api:
+        yield api
+    await deployment.close()
+
+
+def forget_next(api: Api) -> None:
+    live: Any = api.stores[Environment.LIVE]
+    live.forgets = True
+
+
+async def test_a_change_that_the_driver_made_twice_has_not_lost_against_itself(forgetful_api: Api) -> None:
+    record = await forgetful_api.create(CLIENT)
+    forget_next(forgetful_api)
+
+    answer: pb.UpdateContactMethodResponse = await forgetful_api.stub.UpdateContactMethod(
+        pb.UpdateContactMethodRequest(id=record.id, etag=record.etag, label="New")
+    )
+
+    assert answer.contact_method == await forgetful_api.get(record.id)
+    assert answer.contact_method.label == "New"
+
+
+@pytest.mark.parametrize("fields", [{"external_id": "x"}, {"is_primary": True}], ids=["external id", "primary"])
+async def test_a_create_that_the_driver_made_twice_has_not_lost_against_itself(
+    forgetful_api: Api, fields: dict[str, Any]
+) -> None:
+    forget_next(forgetful_api)
+
+    record = await forgetful_api.create(CLIENT, **fields)
+
+    assert await forgetful_api.get(record.id) == record
+    assert await forgetful_api.total() == 1

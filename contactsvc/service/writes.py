@@ -69,26 +69,6 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class _Lost:
-    """A write of one document that lost a race, as it seems, and what would have come of it.
-
-    It may have lost against itself: the driver repeats a write whose answer was lost, and a database that has forgotten
-    the first one, as the embedded database does when it ends, finds the document changed already.
-    """
-
-    difference: Difference
-    outcomes: Sequence[Outcome]
-
-    def is_made(self, ledger: Ledger) -> bool:
-        """Tell whether what it was to write is there."""
-        written = [*self.difference.inserted, *(after for _, after in self.difference.replaced)]
-        present = [ledger.find(record.id) for record in written]
-        return bool(written) and all(
-            found is not None and found.etag == record.etag for found, record in zip(present, written, strict=True)
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Writes:
     """Carries out the writes of one environment."""
 
@@ -154,7 +134,6 @@ class Writes:
 
     async def _attempt(self, task: Task, request: RequestMark | None) -> Done:
         keys = set(task.keys)
-        lost: _Lost | None = None
         if request is not None:
             keys.add(("request", request.id))
         # Several operations need a transaction anyhow, and a first look outside would be in vain.
@@ -163,8 +142,6 @@ class Writes:
             blindly = isinstance(next(iter(task.operations), None), NewContactMethod)
             for attempt in range(_ATTEMPTS):
                 ledger = self._ledger() if blindly and attempt == 0 else await self._read(self.store, task)
-                if lost is not None and lost.is_made(ledger):
-                    return Done(lost.outcomes, ledger.find)
                 outcomes = task.apply(ledger)
                 difference = ledger.difference(_memory(request, outcomes, ledger.now))
                 if len(difference) > 1:
@@ -174,20 +151,29 @@ class Writes:
                     if len(difference):
                         await self.store.write(difference)
                 except LostRace:
-                    lost = _Lost(difference, outcomes)
-                    continue
+                    if not await self._was_made(difference):
+                        continue
                 return Done(outcomes, ledger.find)
             for operation in task.operations:
                 keys |= contested_by(operation)
-        return await self._attempt_together(task, request, keys, lost)
+        return await self._attempt_together(task, request, keys)
 
-    async def _attempt_together(
-        self, task: Task, request: RequestMark | None, keys: set[Hashable], lost: _Lost | None
-    ) -> Done:
+    async def _was_made(self, difference: Difference) -> bool:
+        """Tell whether a write of one record that seems to have lost a race has been made all the same.
+
+        A driver repeats a write whose answer was lost with the connection. MongoDB knows it again, but a database that
+        does not (the embedded one after a restart) finds the record changed by the first time. The etag tells whose
+        change it was: it is fresh with every write.
+        """
+        written = [*difference.inserted, *(after for _, after in difference.replaced)]
+        if not written:
+            return False
+        present = await self.store.find(written[0].id)
+        return present is not None and present.etag == written[0].etag
+
+    async def _attempt_together(self, task: Task, request: RequestMark | None, keys: set[Hashable]) -> Done:
         async def work(store: Store) -> Done:
             ledger = await self._read(store, task)
-            if lost is not None and lost.is_made(ledger):
-                return Done(lost.outcomes, ledger.find)
             outcomes = task.apply(ledger)
             difference = ledger.difference(_memory(request, outcomes, ledger.now))
             if len(difference):

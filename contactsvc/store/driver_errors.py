@@ -131,7 +131,8 @@ def outcome_of(failure: Mapping[str, Any]) -> Exception:
 def rule_violated_by(details: Mapping[str, Any]) -> Exception | None:
     """Return what a write error of a violated unique index means; None when it is none."""
     keys = set(details.get("keyPattern", ()))
-    if keys == {"client_id", "type"}:
+    if keys in ({"client_id", "type"}, {"_id"}):
+        # An id is new with every attempt: the record that has it was written by this one, whose answer was lost.
         return LostRace(PrimaryConflict())
     if keys == {"external_id"}:
         return LostRace(ExternalIdTaken(None))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TypeVar
 
-from pymongo.errors import ConnectionFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
 from contactsvc import deadlines
-from contactsvc.errors import DeadlineExceeded
+from contactsvc.errors import DeadlineExceeded, StoreUnavailable
 from contactsvc.service.store import LostRace
 from contactsvc.store.driver_errors import is_commit_unknown, is_transient
 from contactsvc.store.drivers import Driver, Session
@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 _ATTEMPTS = 20
 _COMMIT_ATTEMPTS = 3
+_NO_SUCH_TRANSACTION = 251
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.25
 
@@ -108,13 +109,30 @@ async def in_transaction(driver: Driver, work: Callable[[Session], Awaitable[T]]
 async def _commit(session: Session) -> None:
     for _ in range(_COMMIT_ATTEMPTS - 1):
         try:
-            await session.commit_transaction()
+            with _forgotten_translated():
+                await session.commit_transaction()
         except PyMongoError as error:
             if not is_commit_unknown(error):
                 raise
         else:
             return
-    await session.commit_transaction()
+    with _forgotten_translated():
+        await session.commit_transaction()
+
+
+@contextmanager
+def _forgotten_translated() -> Iterator[None]:
+    """Raise StoreUnavailable when the database does not know the transaction that it is to commit.
+
+    The driver repeats a commit whose answer was lost with the connection. MongoDB knows then what it has committed, but
+    the embedded database forgets at a restart. To run the transaction again could be to do it twice.
+    """
+    try:
+        yield
+    except OperationFailure as error:
+        if error.code == _NO_SUCH_TRANSACTION:
+            raise StoreUnavailable from error
+        raise
 
 
 async def _abort(session: Session) -> None:

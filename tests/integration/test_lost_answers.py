@@ -17,7 +17,7 @@ from contactsvc.store.deployment import COLLECTION
 from contactsvc.store.mongo_store import MongoStore
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
-from tests.conftest import Api, serving
+from tests.conftest import DRIVER, Api, serving
 from tests.robustness.faults.proxy import proxied
 
 CLIENT = "client_1"
@@ -99,7 +99,7 @@ class Forgetful(BatchedStore):
 @pytest.fixture
 async def forgetful_api(embedded_uri: str) -> AsyncIterator[Api]:
     prefix = f"test_{uuid.uuid4().hex[:12]}"
-    deployment = await store.connect(embedded_uri, "motor")
+    deployment = await store.connect(embedded_uri, DRIVER)
     stores: dict[Environment, MongoStore] = {}
     for environment in Environment:
         await deployment.open_store(f"{prefix}_{environment}")
@@ -127,7 +127,9 @@ async def test_a_change_that_the_driver_made_twice_has_not_lost_against_itself(f
     assert answer.contact_method.label == "New"
 
 
-@pytest.mark.parametrize("fields", [{"external_id": "x"}, {"is_primary": True}], ids=["external id", "primary"])
+@pytest.mark.parametrize(
+    "fields", [{"external_id": "x"}, {"is_primary": True}, {}], ids=["external id", "primary", "plain"]
+)
 async def test_a_create_that_the_driver_made_twice_has_not_lost_against_itself(
     forgetful_api: Api, fields: dict[str, Any]
 ) -> None:

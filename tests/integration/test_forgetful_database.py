@@ -1,0 +1,52 @@
+"""What becomes of a write that the driver repeats, on a database that has forgotten that it was made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pymongo.errors import DuplicateKeyError, OperationFailure
+
+from contactsvc.errors import StoreUnavailable
+from contactsvc.service.store import LostRace
+from contactsvc.store.driver_errors import duplicates_translated
+from contactsvc.store.transactions import in_transaction, retried
+
+
+def test_an_id_that_is_there_already_may_be_that_of_the_same_write() -> None:
+    with pytest.raises(LostRace), duplicates_translated():
+        raise DuplicateKeyError("E11000", 11000, {"keyPattern": {"_id": 1}})
+
+
+class ForgetfulSession:
+    """A session whose commit is made, and then not known."""
+
+    async def commit_transaction(self) -> None:
+        raise OperationFailure("no such transaction", 251, {"errorLabels": ["TransientTransactionError"]})
+
+    async def end_session(self) -> None:
+        pass
+
+
+class ForgetfulDriver:
+    """A driver of such sessions."""
+
+    async def start_session(self) -> Any:
+        return ForgetfulSession()
+
+    async def start_transaction(self, session: Any) -> None:
+        pass
+
+
+async def test_a_transaction_that_may_have_been_committed_is_not_run_again() -> None:
+    driver: Any = ForgetfulDriver()
+    runs = 0
+
+    async def work(_: Any) -> None:
+        nonlocal runs
+        runs += 1
+
+    with pytest.raises(StoreUnavailable):
+        await retried(lambda: in_transaction(driver, work))
+
+    assert runs == 1

@@ -6,13 +6,14 @@ import asyncio
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -21,6 +22,8 @@ from contactsvc.domain.access import Permission
 from contactsvc.domain.contact_method import ContactMethodType
 from contactsvc.domain.environment import Environment
 from contactsvc.errors import ConfigurationError, ContactsvcError, StartupError
+
+T = TypeVar("T")
 
 _Command = Callable[..., Any]
 
@@ -198,7 +201,7 @@ def export_contact_methods(
     as_json: bool,
     **flags: str | None,
 ) -> None:
-    r"""Write all contact methods of an environment to a file, while the service runs.
+    """Write all contact methods of an environment to a file, while the service runs.
 
     Reads the database that the settings of `serve` name, and needs no API key. JSON Lines keep everything and can be
     restored exactly; CSV is for spreadsheets. docs/backup.md says what holds. The file holds personal data.
@@ -209,7 +212,7 @@ def export_contact_methods(
       contactsvc export --environment live --format csv --type email --client-id client_abc123
 
     Exit codes: 0 when the file is whole, 2 for bad configuration, 1 for everything else.
-    """
+    """  # noqa: D301 - click keeps the lines after the character itself
     with _exit_codes():
         settings = config.load(flags, os.environ)
         from contactsvc import logs
@@ -219,8 +222,8 @@ def export_contact_methods(
         logs.configure(as_json=False, level="ERROR")
         path = None if output == "-" else Path(output)
         wanted = Filter(client_ids=client_ids, types=tuple(map(ContactMethodType, types)))
-        with _progress_bar("exporting") as progress:
-            count = asyncio.run(
+        with _progress_bar("exporting") as (progress, _):
+            count = _completed(
                 export_to(
                     path,
                     settings,
@@ -228,7 +231,8 @@ def export_contact_methods(
                     as_csv=_is_csv(format_, output),
                     wanted=wanted,
                     progress=progress,
-                )
+                ),
+                "what was exported is not whole; run it again",
             )
         click.echo(json.dumps({"exported": count}) if as_json else f"exported {count} contact methods", err=True)
 
@@ -238,9 +242,7 @@ def export_contact_methods(
 @_ENVIRONMENT
 @_FORMAT
 @click.option("--dry-run", is_flag=True, help="Check every row against the rules and the database, and write nothing.")
-@click.option(
-    "--on-error", type=click.Choice(["stop", "skip"]), default="stop", show_default=True, help="When a row fails."
-)
+@click.option("--on-error", type=click.Choice(["stop", "skip"]), help="When a row fails.  [stop; with --dry-run skip]")
 @click.option(
     "--on-conflict",
     type=click.Choice(["error", "skip", "update"]),
@@ -255,17 +257,17 @@ def import_contact_methods(
     environment: str,
     format_: str | None,
     dry_run: bool,
-    on_error: str,
+    on_error: str | None,
     on_conflict: str,
     as_json: bool,
     **flags: str | None,
 ) -> None:
-    r"""Write the contact methods of a file into an environment, while the service runs.
+    """Write the contact methods of a file into an environment, while the service runs.
 
     Give it the settings of `serve`: it writes to their database, needs no API key, and reads values by the same rules.
     JSON Lines of `contactsvc export` are restored exactly: ids, times and verifications as they were. A list in CSV
-    names its columns in the first line: client_id, type, value, and if you like label, is_primary, external_id,
-    metadata (a JSON object) and metadata.KEY.
+    names its columns in the first line, separated by commas: client_id, type, value, and if you like label, is_primary,
+    external_id, metadata (a JSON object) and metadata.KEY. FILE must be a regular file, since it is read twice.
 
     It can be repeated, and after a kill has to be: what is there already is left alone. No row takes the primary flag
     or an external id from a record that keeps it. Rows that fail are named with their line on standard error.
@@ -277,7 +279,7 @@ def import_contact_methods(
       contactsvc import list.csv --environment test --default-region MX --on-error skip
 
     Exit codes: 0 when all rows are as the file says, 2 for bad configuration, 1 for everything else.
-    """
+    """  # noqa: D301 - click keeps the lines after the character itself
     with _exit_codes():
         settings = config.load(flags, os.environ)
         from contactsvc import logs
@@ -286,19 +288,20 @@ def import_contact_methods(
 
         logs.configure(as_json=False, level="ERROR")
         size = file.stat().st_size if file.is_file() else 0
-        with _progress_bar("checking" if dry_run else "importing") as progress:
-            counts = asyncio.run(
+        with _progress_bar("checking" if dry_run else "importing") as (progress, tell):
+            counts = _completed(
                 import_from(
                     file,
                     settings,
                     Environment(environment),
                     as_csv=_is_csv(format_, file.name),
                     on_conflict=OnConflict(on_conflict),
-                    stops=on_error == "stop",
+                    stops=(on_error or ("skip" if dry_run else "stop")) == "stop",
                     dry_run=dry_run,
-                    tell=lambda line: click.echo(line, err=True),
+                    tell=tell,
                     progress=lambda done: progress(done, size),
-                )
+                ),
+                "nothing was written" if dry_run else "what was written stays; run it again",
             )
         summary = {**asdict(counts), "dry_run": dry_run}
         click.echo(json.dumps(summary) if as_json else f"{'would be ' if dry_run else ''}{counts}")
@@ -310,19 +313,44 @@ def _is_csv(format_: str | None, name: str) -> bool:
     return format_ == "csv" or (format_ is None and name.lower().endswith(".csv"))
 
 
+def _completed(work: Coroutine[Any, Any, T], interrupted: str) -> T:
+    """Run a work to its end, and return what it returns; SIGTERM ends it as Ctrl-C does, so that it tidies up."""
+
+    async def run() -> T:
+        task = asyncio.ensure_future(work)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await task
+
+    try:
+        return asyncio.run(run())
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise StartupError(f"interrupted; {interrupted}") from None
+
+
 @contextmanager
-def _progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield what is told how much is done and of how much; shows it where somebody looks."""
+def _progress_bar(label: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[str], None]]]:
+    """Yield what is told how much is done and of how much, and what is told lines for people.
+
+    How much is done is shown where somebody looks. Lines go to standard error, and not onto the end of the bar.
+    """
     if not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield lambda done, total: None, lambda line: click.echo(line, err=True)
         return
     with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
+        drawn = True
 
         def show(done: int, total: int) -> None:
+            nonlocal drawn
             bar.length = max(total, 1)
             bar.update(done - bar.pos)
+            drawn = True
 
-        yield show
+        def tell(line: str) -> None:
+            nonlocal drawn
+            click.echo(f"\n{line}" if drawn else line, err=True)
+            drawn = False
+
+        yield show, tell
 
 
 @main.group()

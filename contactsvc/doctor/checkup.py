@@ -231,8 +231,9 @@ class Checkup:
         self._find(
             Severity.WRONG,
             Check.DOCUMENT,
-            f"{_document(document)} has no usable {', '.join(document.faults)}, so calls that meet it fail; restore it "
-            f"from a backup, or delete it in the database and create it anew through the service",
+            f"{_document(document)} has no usable {', '.join(document.faults)}, so calls that meet it fail, as "
+            f"exports and imports do; delete it, in mongosh with db.contact_methods.deleteOne({{_id: ID}}), and bring "
+            f"it back with `contactsvc import` of a backup, or create it anew through the service",
             ids=(document.id,),
             client_id=document.client_id or "",
         )

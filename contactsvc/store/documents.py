@@ -38,16 +38,23 @@ SCHEMA_VERSION = 2
 """The layout that this release writes, and the newest that it reads."""
 
 
-class UnknownLayout(Exception):
-    """A document has a newer layout than this release knows; it is neither read nor written.
+class UnreadableDocument(Exception):
+    """A document is no contact method as this release writes them. A call that meets it ends as INTERNAL."""
 
-    Never caught: its call ends as INTERNAL, and the log has this message.
-    """
+    def __init__(self, document: Document, why: str | None = None) -> None:
+        super().__init__(
+            why or f"the document {document['_id']} cannot be read; `contactsvc doctor` says what it lacks"
+        )
+
+
+class UnknownLayout(UnreadableDocument):
+    """A document has a newer layout than this release knows; it is neither read nor written."""
 
     def __init__(self, document: Document) -> None:
         super().__init__(
+            document,
             f"the document {document['_id']} has layout {document['schema_version']}, which a newer release has "
-            f"written, and this one knows no layout after {SCHEMA_VERSION}; run the newer release"
+            f"written, and this one knows no layout after {SCHEMA_VERSION}; run the newer release",
         )
 
 
@@ -134,24 +141,31 @@ def to_records(documents: Iterable[Document]) -> list[ContactMethod]:
 
 
 def from_document(document: Document) -> ContactMethod:
-    """Return the record of a document of any layout that can be read: so far all say the same of a record."""
-    requests = to_requests(document)
-    key = document.get("value_key")
-    return ContactMethod(
-        id=document["_id"],
-        client_id=document["client_id"],
-        type=ContactMethodType(document["type"]),
-        value=ContactValue(document["value"], None if key is None else key.partition(":")[2]),
-        label=document.get("label"),
-        is_primary=document["is_primary"],
-        verified_at=document.get("verified_at"),
-        external_id=document.get("external_id"),
-        metadata=dict(pair.split("=", 1) for pair in document["metadata"]),
-        created_at=document["created_at"],
-        updated_at=document["updated_at"],
-        etag=document["etag"],
-        requests=requests,
-    )
+    """Return the record of a document of any layout that can be read: so far all say the same of a record.
+
+    Raises:
+        UnreadableDocument: something is missing in it, or is not what it should be.
+    """
+    try:
+        key = document.get("value_key")
+        return ContactMethod(
+            id=document["_id"],
+            client_id=document["client_id"],
+            type=ContactMethodType(document["type"]),
+            value=ContactValue(document["value"], None if key is None else key.partition(":")[2]),
+            label=document.get("label"),
+            is_primary=document["is_primary"],
+            verified_at=document.get("verified_at"),
+            external_id=document.get("external_id"),
+            metadata=dict(pair.split("=", 1) for pair in document["metadata"]),
+            created_at=document["created_at"],
+            updated_at=document["updated_at"],
+            etag=document["etag"],
+            requests=to_requests(document),
+        )
+    except (KeyError, ValueError, TypeError, AttributeError):
+        # Not its cause: that may quote what is in the document.
+        raise UnreadableDocument(document) from None
 
 
 def to_requests(document: Document) -> tuple[Remembered, ...]:

@@ -380,7 +380,7 @@ def _is_migratable(document: Document) -> bool:
     """Tell whether a step can be taken: what has faults is left to be mended first."""
     if document["schema_version"] not in READABLE:
         return False
-    return not is_contact_method(document) or not _faults(document, _REQUIRED, _OPTIONAL)
+    return not is_contact_method(document) or not _examined(document).faults
 
 
 def _primary_key(record: ContactMethod) -> str | None:

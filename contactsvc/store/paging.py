@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from contactsvc.domain.listing import Listing, Page
 from contactsvc.store import page_tokens, queries
-from contactsvc.store.documents import from_document
+from contactsvc.store.documents import UnreadableDocument, from_document
 from contactsvc.store.drivers import Document
 
 # A page has to fit into a message, and gRPC's receivers take 4 MiB unless told otherwise. In bytes of UTF-8 a record
@@ -54,7 +54,11 @@ class Paging:
         """Return how many of these documents go into one page: as many as asked for, if they fit into a message."""
         size = 0
         for position, document in enumerate(documents[: self._page_size]):
-            size += _MOST_BESIDES_METADATA + _BYTES_PER_CHARACTER * sum(map(len, document["metadata"]))
+            try:
+                characters = sum(map(len, document["metadata"]))
+            except (KeyError, TypeError):
+                raise UnreadableDocument(document) from None
+            size += _MOST_BESIDES_METADATA + _BYTES_PER_CHARACTER * characters
             if size > _MOST_IN_A_PAGE and position:
                 return position
         return min(len(documents), self._page_size)

@@ -81,6 +81,9 @@ def to_header(line: bytes) -> Header:
     try:
         found = json.loads(line)
         version = found["contactsvc_export"]
+        if type(version) is not int:
+            # It may be anything, and is not repeated.
+            raise ValueError
         if version == FORMAT_VERSION:
             return Header(str(found["environment"]), _to_time(found["changed_from"]))
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -146,12 +149,33 @@ def to_row(line: bytes, rules: ValueRules) -> Row:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise InvalidFields([FieldViolation("line", "must be a JSON object")])
-    for name in found.keys() - _RECORD_KEYS:
-        problems.add(name if name.isidentifier() and len(name) < 40 else "line", "is no field of a contact method")
+        raise InvalidFields([FieldViolation("record", "must be a JSON object")])
+    # By their place: a name that is not known may be anything.
+    if unknown := [str(i) for i, name in enumerate(found, 1) if name not in _RECORD_KEYS]:
+        problems.add("record", f"has fields that no contact method has: number {', '.join(unknown[:20])}")
     reading = _Reading(problems, found)
     record = _record(reading, rules, metadata=_pairs(problems, found.get("metadata", {})), exact=True)
     return Row(record=record, is_exact=True)
+
+
+def id_of(line: bytes) -> str:
+    """Return the id that a line names, for a message about it; empty when there is none, or none that could be one."""
+    problems = fields.Problems()
+    try:
+        id_ = json.loads(line)["id"]
+        id_.encode()
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return ""
+    fields.contact_method_id(problems, "id", id_)
+    return "" if problems.has("id") else str(id_)
+
+
+def changed_at(line: bytes) -> datetime | None:
+    """Return the time of the last change of the record of a line; None when it has none that can be read."""
+    try:
+        return _to_time(json.loads(line)["updated_at"])
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return None
 
 
 def csv_header(names: list[str]) -> list[str]:
@@ -161,7 +185,9 @@ def csv_header(names: list[str]) -> list[str]:
         NotOurFormat: a column is missing, twice there, or unknown.
     """
     if missing := [name for name in ("client_id", "type", "value") if name not in names]:
-        raise NotOurFormat(f"it has no column {', '.join(missing)}; the first line must name the columns")
+        raise NotOurFormat(
+            f"it has no column {', '.join(missing)}; the first line must name the columns, separated by commas"
+        )
     if len(set(names)) != len(names):
         raise NotOurFormat("two of its columns have one name")
     known = {*CSV_COLUMNS, *SET_BY_THE_SERVICE}
@@ -270,7 +296,7 @@ def _record(
     if reading.has("normalized_value"):
         stored = None if reading.is_null("normalized_value") else reading.text("normalized_value")
         if stored is not None:
-            fields.text(problems, "normalized_value", stored, at_most=2 * fields.MAX_VALUE_LENGTH)
+            fields.text(problems, "normalized_value", stored, at_most=fields.MAX_NORMALIZED_LENGTH)
         value = ContactValue(text, stored)
     elif not problems.has("value") and not problems.has("type"):
         try:
@@ -345,4 +371,8 @@ def _to_time(text: str) -> datetime:
     time = datetime.fromisoformat(text)
     if time.utcoffset() is None or time.microsecond % 1000:
         raise ValueError
-    return time.astimezone(UTC)
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        # In UTC it is before year 1, or after year 9999.
+        raise ValueError from None

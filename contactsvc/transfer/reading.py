@@ -1,7 +1,8 @@
 """Reads the rows of a file, one at a time: an export of ours, or a list in CSV.
 
-An export is read twice: first whole, so that nothing is written out of a file that was cut off or damaged. Of what it
-holds twice only what counts is kept in mind, which is what was changed while it was made.
+An export is read twice: first whole, so that nothing is written out of a file that was cut off or damaged. It is opened
+once, so that what takes the place of the file meanwhile is not read. Of what it holds twice only what counts is kept in
+mind, which is what was changed while it was made.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import IO, Any, Protocol
 
-from contactsvc.domain.contact_method import Slot
+from contactsvc.domain.contact_method import ContactMethod, Slot
 from contactsvc.domain.values import ValueRules
 from contactsvc.errors import FieldViolation, InvalidFields
 from contactsvc.transfer import formats
@@ -24,6 +24,8 @@ from contactsvc.transfer.formats import NotOurFormat, Row
 
 # More than the longest record that keeps the rules has, with every character escaped.
 _LONGEST_LINE = 1 << 20
+
+_CARRIAGE_RETURNS = "its lines end with a carriage return alone; save it with line ends LF or CRLF"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,13 @@ class Numbered:
         line: its number, from 1.
         row: the record, or what is wrong with it.
         position: how many bytes had been read after it.
+        id: of the record; empty when that cannot be told.
     """
 
     line: int
     row: Row | InvalidFields
     position: int
+    id: str
 
 
 class Source(Protocol):
@@ -46,6 +50,8 @@ class Source(Protocol):
 
     notes: list[str]
     """What people should know about it."""
+    environment: str | None
+    """Where its records come from, if it says so."""
 
     def rows(self, rules: ValueRules, now: datetime) -> Iterator[Numbered]:
         """Yield its rows; raise NotOurFormat."""
@@ -56,118 +62,120 @@ class JsonLines:
     """An export.
 
     Args:
-        path: where it is.
+        file: is read twice, and closed by whoever opened it.
 
     Raises:
         NotOurFormat: it is none, or not whole.
         OSError: it cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
         self._last: dict[str, int] = {}
-        self._claims: dict[Slot, str] = {}
+        # Who has a primary slot, or an external id, as far as that was changed during the export.
+        self._claims: dict[Slot | str, str] = {}
         self.notes: list[str] = []
-        with path.open("rb") as file:
-            self._look(file)
+        self.environment: str | None = self._look().environment
 
     def rows(self, rules: ValueRules, now: datetime) -> Iterator[Numbered]:
         """Yield the rows that count.
 
-        Two primaries of one slot can be in an export when one of them was deleted while it was made, after it had been
-        read. The one that was changed then is it; the other comes without the flag.
+        Two records with one primary slot, or one external id, can be in an export when one of them was deleted while it
+        was made, after it had been read. The one that was changed then has it; the other comes without.
         """
         del now
-        with self._path.open("rb") as file:
-            for number, line in enumerate(_lines(file), 1):
-                if number == 1 or _is_trailer(line):
-                    continue
-                row: Row | InvalidFields
-                try:
-                    row = formats.to_row(line, rules)
-                except InvalidFields as error:
-                    row = error
-                else:
-                    record = row.record
-                    if self._last.get(record.id, number) != number:
-                        continue
-                    if record.is_primary and self._claims.get(record.slot, record.id) != record.id:
-                        row = replace(row, record=replace(record, is_primary=False))
-                yield Numbered(number, row, file.tell())
+        self._file.seek(0)
+        for number, line in enumerate(_lines(self._file), 1):
+            if number == 1 or _is_trailer(line):
+                continue
+            try:
+                row = formats.to_row(line, rules)
+            except InvalidFields as error:
+                yield Numbered(number, error, self._file.tell(), formats.id_of(line))
+                continue
+            record = row.record
+            if self._last.get(record.id, number) != number:
+                continue
+            if record.is_primary and self._claims.get(record.slot, record.id) != record.id:
+                record = replace(record, is_primary=False)
+            if record.external_id is not None and self._claims.get(record.external_id, record.id) != record.id:
+                record = replace(record, external_id=None)
+            yield Numbered(number, replace(row, record=record), self._file.tell(), record.id)
 
-    def _look(self, file: IO[bytes]) -> None:
-        """Check that the file is whole, and note which of several lines of a record counts."""
-        lines = _lines(file)
+    def _look(self) -> formats.Header:
+        """Check that the file is whole, and note which of several lines of a record counts; return the header."""
+        lines = _lines(self._file)
         first = next(lines, b"")
         header = formats.to_header(first)
         total = formats.Sum()
         total.header(first)
-        slots: dict[str, Slot] = {}
+        claimed: dict[str, list[Slot | str]] = {}
         for number, line in enumerate(lines, 2):
             if _is_trailer(line):
                 if line != total.trailer():
                     raise NotOurFormat("it has been changed or damaged: its last line does not fit the others")
                 if next(lines, None) is not None:
                     raise NotOurFormat("it goes on after its last line")
-                return
+                return header
             total.record(line)
-            # What is no record at all, `rows` says.
-            with suppress(InvalidFields):
-                self._note(formats.to_row(line, _ANY_VALUE), number, header, slots)
+            changed = formats.changed_at(line)
+            if changed is not None and changed >= header.changed_from:
+                # What is no record at all, `rows` says.
+                with suppress(InvalidFields):
+                    self._note(formats.to_row(line, _ANY_VALUE).record, number, claimed)
         raise NotOurFormat("it was cut off: its last line is missing")
 
-    def _note(self, row: Row, number: int, header: formats.Header, slots: dict[str, Slot]) -> None:
-        record = row.record
-        if record.updated_at < header.changed_from:
-            return
+    def _note(self, record: ContactMethod, number: int, claimed: dict[str, list[Slot | str]]) -> None:
         self._last[record.id] = number
-        if (slot := slots.pop(record.id, None)) is not None and self._claims.get(slot) == record.id:
-            del self._claims[slot]
-        if record.is_primary:
-            self._claims[record.slot] = record.id
-            slots[record.id] = record.slot
+        for claim in claimed.pop(record.id, ()):
+            if self._claims.get(claim) == record.id:
+                del self._claims[claim]
+        claims: list[Slot | str] = [record.slot] if record.is_primary else []
+        claims += [record.external_id] if record.external_id is not None else []
+        self._claims.update(dict.fromkeys(claims, record.id))
+        claimed[record.id] = claims
 
 
 class CsvList:
     """A list of people's own.
 
     Args:
-        path: where it is.
+        file: is read twice, and closed by whoever opened it.
 
     Raises:
         NotOurFormat: it names no columns, or wrong ones.
         OSError: it cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
         self.notes: list[str] = []
-        with path.open("rb") as file:
-            rows = _csv_rows(file)
-            ignored = formats.csv_header([name.strip() for name in next(rows, (0, []))[1]])
+        self.environment: str | None = None
+        ignored = formats.csv_header(_column_names(_csv_rows(file)))
         if ignored:
             self.notes.append(
-                f"these columns are not read: {', '.join(ignored)}; "
-                f"the service sets them (an exact restore needs JSON Lines)"
+                f"these columns are not read: {', '.join(ignored)}; the service sets them, and rows without "
+                f"external_id become new records (an exact restore needs JSON Lines)"
             )
 
     def rows(self, rules: ValueRules, now: datetime) -> Iterator[Numbered]:
         """Yield the rows."""
-        with self._path.open("rb") as file:
-            rows = _csv_rows(file)
-            names = [name.strip() for name in next(rows)[1]]
-            for number, cells in rows:
-                if not any(cells):
-                    continue
-                row: Row | InvalidFields
-                if len(cells) != len(names):
-                    row = InvalidFields([FieldViolation("line", f"must have {len(names)} cells, as the first line")])
-                else:
-                    try:
-                        row = formats.to_listed(dict(zip(names, cells, strict=True)), rules, now=now)
-                    except InvalidFields as error:
-                        row = error
-                yield Numbered(number, row, file.tell())
+        self._file.seek(0)
+        rows = _csv_rows(self._file)
+        names = _column_names(rows)
+        for number, cells in rows:
+            if not any(cells):
+                continue
+            if len(cells) < len(names) or any(cells[len(names) :]):
+                problem = FieldViolation("record", f"must have {len(names)} cells, as the first line")
+                yield Numbered(number, InvalidFields([problem]), self._file.tell(), "")
+                continue
+            try:
+                row = formats.to_listed(dict(zip(names, cells, strict=False)), rules, now=now)
+            except InvalidFields as error:
+                yield Numbered(number, error, self._file.tell(), "")
+            else:
+                yield Numbered(number, row, self._file.tell(), row.record.id)
 
 
 # Values are of no interest in the first reading.
@@ -177,7 +185,7 @@ _ANY_VALUE = ValueRules(lenient=True)
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
     while line := file.readline(_LONGEST_LINE):
         if len(line) == _LONGEST_LINE:
-            raise NotOurFormat("one of its lines is longer than any record")
+            raise NotOurFormat(_CARRIAGE_RETURNS if b"\r" in line else "one of its lines is longer than any record")
         yield line
 
 
@@ -191,10 +199,21 @@ def _is_trailer(line: bytes) -> bool:
     return isinstance(found, dict) and found.keys() == {"lines", "sha256"}
 
 
+def _column_names(rows: Iterator[tuple[int, list[str]]]) -> list[str]:
+    """Return the cells of the first row, without the empty ones that spreadsheets put after the last."""
+    names = [name.strip() for name in next(rows, (0, []))[1]]
+    while names and not names[-1]:
+        names.pop()
+    return names
+
+
 def _csv_rows(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
     """Yield each row with the number of its last line."""
+    line = b""
 
     def texts() -> Iterator[str]:
+        # Where it is no CSV, the line says why.
+        nonlocal line
         for number, line in enumerate(_lines(file), 1):
             try:
                 # Excel puts a byte order mark first.
@@ -208,4 +227,6 @@ def _csv_rows(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
         for cells in reader:
             yield reader.line_num, cells
     except csv.Error:
+        if b"\r" in line.rstrip(b"\r\n"):
+            raise NotOurFormat(_CARRIAGE_RETURNS) from None
         raise NotOurFormat(f"line {reader.line_num} is no CSV: a quote is not closed, or stands alone") from None

@@ -7,9 +7,10 @@ decided on what is there at that moment, and worked out anew when somebody else 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum, auto
 from itertools import islice
 from typing import Protocol, TypeVar
@@ -18,7 +19,7 @@ from contactsvc.domain.contact_method import ContactMethod, Slot, changed
 from contactsvc.domain.ids import new_etag
 from contactsvc.domain.ledger import Difference
 from contactsvc.domain.memory import Remembered
-from contactsvc.errors import InvalidFields
+from contactsvc.errors import Aborted, InvalidFields
 from contactsvc.transfer.formats import Row
 from contactsvc.transfer.reading import Numbered
 
@@ -29,6 +30,11 @@ BATCH = 250
 
 # What waits for others to give up what it needs. More than this mean other data, not an order that did not fit.
 _MOST_WAITING = 10_000
+
+# The transaction of an import that was killed keeps its documents until the database ends it: the embedded one was seen
+# to take 92 seconds, MongoDB takes 60.
+_PATIENCE = timedelta(seconds=120)
+_PAUSE = timedelta(seconds=0.5)
 
 
 class Place(Protocol):
@@ -114,12 +120,12 @@ class _What(StrEnum):
     """Another record has what it needs, and may give it up further on."""
 
 
-@dataclass(slots=True)
-class _Decided:
-    """What is to be done about a batch."""
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """What is to be done about a row; field and rule of what stands against it."""
 
-    difference: Difference
-    whats: list[tuple[_What, Numbered, tuple[tuple[str, str], ...]]] = field(default_factory=list)
+    what: _What
+    problems: tuple[tuple[str, str], ...] = ()
 
 
 class Restore:
@@ -129,9 +135,10 @@ class Restore:
         place: where to write.
         on_conflict: what becomes of a record that is there already with other content.
         stops: whether to stop at the first row that fails; its batch is not written then.
-        tell: told of each row that fails.
+        tell: told of each row that fails, and when it waits for others, a line each.
         progress: told how many bytes of the file are done.
         now: the time of records that come without one.
+        patience: how long a batch waits for the writes of others.
     """
 
     def __init__(
@@ -140,9 +147,10 @@ class Restore:
         *,
         on_conflict: OnConflict,
         stops: bool,
-        tell: Callable[[Failure], None],
+        tell: Callable[[str], None],
         progress: Callable[[int], None],
         now: datetime,
+        patience: timedelta = _PATIENCE,
     ) -> None:
         self._place = place
         self._on_conflict = on_conflict
@@ -150,8 +158,16 @@ class Restore:
         self._tell = tell
         self._progress = progress
         self._now = now
+        self._patience = patience
         self._waiting: list[Numbered] = []
-        self.counts = Counts()
+        # Which line of a list has named a record first.
+        self._named: dict[str, int] = {}
+        self._count: Counter[_What] = Counter()
+
+    @property
+    def counts(self) -> Counts:
+        """What has become of the rows so far."""
+        return Counts(**{name: self._count[_What(name)] for name in asdict(Counts())})
 
     async def run(self, rows: Iterable[Numbered]) -> None:
         """Write the rows; raise Stopped."""
@@ -173,33 +189,47 @@ class Restore:
             await self._take(waiting[i : i + BATCH], last=True)
 
     async def _take(self, batch: Sequence[Numbered], *, last: bool) -> None:
-        async def work(place: Place) -> _Decided:
-            decided = await self._decide(place, batch, last=last or len(self._waiting) + len(batch) > _MOST_WAITING)
-            stops = self._stops and any(what is _What.FAILED for what, _, _ in decided.whats)
-            if len(decided.difference) and not stops:
-                await place.write(decided.difference)
-            return decided
+        async def work(place: Place) -> list[_Decision]:
+            last_chance = last or len(self._waiting) + len(batch) > _MOST_WAITING
+            decisions, difference = await self._decide(place, batch, last=last_chance)
+            stops = self._stops and any(decision.what is _What.FAILED for decision in decisions)
+            if len(difference) and not stops:
+                await place.write(difference)
+            return decisions
 
-        slots = {row.row.record.slot for row in batch if isinstance(row.row, Row) and row.row.record.is_primary}
-        decided = await self._place.atomically(work, keys=slots)
+        decisions = await self._written(work, batch)
         failures = [
-            Failure(numbered.line, numbered.row.record.id if isinstance(numbered.row, Row) else "", problems)
-            for what, numbered, problems in decided.whats
-            if what is _What.FAILED
+            Failure(numbered.line, numbered.id, decision.problems)
+            for numbered, decision in zip(batch, decisions, strict=True)
+            if decision.what is _What.FAILED
         ]
         for failure in failures:
-            self._tell(failure)
-        self.counts.failed += len(failures)
+            self._tell(str(failure))
         if failures and self._stops:
+            self._count[_What.FAILED] += len(failures)
             raise Stopped
-        for what, numbered, _ in decided.whats:
-            match what:
-                case _What.WAITS:
-                    self._waiting.append(numbered)
-                case _What.CREATED | _What.UPDATED | _What.UNCHANGED | _What.SKIPPED:
-                    setattr(self.counts, what.value, getattr(self.counts, what.value) + 1)
+        self._count.update(decision.what for decision in decisions)
+        self._waiting += [row for row, decision in zip(batch, decisions, strict=True) if decision.what is _What.WAITS]
 
-    async def _decide(self, place: Place, batch: Sequence[Numbered], *, last: bool) -> _Decided:
+    async def _written(self, work: Callable[[Place], Awaitable[T]], batch: Sequence[Numbered]) -> T:
+        """Do the work on a batch, and again while others hold its records, as long as patience lasts."""
+        slots = {row.row.record.slot for row in batch if isinstance(row.row, Row) and row.row.record.is_primary}
+        loop = asyncio.get_running_loop()
+        end: float | None = None
+        while True:
+            try:
+                return await self._place.atomically(work, keys=slots)
+            except Aborted:
+                if end is None:
+                    end = loop.time() + self._patience.total_seconds()
+                    self._tell("waiting for somebody else's write, such as that of an import that was killed")
+                if loop.time() >= end:
+                    raise
+                await asyncio.sleep(_PAUSE.total_seconds())
+
+    async def _decide(
+        self, place: Place, batch: Sequence[Numbered], *, last: bool
+    ) -> tuple[list[_Decision], Difference]:
         records = [numbered.row.record for numbered in batch if isinstance(numbered.row, Row)]
         there = _There(
             await place.find_by_ids({record.id for record in records}) if records else [],
@@ -210,7 +240,7 @@ class Restore:
             if (slots := {record.slot for record in records if record.is_primary})
             else [],
         )
-        whats = [(*self._one(numbered.row, there, last=last), numbered) for numbered in batch]
+        decisions = [self._one(numbered, there, last=last) for numbered in batch]
         inserted, replaced = there.inserted(), there.replaced()
         memories: dict[str, tuple[Remembered, ...]] = (
             await place.find_memories([record.id for record in inserted]) if inserted else {}
@@ -222,36 +252,42 @@ class Restore:
             memories=[],
             revived=[replace(record, requests=memories[record.id]) for record in inserted if record.id in memories],
         )
-        return _Decided(difference, [(what, numbered, problems) for what, problems, numbered in whats])
+        return decisions, difference
 
-    def _one(self, row: Row | InvalidFields, there: _There, *, last: bool) -> tuple[_What, tuple[tuple[str, str], ...]]:
-        """Decide about a row, and note it as done; return what, and the problems of one that fails."""
+    def _one(self, numbered: Numbered, there: _There, *, last: bool) -> _Decision:
+        """Decide about a row, and note it as done."""
+        row = numbered.row
         if isinstance(row, InvalidFields):
-            return _What.FAILED, tuple((violation.field, violation.description) for violation in row.violations)
+            problems = tuple((violation.field, violation.description) for violation in row.violations)
+            return _Decision(_What.FAILED, problems)
         wanted, present = row.record, there.records.get(row.record.id)
         holder = there.by_external_id.get(wanted.external_id) if wanted.external_id is not None else None
-        if not row.is_exact and holder is not None:
-            present = there.records[holder]
+        if not row.is_exact:
+            if holder is not None:
+                present = there.records[holder]
+            named = wanted.id if present is None else present.id
+            if (first := self._named.setdefault(named, numbered.line)) != numbered.line:
+                return _failed("record", f"is that of line {first} as well")
         if present is not None:
             if not row.is_exact and present.client_id != wanted.client_id:
                 return _failed("external_id", f"is that of {present.id}, which is another client's")
             after = self._after(present, row)
             if after is present:
-                return _What.UNCHANGED, ()
+                return _Decision(_What.UNCHANGED)
             if self._on_conflict is OnConflict.SKIP:
-                return _What.SKIPPED, ()
+                return _Decision(_What.SKIPPED)
             if self._on_conflict is OnConflict.ERROR:
                 return _failed("id", f"is that of {present.id}, which has other content; --on-conflict says what to do")
         else:
             after = replace(wanted, etag=new_etag())
         blocked = _What.FAILED if last else _What.WAITS
         if holder not in {None, after.id}:
-            return blocked, (("external_id", f"is that of {holder}"),)
+            return _Decision(blocked, (("external_id", f"is that of {holder}"),))
         primary = there.primaries.get(after.slot)
         if after.is_primary and primary not in {None, after.id}:
-            return blocked, (("is_primary", f"{primary} is the primary of this client and type"),)
+            return _Decision(blocked, (("is_primary", f"{primary} is the primary of this client and type"),))
         there.put(after)
-        return (_What.CREATED if present is None else _What.UPDATED), ()
+        return _Decision(_What.CREATED if present is None else _What.UPDATED)
 
     def _after(self, present: ContactMethod, row: Row) -> ContactMethod:
         """Return what the present record becomes; itself when nothing differs."""
@@ -264,8 +300,8 @@ class Restore:
         return changed(present, listed, now=self._now, etag=new_etag())
 
 
-def _failed(name: str, rule: str) -> tuple[_What, tuple[tuple[str, str], ...]]:
-    return _What.FAILED, ((name, rule),)
+def _failed(name: str, rule: str) -> _Decision:
+    return _Decision(_What.FAILED, ((name, rule),))
 
 
 class _There:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import stat
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
@@ -15,12 +18,13 @@ from contactsvc.domain.environment import Environment
 from contactsvc.domain.ids import now_utc
 from contactsvc.domain.listing import Filter
 from contactsvc.domain.values import ValueRules
-from contactsvc.errors import StartupError
+from contactsvc.errors import ConfigurationError, StartupError
+from contactsvc.store.documents import UnreadableDocument
 from contactsvc.store.examination import examination_of
 from contactsvc.transfer.export import CsvSink, JsonLinesSink, export
 from contactsvc.transfer.formats import NotOurFormat
 from contactsvc.transfer.reading import CsvList, JsonLines, Source
-from contactsvc.transfer.restore import Counts, Failure, OnConflict, Place, Restore, Stopped
+from contactsvc.transfer.restore import Counts, OnConflict, Place, Restore, Stopped
 from contactsvc.transfer.trial import TrialStore
 
 
@@ -44,13 +48,16 @@ async def export_to(
         progress: told how many have been written, and of how many.
 
     Raises:
-        StartupError: there is no such database, or the file cannot be written.
+        ConfigurationError: what is at the path is no regular file.
+        StartupError: there is no such database, a document of it cannot be read, or the file cannot be written.
     """
+    if path is not None:
+        _check_target(path)
     name = f"{settings.database}_{environment}"
     async with connected(settings) as deployment:
         if not await examination_of(deployment, name).exists():
             raise StartupError(f"there is no database {name}: no service has used it yet, or --database is wrong")
-        with _written(path) as file:
+        with _documents_readable(), _written(path) as file:
             sink = CsvSink(file) if as_csv else JsonLinesSink(file)
             return await export(
                 deployment.existing_store(name), sink, environment=environment, wanted=wanted, progress=progress
@@ -83,38 +90,80 @@ async def import_from(
         progress: told how many bytes of the file are done.
 
     Raises:
-        StartupError: the file cannot be used, or the database cannot be reached.
+        StartupError: the file cannot be used, a document in the database cannot be read, the database cannot be
+            reached, or a trial finds no place for its temporary file.
     """
-    source = _source(path, as_csv)
-    for note in source.notes:
-        tell(f"note: {note}")
     rules = ValueRules(settings.default_region, settings.value_validation_lenient)
     now = now_utc()
+    with _opened(path) as file:
+        with _readable(path):
+            source: Source = CsvList(file) if as_csv else JsonLines(file)
+        for note in (*source.notes, *_crossing(source.environment, environment)):
+            tell(f"note: {note}")
+        async with connected(settings, create=not dry_run) as deployment:
+            name = f"{settings.database}_{environment}"
+            # Indexes hold the rules that the rows must keep; a trial makes none.
+            place: Place
+            with _documents_readable(), _trial_written(), ExitStack() as stack:
+                if dry_run:
+                    place = stack.enter_context(closing(TrialStore(deployment.existing_store(name))))
+                else:
+                    place = await deployment.open_store(name, batching=False)
+                restore = Restore(place, on_conflict=on_conflict, stops=stops, tell=tell, progress=progress, now=now)
+                try:
+                    with _readable(path):
+                        await restore.run(source.rows(rules, now))
+                except Stopped:
+                    tell(_STOPPED_TRIAL if dry_run else _STOPPED)
+                return restore.counts
 
-    def told(failure: Failure) -> None:
-        tell(str(failure))
 
-    async with connected(settings, create=not dry_run) as deployment:
-        name = f"{settings.database}_{environment}"
-        # Indexes hold the rules that the rows must keep; a trial makes none.
-        place: Place
-        with ExitStack() as stack:
-            if dry_run:
-                place = stack.enter_context(closing(TrialStore(deployment.existing_store(name))))
-            else:
-                place = await deployment.open_store(name, batching=False)
-            restore = Restore(place, on_conflict=on_conflict, stops=stops, tell=told, progress=progress, now=now)
-            try:
-                with _readable(path):
-                    await restore.run(source.rows(rules, now))
-            except Stopped:
-                tell("stopped; what was written before stays, and the import can be repeated (--on-error skip goes on)")
-            return restore.counts
+_STOPPED = "stopped; what was written before stays, and the import can be repeated (--on-error skip goes on)"
+_STOPPED_TRIAL = "stopped; --on-error skip goes on"
 
 
-def _source(path: Path, as_csv: bool) -> Source:
+def _crossing(of: str | None, into: Environment) -> Iterator[str]:
+    """Yield the note that a file is of another environment, if it is."""
+    if of is not None and of != into:
+        known = of if of in list(Environment) else "another environment"
+        yield f"the file is an export of {known}, and is imported into {into}"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
     with _readable(path):
-        return CsvList(path) if as_csv else JsonLines(path)
+        # Without waiting for whoever writes into a pipe.
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    with file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise StartupError(
+                f"cannot import {path}: it is no regular file, and it is read twice; write what comes out of a pipe to "
+                f"a file first"
+            )
+        yield file
+
+
+def _check_target(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise ConfigurationError(f"cannot write {path}: it is no regular file; for a pipe, redirect standard output")
+
+
+@contextmanager
+def _documents_readable() -> Iterator[None]:
+    try:
+        yield
+    except UnreadableDocument as error:
+        raise StartupError(str(error)) from error
+
+
+@contextmanager
+def _trial_written() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StartupError(
+            f"cannot write the temporary file of the trial ({error.sqlite_errorname}); TMPDIR says where it is"
+        ) from error
 
 
 @contextmanager
@@ -135,15 +184,17 @@ def _written(path: Path | None) -> Iterator[IO[bytes]]:
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
             return
-        partial = path.with_name(f"{path.name}.partial")
-        partial.unlink(missing_ok=True)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # Where a link leads to, so that the link stays one.
+        target = Path(os.path.realpath(path))
+        # A name of its own, so that of two exports to one file none takes what the other has not finished.
+        descriptor, name = tempfile.mkstemp(prefix=f"{target.name}.", suffix=".partial", dir=target.parent)
+        partial = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(path)
+            partial.replace(target)
         except BaseException:
             with suppress(OSError):
                 partial.unlink()

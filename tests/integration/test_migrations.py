@@ -274,6 +274,17 @@ async def test_a_migration_that_is_killed_is_finished_by_the_next_one(database: 
     assert await database.by_id() == {document["_id"]: migrated(document) for document in planted}
 
 
+@pytest.mark.parametrize("database", [True], indirect=True)
+async def test_a_document_of_an_unknown_type_does_not_keep_the_others_from_being_migrated(database: Database) -> None:
+    unknown = layout_1("a", "c1", type="pigeon")
+    await database.collection.insert_many([unknown, layout_1("b", "c2")])
+
+    moved = await database.migrate()
+
+    assert moved == 1
+    assert (await database.by_id())["a"] == unknown
+
+
 async def test_a_document_of_a_newer_release_is_neither_read_nor_written(database: Database) -> None:
     newer = layout_1("a", "c1", primary_key="email:c1", schema_version=SCHEMA_VERSION + 1)
     await database.collection.insert_one(newer)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contactsvc.cli import _progress_bar
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
 from contactsvc.domain.values import ValueRules
 from contactsvc.errors import InvalidFields
@@ -130,7 +131,10 @@ def test_a_list_always_gets_the_same_ids() -> None:
         ({"verified_at": None}, "verified_at"),
         ({"id": ""}, "id"),
         ({"normalized_value": "a\0"}, "normalized_value"),
-        ({"favourite_colour": "somebody"}, "favourite_colour"),
+        ({"normalized_value": "x" * 1537}, "normalized_value"),
+        # In UTC it is before year 1.
+        ({"created_at": "0001-01-01T00:00:00.000+01:00"}, "created_at"),
+        ({"somebody": "somebody"}, "record"),
     ],
 )
 def test_what_breaks_a_rule_is_named_without_its_content(change: dict[str, Any], field: str) -> None:
@@ -147,6 +151,47 @@ def test_what_breaks_a_rule_is_named_without_its_content(change: dict[str, Any],
 def test_a_line_that_is_no_object_is_refused(line: bytes) -> None:
     with pytest.raises(InvalidFields):
         formats.to_row(line, RULES)
+
+
+def test_a_normal_form_may_be_three_times_as_long_as_its_value() -> None:
+    stored = record(type=ContactMethodType.OTHER, value=RULES.read(ContactMethodType.OTHER, "\ufb2c" * 512))
+
+    assert len(stored.value.normalized or "") == 3 * len(stored.value.text)
+    assert formats.to_row(formats.record_line(stored), RULES).record == stored
+
+
+@pytest.mark.parametrize("version", ["somebody", 2, True, None, {"somebody": 1}])
+def test_a_header_of_another_format_is_refused_without_its_content(version: Any) -> None:
+    line = json.loads(formats.header_line(Header("live", NOON)))
+
+    with pytest.raises(NotOurFormat) as raised:
+        formats.to_header(json.dumps({**line, "contactsvc_export": version}).encode())
+
+    assert "somebody" not in str(raised.value)
+    assert ("format 2" in str(raised.value)) is (version == 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "id_"),
+    [
+        (b'{"id":"contact_1","type":"pigeon"}', "contact_1"),
+        (b'{"id":"a\\nb"}', ""),
+        (b'{"id":7}', ""),
+        (b'{"id":"\\ud800"}', ""),
+        (b"[]", ""),
+        (b"{", ""),
+    ],
+)
+def test_a_faulty_row_is_named_by_its_id_if_that_could_be_one(line: bytes, id_: str) -> None:
+    header, total = formats.header_line(Header("live", NOON)), formats.Sum()
+    total.header(header)
+    total.record(line + b"\n")
+    file = io.BytesIO(header + line + b"\n" + total.trailer())
+
+    (numbered,) = JsonLines(file).rows(RULES, NOON)
+
+    assert isinstance(numbered.row, InvalidFields)
+    assert numbered.id == id_
 
 
 def test_a_value_without_its_normal_form_is_read_by_the_rules() -> None:
@@ -173,7 +218,7 @@ def exported(path: Path, *records: ContactMethod, changed_from: datetime = NOON 
 
 
 def rows_of(path: Path) -> list[ContactMethod]:
-    rows = [numbered.row for numbered in JsonLines(path).rows(RULES, NOON)]
+    rows = [numbered.row for numbered in JsonLines(io.BytesIO(path.read_bytes())).rows(RULES, NOON)]
     return [row.record for row in rows if isinstance(row, Row)]
 
 
@@ -195,7 +240,7 @@ def test_a_file_that_was_cut_off_or_changed_is_refused(tmp_path: Path) -> None:
     for content in bad:
         path.write_bytes(content)
         with pytest.raises(NotOurFormat):
-            JsonLines(path)
+            JsonLines(io.BytesIO(path.read_bytes()))
 
 
 def test_what_was_changed_during_an_export_counts_as_it_is_last(tmp_path: Path) -> None:
@@ -227,6 +272,29 @@ def test_what_was_changed_during_an_export_counts_as_it_is_last(tmp_path: Path) 
     ]
 
 
+def test_an_external_id_that_moves_to_a_new_record_during_an_export_is_that_of_the_new_one(tmp_path: Path) -> None:
+    later = NOON + timedelta(seconds=1)
+    exported(
+        tmp_path / "a.jsonl",
+        # Deleted after it was read: no later line says so.
+        record("deleted", external_id="crm-1"),
+        record("gave up", external_id="crm-2"),
+        record("anew", external_id="crm-1", updated_at=later),
+        record("taker", external_id="crm-2", updated_at=later),
+        record("gave up", updated_at=later),
+        changed_from=later,
+    )
+
+    rows = rows_of(tmp_path / "a.jsonl")
+
+    assert [(row.id, row.external_id) for row in rows] == [
+        ("deleted", None),
+        ("anew", "crm-1"),
+        ("taker", "crm-2"),
+        ("gave up", None),
+    ]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -244,7 +312,7 @@ def test_a_list_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -> Non
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
 
     with pytest.raises(NotOurFormat):
-        list(CsvList(path).rows(RULES, NOON))
+        list(CsvList(io.BytesIO(path.read_bytes())).rows(RULES, NOON))
 
 
 def test_a_list_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
@@ -254,12 +322,53 @@ def test_a_list_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
         b'c1,EMAIL,a@example.com,TRUE,"{""a"":""b""}","M\xc3\xa9xico\nDF"\r\n,,,,,\r\nc1,email\r\n'
     )
 
-    first, second = (numbered.row for numbered in CsvList(path).rows(RULES, NOON))
+    first, second = (numbered.row for numbered in CsvList(io.BytesIO(path.read_bytes())).rows(RULES, NOON))
 
     assert isinstance(first, Row)
     assert first.record.is_primary
     assert first.record.metadata == {"a": "b", "city": "México\nDF"}
     assert isinstance(second, InvalidFields)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("client_id;type;value\nc1;email;a@example.com\n", "separated by commas"),
+        ("client_id,type,value\rc1,email,a@example.com\r", "line ends LF or CRLF"),
+        ("client_id,type,value\r" + "c1,email,a@example.com\r" * 50_000, "line ends LF or CRLF"),
+        ("client_id,type,value,somebody\n", "column 4 is none that is known"),
+    ],
+)
+def test_a_list_that_was_saved_in_another_way_is_refused_with_the_reason(text: str, reason: str) -> None:
+    with pytest.raises(NotOurFormat) as raised:
+        list(CsvList(io.BytesIO(text.encode())).rows(RULES, NOON))
+
+    assert reason in str(raised.value)
+    assert "somebody" not in str(raised.value)
+
+
+def test_empty_columns_at_the_end_of_a_list_are_left_out() -> None:
+    text = b"client_id,type,value,,\nc1,email,a@example.com,,\nc1,email,b@example.com\nc1,email,c@example.com,,oops\n"
+
+    rows = [numbered.row for numbered in CsvList(io.BytesIO(text)).rows(RULES, NOON)]
+
+    assert [isinstance(row, Row) for row in rows] == [True, True, False]
+
+
+def test_a_progress_bar_is_not_continued_by_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+
+    with _progress_bar("importing") as (progress, tell):
+        progress(1, 2)
+        tell("line 2: first")
+        tell("line 3: second")
+
+    assert "\nline 2: first\nline 3: second\n" in terminal.getvalue()
 
 
 def test_formulas_are_written_as_they_are(tmp_path: Path) -> None:
@@ -272,7 +381,7 @@ def test_formulas_are_written_as_they_are(tmp_path: Path) -> None:
         sink.put(formula)
         sink.end()
 
-    source = CsvList(path)
+    source = CsvList(io.BytesIO(path.read_bytes()))
     (numbered,) = source.rows(RULES, NOON)
     assert isinstance(numbered.row, Row)
     assert numbered.row.record.value.text == "=1+1"

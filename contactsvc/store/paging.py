@@ -10,9 +10,9 @@ from contactsvc.store.documents import UnreadableDocument, from_document
 from contactsvc.store.drivers import Document
 
 # A page has to fit into a message, and gRPC's receivers take 4 MiB unless told otherwise. In bytes of UTF-8 a record
-# has at most this much besides its metadata: value and normalized value 2048 each, external id 1020, client id 512,
-# label 400, and the rest.
-_MOST_BESIDES_METADATA = 6_400
+# has at most this much besides its metadata: value 2048, normalized value three times that (NFC), external id 1020,
+# client id 512, label 400, and the rest.
+_MOST_BESIDES_METADATA = 10_500
 _BYTES_PER_CHARACTER = 4
 _MOST_IN_A_PAGE = 3_500_000
 

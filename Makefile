@@ -31,8 +31,9 @@ $(VENV)/.bench: pyproject.toml $(VENV)/.created
 serve: $(VENV)/.serve ## Run the service on the embedded database, or on CONTACTSVC_MONGODB_URI
 	@exec $(BIN)/contactsvc serve
 
+# Each of the two processes has an embedded database of its own; a file's tests stay together, for they share servers.
 test: $(VENV)/.dev ## Run the whole suite
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/.dev ## Lint, types and proto rules (stub freshness is part of the suite)
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ class InFlight:
 
     Args:
         per_process: how many at most.
-        per_key: how many with one API key at most; calls without a key count as those of one.
+        per_key: how many with one API key at most. Calls without a key have the first limit only.
         rejected: told "process" or "key" of every refusal.
     """
 
@@ -21,7 +21,7 @@ class InFlight:
         self._per_process = per_process
         self._per_key = per_key
         self._rejected = rejected
-        self._by_key: Counter[str | None] = Counter()
+        self._by_key: Counter[str] = Counter()
         self.count = 0
 
     def enter(self, key_id: str | None) -> None:
@@ -29,15 +29,17 @@ class InFlight:
         if self.count >= self._per_process:
             self._rejected("process")
             raise Overloaded("in this process")
-        if self._by_key[key_id] >= self._per_key:
-            self._rejected("key")
-            raise Overloaded("with this API key")
+        if key_id is not None:
+            if self._by_key[key_id] >= self._per_key:
+                self._rejected("key")
+                raise Overloaded("with this API key")
+            self._by_key[key_id] += 1
         self.count += 1
-        self._by_key[key_id] += 1
 
     def leave(self, key_id: str | None) -> None:
         """Count a call that has entered no longer."""
         self.count -= 1
-        self._by_key[key_id] -= 1
-        if not self._by_key[key_id]:
-            del self._by_key[key_id]
+        if key_id is not None:
+            self._by_key[key_id] -= 1
+            if not self._by_key[key_id]:
+                del self._by_key[key_id]

@@ -6,8 +6,9 @@ import json
 import logging
 import re
 import select
+import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -15,8 +16,10 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from contactsvc.calls import CallReport
+from contactsvc.domain.access import ApiKey, Permission, new_key
 from contactsvc.domain.contact_method import ContactMethodType
 from contactsvc.domain.environment import Environment
+from contactsvc.gate import Gate
 from contactsvc.logs import CallLog, _JsonFormatter, _TextFormatter
 from contactsvc.metrics import Metrics
 from contactsvc.server import Limits
@@ -63,15 +66,41 @@ def value_of(metrics: Metrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(name, labels)
 
 
-@pytest.mark.parametrize("limits", [Limits(in_flight=3), Limits(in_flight_per_key=3)])
-async def test_too_many_calls_are_refused_with_the_time_to_come_back(on_embedded: OpenStores, limits: Limits) -> None:
+class OneKey:
+    """A store of one API key."""
+
+    def __init__(self, key: ApiKey) -> None:
+        self._key = key
+
+    async def all(self) -> list[ApiKey]:
+        return [self._key]
+
+
+@pytest.mark.parametrize(
+    ("limits", "with_key"),
+    [(Limits(in_flight=3, in_flight_per_key=1), False), (Limits(in_flight_per_key=3), True)],
+    ids=["process", "key"],
+)
+async def test_too_many_calls_are_refused_with_the_time_to_come_back(
+    on_embedded: OpenStores, limits: Limits, with_key: bool
+) -> None:
     stores, store = await held(on_embedded)
     metrics = Metrics()
-    async with serving(stores, limits=limits, metrics=metrics) as api:
-        calls = [asyncio.ensure_future(failure_of(get(api))) for _ in range(3)]
+    key, text = new_key(
+        name="test",
+        environment=Environment.LIVE,
+        permissions=frozenset(Permission),
+        now=datetime.now(UTC),
+        expires_at=None,
+    )
+    gate = Gate(OneKey(key) if with_key else None, monotonic=time.monotonic)
+    await gate.refresh()
+    headers = [("authorization", f"Bearer {text}")] if with_key else []
+    async with serving(stores, gate=gate, limits=limits, metrics=metrics) as api:
+        calls = [asyncio.ensure_future(failure_of(get(api, metadata=headers))) for _ in range(3)]
         await store.wait_for(3)
 
-        refused = get(api)
+        refused = get(api, metadata=headers)
         failure = await failure_of(refused)
         trailing = dict(await refused.trailing_metadata())
         async with grpc.aio.insecure_channel(api.target) as channel:
@@ -80,7 +109,7 @@ async def test_too_many_calls_are_refused_with_the_time_to_come_back(on_embedded
         in_flight = value_of(metrics, "contactsvc_in_flight_calls")
         store.go.set()
         answered = await asyncio.gather(*calls)
-        assert (await failure_of(get(api))).code is grpc.StatusCode.NOT_FOUND
+        assert (await failure_of(get(api, metadata=headers))).code is grpc.StatusCode.NOT_FOUND
 
     assert (failure.code, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
     assert trailing["grpc-retry-pushback-ms"] == "500"
@@ -90,7 +119,7 @@ async def test_too_many_calls_are_refused_with_the_time_to_come_back(on_embedded
     assert {outcome.code for outcome in answered} == {grpc.StatusCode.NOT_FOUND}
     assert in_flight == 3
     assert value_of(metrics, "contactsvc_in_flight_calls") == 0
-    limit = "process" if limits.in_flight == 3 else "key"
+    limit = "key" if with_key else "process"
     assert value_of(metrics, "contactsvc_rejected_calls_total", limit=limit) == 1
 
 

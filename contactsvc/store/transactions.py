@@ -100,7 +100,8 @@ async def in_transaction(driver: Driver, work: Callable[[Session], Awaitable[T]]
         except BaseException:
             await _abort(session)
             raise
-        await _commit(session)
+        with _forgotten_translated():
+            await _commit(session)
         return result
     finally:
         await session.end_session()
@@ -109,15 +110,13 @@ async def in_transaction(driver: Driver, work: Callable[[Session], Awaitable[T]]
 async def _commit(session: Session) -> None:
     for _ in range(_COMMIT_ATTEMPTS - 1):
         try:
-            with _forgotten_translated():
-                await session.commit_transaction()
+            await session.commit_transaction()
         except PyMongoError as error:
             if not is_commit_unknown(error):
                 raise
         else:
             return
-    with _forgotten_translated():
-        await session.commit_transaction()
+    await session.commit_transaction()
 
 
 @contextmanager

@@ -287,12 +287,17 @@ async def test_the_death_of_the_embedded_database_ends_the_service(tmp_path: Pat
     assert not any(map(alive, workers))
 
 
-async def test_workers_that_die_again_and_again_end_the_service_with_the_reason(tmp_path: Path) -> None:
-    key, certificate = tmp_path / "tls.key", tmp_path / "tls.crt"
+def serving_tls(folder: Path) -> tuple[Path, trustme.LeafCert, tuple[str, ...]]:
+    """Return the file of a certificate, the certificate, and the flags to serve it."""
+    key, certificate = folder / "tls.key", folder / "tls.crt"
     made = trustme.CA().issue_cert("localhost")
     made.private_key_pem.write_to_path(key)
     made.cert_chain_pems[0].write_to_path(certificate)
-    flags = ("--tls-cert", str(certificate), "--tls-key", str(key))
+    return certificate, made, ("--tls-cert", str(certificate), "--tls-key", str(key))
+
+
+async def test_workers_that_die_again_and_again_end_the_service_with_the_reason(tmp_path: Path) -> None:
+    certificate, _, flags = serving_tls(tmp_path)
     async with two_workers(tmp_path / "data", *flags) as service:
         certificate.write_text("no certificate")
         for worker in service.workers:
@@ -306,11 +311,7 @@ async def test_workers_that_die_again_and_again_end_the_service_with_the_reason(
 
 
 async def test_while_one_worker_serves_the_service_goes_on(tmp_path: Path) -> None:
-    key, certificate = tmp_path / "tls.key", tmp_path / "tls.crt"
-    made = trustme.CA().issue_cert("localhost")
-    made.private_key_pem.write_to_path(key)
-    made.cert_chain_pems[0].write_to_path(certificate)
-    flags = ("--tls-cert", str(certificate), "--tls-key", str(key))
+    certificate, made, flags = serving_tls(tmp_path)
     async with two_workers(tmp_path / "data", *flags) as service:
         certificate.write_text("no certificate")
         dead, living = sorted(service.workers)

@@ -103,12 +103,7 @@ def leaked_files(before: dict[str, int], after: dict[str, int]) -> list[str]:
 
 def unended_tasks(before: set[asyncio.Task[Any]]) -> list[str]:
     """Say which tasks of the service in this process are still there after its end."""
-    return [
-        f"task not ended: {task.get_coro()}"
-        for task in asyncio.all_tasks() - before
-        # The service here uses Motor: what PyMongo's asynchronous client reads is for clients of other tests.
-        if not task.done() and "PyMongoProtocol" not in repr(task.get_coro())
-    ]
+    return [f"task not ended: {task.get_coro()}" for task in asyncio.all_tasks() - before if not task.done()]
 
 
 def _repeated(what: str, values: Iterable[Any]) -> list[str]:

@@ -12,6 +12,8 @@ from tests.robustness.run import Plan, run
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the faults are those of Linux: /proc, prlimit")
+# An event loop of its own: in that of the session, the database clients of other tests begin tasks at any time.
+@pytest.mark.asyncio(loop_scope="function")
 async def test_through_every_kind_of_fault_nothing_is_lost(tmp_path: Path) -> None:
     plan = Plan(calls=4_000, faults=len(FAULTS), minutes=10, seed=60)
 

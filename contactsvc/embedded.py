@@ -55,6 +55,15 @@ class EmbeddedDatabase:
     died: asyncio.Future[str]
 
 
+def uri_of(address: str) -> str:
+    """Return how drivers reach an embedded database at HOST:PORT.
+
+    They are not to repeat writes: SecantusDB does not know every write again, and none after a restart, so that one
+    which has been made would be answered as if another had been faster.
+    """
+    return f"mongodb://{address}/?directConnection=true&retryWrites=false"
+
+
 @asynccontextmanager
 async def running(directory: Path) -> AsyncIterator[EmbeddedDatabase]:
     """Run the embedded database on a data directory, which is made if need be.
@@ -162,7 +171,7 @@ async def _child(directory: Path) -> AsyncIterator[EmbeddedDatabase]:
         _log.info("embedded database in %s (a first try; production means MongoDB)", directory)
         died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         watch = asyncio.create_task(_watch(process, directory, died))
-        uri = f"mongodb://127.0.0.1:{port}/?directConnection=true"
+        uri = uri_of(f"127.0.0.1:{port}")
         try:
             with _published(directory, uri):
                 yield EmbeddedDatabase(uri, died)

@@ -36,12 +36,17 @@ _PROMISES: dict[str, Any] = {
     "journal": True,
     "readConcernLevel": "majority",
     "readPreference": "primary",
-    "retryWrites": True,
     "retryReads": True,
     "tz_aware": True,
 }
-# Bounds that a URI may change: how long calls wait for a server to be found, connected to, and to answer.
-_BOUNDS: dict[str, Any] = {"serverSelectionTimeoutMS": 5_000, "connectTimeoutMS": 5_000, "socketTimeoutMS": 30_000}
+# What a URI may change: how long calls wait for a server to be found, connected to, and to answer; and whether a write
+# whose answer was lost with the connection is sent again, which takes a server that knows it again, as MongoDB does.
+_DEFAULTS: dict[str, Any] = {
+    "serverSelectionTimeoutMS": 5_000,
+    "connectTimeoutMS": 5_000,
+    "socketTimeoutMS": 30_000,
+    "retryWrites": True,
+}
 
 # Of a pool to which the URI sets no limit.
 _MANY = 1_000
@@ -168,6 +173,6 @@ DRIVERS: dict[str, type[MotorDriver] | type[PyMongoDriver]] = {"motor": MotorDri
 
 
 def _options(uri: str, telemetry: DatabaseTelemetry | None) -> dict[str, Any]:
-    bounds = {name: value for name, value in _BOUNDS.items() if name.lower() not in uri.lower()}
+    defaults = {name: value for name, value in _DEFAULTS.items() if name.lower() not in uri.lower()}
     listeners = [] if telemetry is None else [CommandTimes(telemetry), ConnectionCounts(telemetry)]
-    return {"appname": "contactsvc", "event_listeners": listeners, **bounds, **_PROMISES}
+    return {"appname": "contactsvc", "event_listeners": listeners, **defaults, **_PROMISES}

@@ -104,7 +104,7 @@ async def test_a_database_that_cannot_write_any_more_ends_and_keeps_what_it_ackn
     async with embedded.running(tmp_path) as database:
         (pid,) = processes.with_argument(str(tmp_path / "database"))
         disk.limit_files(pid)
-        uri = f"{database.uri}&retryWrites=false&serverSelectionTimeoutMS=1000"
+        uri = f"{database.uri}&serverSelectionTimeoutMS=1000"
         async with AsyncMongoClient[dict[str, object]](uri) as client:
             # More than fits into the journal that it has already.
             for _ in range(2_000):

@@ -81,7 +81,7 @@ class Database:
     @property
     def uri(self) -> str:
         """How drivers reach it."""
-        return f"mongodb://{self.address}/?directConnection=true"
+        return embedded.uri_of(self.address)
 
     @property
     def pid(self) -> int:
@@ -111,10 +111,8 @@ class Service:
     @property
     def uri(self) -> str:
         """How it reaches the database."""
-        return (
-            f"mongodb://{self.back.target}/?directConnection=true&serverSelectionTimeoutMS=2000"
-            f"&connectTimeoutMS=2000&socketTimeoutMS=4000"
-        )
+        bounds = "serverSelectionTimeoutMS=2000&connectTimeoutMS=2000&socketTimeoutMS=4000"
+        return f"{embedded.uri_of(self.back.target)}&{bounds}"
 
 
 class ServiceProcess(Service):

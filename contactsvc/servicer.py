@@ -58,7 +58,7 @@ class ContactMethodsServicer:
         """Return a page of records."""
         service = self._services[call.environment]
         listing = self._parser.parse_listing(request)
-        return responses.listed(await service.list_page(listing))
+        return await responses.listed(await service.list_page(listing))
 
     async def ListClientContactMethods(
         self, request: pb.ListClientContactMethodsRequest, call: Call
@@ -66,7 +66,7 @@ class ContactMethodsServicer:
         """Return a page of a client's records."""
         service = self._services[call.environment]
         listing = self._parser.parse_client_listing(request)
-        return responses.client_listed(await service.list_page(listing))
+        return await responses.client_listed(await service.list_page(listing))
 
     async def UpdateContactMethod(
         self, request: pb.UpdateContactMethodRequest, call: Call
@@ -163,4 +163,4 @@ class ContactMethodsServicer:
         service = self._services[call.environment]
         async with aclosing(service.stream(self._parser.parse_stream(request))) as pages:
             async for page in pages:
-                yield responses.streamed(page)
+                yield await responses.streamed(page)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from contactsvc import statuses
+from contactsvc import statuses, turns
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType
 from contactsvc.domain.listing import Page
 from contactsvc.domain.operations import Action
@@ -16,6 +16,7 @@ from contactsvc.errors import ContactsvcError
 from contactsvc.service import Deleted, Found, Outcome, Synced, Written
 from contactsvc.v1 import contact_methods_pb2 as pb
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TYPE_NUMBERS = {
     ContactMethodType.EMAIL: pb.CONTACT_METHOD_TYPE_EMAIL,
     ContactMethodType.PHONE: pb.CONTACT_METHOD_TYPE_PHONE,
@@ -80,26 +81,26 @@ def primary(record: ContactMethod | None) -> pb.GetPrimaryContactMethodResponse:
     return pb.GetPrimaryContactMethodResponse(contact_method=None if record is None else to_proto(record))
 
 
-def listed(page: Page) -> pb.ListContactMethodsResponse:
+async def listed(page: Page) -> pb.ListContactMethodsResponse:
     """Return the answer with a page."""
     return pb.ListContactMethodsResponse(
-        contact_methods=map(to_proto, page.contact_methods),
+        contact_methods=await turns.each(to_proto, page.contact_methods),
         next_page_token=page.next_page_token,
         total_size=page.total_size,
     )
 
 
-def client_listed(page: Page) -> pb.ListClientContactMethodsResponse:
+async def client_listed(page: Page) -> pb.ListClientContactMethodsResponse:
     """Return the answer with a page of one client."""
     return pb.ListClientContactMethodsResponse(
-        contact_methods=map(to_proto, page.contact_methods), next_page_token=page.next_page_token
+        contact_methods=await turns.each(to_proto, page.contact_methods), next_page_token=page.next_page_token
     )
 
 
-def streamed(page: Page) -> pb.StreamContactMethodsResponse:
+async def streamed(page: Page) -> pb.StreamContactMethodsResponse:
     """Return one page of a stream."""
     return pb.StreamContactMethodsResponse(
-        contact_methods=map(to_proto, page.contact_methods), next_page_token=page.next_page_token
+        contact_methods=await turns.each(to_proto, page.contact_methods), next_page_token=page.next_page_token
     )
 
 
@@ -181,6 +182,6 @@ def _batch_error(error: ContactsvcError) -> pb.BatchError:
 
 
 def _timestamp(time: datetime) -> Timestamp:
-    # All times have whole milliseconds, and a float has them exactly for the next two hundred thousand years.
-    seconds, milliseconds = divmod(round(time.timestamp() * 1000), 1000)
-    return Timestamp(seconds=seconds, nanos=milliseconds * 1_000_000)
+    # Half the time that the methods of Timestamp take.
+    since = time - _EPOCH
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)

@@ -153,7 +153,7 @@ class BatchedStore(MongoStore):
         of_client: dict[str, list[Document]] = {client_id: [] for client_id in clients}
         for document in documents:
             of_client[document["client_id"]].append(document)
-        return {first: first.page(of_client[first.client_id], self._collection.full_name) for first in firsts}
+        return {first: await first.page(of_client[first.client_id], self._collection.full_name) for first in firsts}
 
     async def _insert_all(self, steps: Sequence[Insert]) -> Mapping[int, Exception]:
         documents = [step.document for step in steps]
@@ -229,9 +229,9 @@ class _FirstPage:
         types = (self.type,) if self.type else ()
         return Listing(filter=Filter(client_ids=(self.client_id,), types=types), page_size=self.page_size)
 
-    def page(self, documents: list[Document], environment: str) -> Page:
+    async def page(self, documents: list[Document], environment: str) -> Page:
         """Return the page, out of all records of the client in the order of the listing."""
         own = [document for document in documents if self.type in {None, document["type"]}]
         paging = Paging(self.listing, environment)
         count = paging.fitting(own)
-        return paging.page(own[:count], more=len(own) > count)
+        return await paging.page(own[:count], more=len(own) > count)

@@ -27,6 +27,8 @@ becomes one of them when it remembers requests; nothing else of the record remai
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
+from types import NoneType
 
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue, Slot
 from contactsvc.domain.memory import Remembered, RequestMark
@@ -36,6 +38,9 @@ from contactsvc.store.drivers import Document
 
 SCHEMA_VERSION = 2
 """The layout that this release writes, and the newest that it reads."""
+
+_TEXT_OR_NONE = (str, NoneType)
+_TIME_OR_NONE = (datetime, NoneType)
 
 
 class UnreadableDocument(Exception):
@@ -148,6 +153,8 @@ def from_document(document: Document) -> ContactMethod:
     """
     try:
         key = document.get("value_key")
+        if not _has_kinds(document):
+            raise UnreadableDocument(document)
         return ContactMethod(
             id=document["_id"],
             client_id=document["client_id"],
@@ -166,6 +173,22 @@ def from_document(document: Document) -> ContactMethod:
     except (KeyError, ValueError, TypeError, AttributeError):
         # Not its cause: that may quote what is in the document.
         raise UnreadableDocument(document) from None
+
+
+def _has_kinds(document: Document) -> bool:
+    """Tell whether those fields are of the right kind that are taken as they are."""
+    return (
+        isinstance(document["_id"], str)
+        and isinstance(document["client_id"], str)
+        and isinstance(document["value"], str)
+        and isinstance(document["is_primary"], bool)
+        and isinstance(document["created_at"], datetime)
+        and isinstance(document["updated_at"], datetime)
+        and isinstance(document["etag"], str)
+        and isinstance(document.get("label"), _TEXT_OR_NONE)
+        and isinstance(document.get("verified_at"), _TIME_OR_NONE)
+        and isinstance(document.get("external_id"), _TEXT_OR_NONE)
+    )
 
 
 def to_requests(document: Document) -> tuple[Remembered, ...]:

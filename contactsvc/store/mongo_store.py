@@ -145,7 +145,7 @@ class MongoStore:
                 break
         total_size = await self._count(paging.query) if listing.include_total_size else None
         count = paging.fitting(found)
-        return paging.page(found[:count], more=len(found) > count, total_size=total_size)
+        return await paging.page(found[:count], more=len(found) > count, total_size=total_size)
 
     async def stream_pages(self, listing: Listing) -> AsyncGenerator[Page]:
         """Yield page after page to the end, as they are asked for, holding two at a time; errors as in `find_page`."""
@@ -156,11 +156,11 @@ class MongoStore:
                 held += batch
                 # A page is sent once there is more than it: only then is it known not to be the last.
                 while len(held) > (count := paging.fitting(held)):
-                    yield paging.page(held[:count], more=True)
+                    yield await paging.page(held[:count], more=True)
                     held = held[count:]
         while held:
             count = paging.fitting(held)
-            yield paging.page(held[:count], more=len(held) > count)
+            yield await paging.page(held[:count], more=len(held) > count)
             held = held[count:]
 
     async def _batches(self, paging: Paging, size: int) -> AsyncGenerator[list[Document]]:
@@ -175,6 +175,8 @@ class MongoStore:
                 while batch := await asyncio.shield(coming):
                     last = batch[-1]
                     coming = asyncio.create_task(self._next_batch(cursor, size))
+                    # So that the database is asked now, and not when the caller waits for something.
+                    await asyncio.sleep(0)
                     yield batch
             except CursorLost:
                 # MongoDB drops a cursor that nobody asks for ten minutes, and our caller may read as slowly as that.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from contactsvc import turns
 from contactsvc.domain.listing import Listing, Page
 from contactsvc.store import page_tokens, queries
 from contactsvc.store.documents import UnreadableDocument, from_document
@@ -63,10 +64,10 @@ class Paging:
                 return position
         return min(len(documents), self._page_size)
 
-    def page(self, documents: Sequence[Document], *, more: bool, total_size: int | None = None) -> Page:
+    async def page(self, documents: Sequence[Document], *, more: bool, total_size: int | None = None) -> Page:
         """Return a page; `more` says whether another one follows."""
         return Page(
-            contact_methods=[from_document(document) for document in documents],
+            contact_methods=await turns.each(from_document, documents),
             next_page_token=page_tokens.encode(self._mark, self.keys, documents[-1]) if more else "",
             total_size=total_size,
         )

@@ -22,11 +22,10 @@ from contactsvc.store.documents import SCHEMA_VERSION
 from contactsvc.store.drivers import Collection, Document
 from contactsvc.store.indexes import INDEXES
 from tests.integration.service_process import ended, running_service
+from tests.integration.stored import NOON, PERSONAL, document
 
-# Contact values of the tests all hold this, so that it must never be printed; phone numbers hold these digits.
-PERSONAL = "somebody"
+# What phone numbers of these tests hold.
 PERSONAL_DIGITS = "55557777"
-NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -97,28 +96,6 @@ class Patient:
         found = await self.collection.find_one({"_id": id_})
         assert found is not None
         return found
-
-
-def document(id_: str, **fields: Any) -> Document:
-    """Return a sound document, an email unless told otherwise; what is None is left out."""
-    text = f"{PERSONAL}.{id_}@example.com"
-    whole = {
-        "_id": id_,
-        "client_id": "client_1",
-        "type": "email",
-        "value": text,
-        "value_key": f"email:{text}",
-        "is_primary": False,
-        "metadata": ["source=crm"],
-        "created_at": NOON,
-        "updated_at": NOON,
-        "etag": f"etag of {id_}",
-        "schema_version": SCHEMA_VERSION,
-        **fields,
-    }
-    if whole["is_primary"] is True:
-        whole.setdefault("primary_key", f"{whole['type']}:{whole['client_id']}")
-    return {name: value for name, value in whole.items() if value is not None}
 
 
 def phone(id_: str, text: str, key: str | None, **fields: Any) -> Document:

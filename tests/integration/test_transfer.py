@@ -35,10 +35,9 @@ from contactsvc.transfer.run import export_to, import_from
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import DRIVER, Api, OpenStores, failure_of, serving
 from tests.integration.service_process import running_service
+from tests.integration.stored import NOON, PERSONAL, document
 
 # Contact values of the tests hold this, so that it must never be printed.
-PERSONAL = "somebody"
-NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 NOTHING = {"created": 0, "updated": 0, "unchanged": 0, "skipped": 0, "failed": 0, "dry_run": False}
 
 
@@ -98,28 +97,6 @@ async def world(embedded_uri: str) -> AsyncIterator[World]:
         await deployment.close()
 
 
-def document(id_: str, **fields: Any) -> Document:
-    """Return a document, an email unless told otherwise; what is None is left out."""
-    text = f"{PERSONAL}.{id_}@example.com"
-    whole = {
-        "_id": id_,
-        "client_id": "c1",
-        "type": "email",
-        "value": text,
-        "value_key": f"email:{text}",
-        "is_primary": False,
-        "metadata": ["source=crm"],
-        "created_at": NOON,
-        "updated_at": NOON,
-        "etag": f"etag of {id_}",
-        "schema_version": SCHEMA_VERSION,
-        **fields,
-    }
-    if whole["is_primary"]:
-        whole["primary_key"] = f"{whole['type']}:{whole['client_id']}"
-    return {name: value for name, value in whole.items() if value is not None}
-
-
 VARIED = [
     document("plain"),
     document("primary", is_primary=True, verified_at=NOON, external_id="crm-1", label='A "label", and more'),
@@ -177,7 +154,7 @@ async def test_an_export_can_be_of_some_records(world: World, tmp_path: Path) ->
     await world.collection.insert_many(VARIED)
 
     code, out, err = await world.run(
-        "export", "--environment", "live", "--format", "csv", "--client-id", "c1", "--type", "email"
+        "export", "--environment", "live", "--format", "csv", "--client-id", "client_1", "--type", "email"
     )
 
     assert (code, err) == (0, "exported 2 contact methods\n")
@@ -249,7 +226,7 @@ async def test_what_one_row_gives_up_another_takes_in_whatever_order(world: Worl
 
 async def test_a_record_that_was_deleted_comes_back(world: World, tmp_path: Path) -> None:
     # Its id is taken by what remembers the requests that made and deleted it.
-    made = await world.api.create("c1", is_primary=True, request_id="create")
+    made = await world.api.create("client_1", is_primary=True, request_id="create")
     before = await contents(world.collection)
     await world.exported(tmp_path / "a.jsonl")
     await world.api.stub.DeleteContactMethod(pb.DeleteContactMethodRequest(id=made.id, request_id="delete"))
@@ -261,7 +238,7 @@ async def test_a_record_that_was_deleted_comes_back(world: World, tmp_path: Path
     assert await contents(world.collection) == before
     # Late retries of both requests change nothing.
     await world.api.stub.DeleteContactMethod(pb.DeleteContactMethodRequest(id=made.id, request_id="delete"))
-    assert await world.api.primary_id("c1") == made.id
+    assert await world.api.primary_id("client_1") == made.id
 
 
 async def test_an_export_beside_writers_can_be_restored_and_has_what_nobody_touched_once(
@@ -473,6 +450,15 @@ async def test_a_document_that_cannot_be_read_is_named(
         {"$set": {"metadata": [PERSONAL]}},
         {"$set": {"type": PERSONAL}},
         {"$set": {"value_key": 7}},
+        {"$set": {"client_id": 7}},
+        {"$set": {"value": 7}},
+        {"$set": {"is_primary": PERSONAL}},
+        {"$set": {"created_at": PERSONAL}},
+        {"$set": {"updated_at": None}},
+        {"$set": {"etag": None}},
+        {"$set": {"label": 7}},
+        {"$set": {"verified_at": PERSONAL}},
+        {"$set": {"external_id": 7}},
         {"$set": {"schema_version": SCHEMA_VERSION + 1}},
     ]
     settings = Settings(mongodb_uri=world.uri, database=world.name, driver=DRIVER)
@@ -508,12 +494,12 @@ async def test_a_list_is_imported_once(world: World, tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text(
         "client_id,type,value,label,is_primary,external_id,metadata.source\n"
-        f"c1,email,{PERSONAL}@example.com,Home,true,,crm\n"
-        "c1,phone,55 1234 5678,,,crm-7,\n"
+        f"client_1,email,{PERSONAL}@example.com,Home,true,,crm\n"
+        "client_1,phone,55 1234 5678,,,crm-7,\n"
         f"c2,email,not {PERSONAL},,,,\n"
         f"c2,pigeon,{PERSONAL},,maybe,,\n"
-        f"c1,email,{PERSONAL}.else@example.com,,yes,,\n"
-        "c1,phone,55 1234 5679,,,crm-7,\n"
+        f"client_1,email,{PERSONAL}.else@example.com,,yes,,\n"
+        "client_1,phone,55 1234 5679,,,crm-7,\n"
     )
     flags = ("--default-region", "MX", "--on-error", "skip")
 
@@ -564,7 +550,7 @@ async def test_a_backup_and_a_restore_beside_a_running_service(tmp_path: Path) -
     async with running_service(data) as service:
         async with AsyncContactsClient(service.address) as sdk:
             made = await sdk.contact_methods.create(
-                client_id="c1", type="email", value=f"{PERSONAL}@example.com", is_primary=True
+                client_id="client_1", type="email", value=f"{PERSONAL}@example.com", is_primary=True
             )
             for arguments in (
                 ("export", "--environment", "live", "--output", str(path), "--data-dir", str(data)),
@@ -573,7 +559,7 @@ async def test_a_backup_and_a_restore_beside_a_running_service(tmp_path: Path) -
                 process = await asyncio.create_subprocess_exec(*command, *arguments, stdout=-3, stderr=-3)
                 assert await process.wait() == 0
         async with AsyncContactsClient(service.address, environment="test") as sdk:
-            assert (await sdk.contact_methods.get_primary("c1", "email")).id == made.id  # type: ignore[union-attr]
+            assert (await sdk.contact_methods.get_primary("client_1", "email")).id == made.id  # type: ignore[union-attr]
 
 
 async def test_every_kind_of_database_can_be_restored(open_stores: OpenStores, tmp_path: Path) -> None:

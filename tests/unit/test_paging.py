@@ -15,7 +15,7 @@ NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("metadata", [0, 2_000, 2_750, 20_000])
-def test_a_page_of_the_longest_records_fits_into_a_message(metadata: int) -> None:
+async def test_a_page_of_the_longest_records_fits_into_a_message(metadata: int) -> None:
     # Four bytes a character, and three characters of one in its normal form.
     widest = "\U0001d160"
     whole = ContactMethod(
@@ -35,7 +35,7 @@ def test_a_page_of_the_longest_records_fits_into_a_message(metadata: int) -> Non
     document = to_document(whole)
 
     fitting = Paging(Listing(filter=Filter(), page_size=200), "any").fitting([document] * 201)
-    page = Paging(Listing(filter=Filter(), page_size=200), "any").page([document] * fitting, more=False)
+    page = await Paging(Listing(filter=Filter(), page_size=200), "any").page([document] * fitting, more=False)
 
     assert 1 < fitting <= 200
-    assert responses.listed(page).ByteSize() <= 4 << 20
+    assert (await responses.listed(page)).ByteSize() <= 4 << 20

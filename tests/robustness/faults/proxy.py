@@ -58,11 +58,13 @@ class Proxy:
         self._read_answer = read_answer
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection."""
-        task = asyncio.current_task()
-        assert task is not None
+    def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection, in a task that `stop` may cancel: one of asyncio's own would log that as an error."""
+        task = asyncio.create_task(self._serve(reader, writer))
         self._connections[task] = writer
+        task.add_done_callback(self._connections.pop)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, _, port = self.upstream.rpartition(":")
         ends = [writer]
         try:
@@ -86,7 +88,6 @@ class Proxy:
         finally:
             for end in ends:
                 end.close()
-            del self._connections[task]
 
     def reset(self) -> int:
         """Reset all connections; return how many."""

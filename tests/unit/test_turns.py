@@ -1,0 +1,41 @@
+"""Long work in pieces: complete, in order, and with turns for others in between."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+
+from contactsvc import turns
+
+
+@pytest.mark.parametrize("count", [0, 1, 32, 33, 64, 1000])
+async def test_each_item_is_converted_once_and_in_order(count: int) -> None:
+    assert await turns.each(str, range(count)) == [str(number) for number in range(count)]
+
+
+async def test_others_have_their_turn_while_many_items_are_converted() -> None:
+    converted: list[int] = []
+    seen: list[int] = []
+
+    async def other() -> None:
+        while len(converted) < 1000:
+            seen.append(len(converted))
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(other())
+        await turns.each(converted.append, range(1000))
+
+    assert len(seen) > 10
+    assert max(later - earlier for earlier, later in itertools.pairwise(seen)) <= 100
+
+
+async def test_a_few_items_are_converted_at_once() -> None:
+    other = asyncio.create_task(asyncio.sleep(0))
+
+    await turns.each(str, range(32))
+
+    assert not other.done()
+    await other

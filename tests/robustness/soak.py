@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from statistics import linear_regression, median, quantiles
 
 from tests.robustness import aftermath
+from tests.robustness.faults import processes
 from tests.robustness.faults.schedule import kill_a_worker, kill_the_database, restart
 from tests.robustness.history import Call, Fault, History, Outcome
 from tests.robustness.recorder import service_of
@@ -36,11 +37,13 @@ class Sample:
         at: when, in seconds.
         mebibytes: how much memory.
         files: how many open files.
+        threads: how many threads.
     """
 
     at: float
     mebibytes: float
     files: int
+    threads: int
 
 
 async def drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, tell: Tell) -> int:
@@ -90,8 +93,10 @@ def figures(samples: Sequence[Sample], history: History) -> list[str]:
         f"memory of the service that was never restarted: {samples[0].mebibytes:.1f} MiB at first, "
         f"{warm[0].mebibytes:.1f} after a quarter, {samples[-1].mebibytes:.1f} at the end; "
         f"from the quarter on {slope * 3600:+.1f} MiB per hour",
-        f"its open files: {samples[0].files} at first, {samples[-1].files} at the end, "
-        f"{max(sample.files for sample in samples)} at most",
+        "its memory, quarter by quarter: "
+        + ", ".join(f"median {median(sample.mebibytes for sample in part):.1f} MiB" for part in _quarters(samples)),
+        _counted("open files", [sample.files for sample in samples]),
+        _counted("threads", [sample.threads for sample in samples]),
     ]
     calls = [call for call in history.calls if service_of(call.caller) == "one" and call.outcome is Outcome.OK]
     for name, kind in (("reads", False), ("writes", True)):
@@ -103,6 +108,15 @@ def figures(samples: Sequence[Sample], history: History) -> list[str]:
             )
         )
     return said
+
+
+def _quarters(samples: Sequence[Sample]) -> list[Sequence[Sample]]:
+    size = max(1, len(samples) // _PARTS)
+    return [samples[begin : begin + size] for begin in range(0, len(samples), size)][:_PARTS]
+
+
+def _counted(what: str, counts: Sequence[int]) -> str:
+    return f"its {what}: {counts[0]} at first, {counts[-1]} at the end, {max(counts)} at most"
 
 
 def _parts(calls: Sequence[Call], began: float, ended: float) -> list[list[float]]:
@@ -117,5 +131,5 @@ async def _sample(stand: Stand, samples: list[Sample]) -> None:
     while True:
         (files,) = aftermath.open_files([stand.one]).values()
         (mebibytes,) = aftermath.resident_mebibytes([stand.one]).values()
-        samples.append(Sample(time.monotonic(), mebibytes, files))
+        samples.append(Sample(time.monotonic(), mebibytes, files, sum(map(processes.threads, stand.one.pids))))
         await asyncio.sleep(_SAMPLE)

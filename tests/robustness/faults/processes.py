@@ -29,16 +29,18 @@ def open_files(pid: int) -> int:
         return 0
 
 
+def threads(pid: int) -> int:
+    """Return how many threads a process has."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/task"))
+    except FileNotFoundError:
+        return 0
+
+
 def resident_bytes(pid: int) -> int:
     """Return how much memory a process has."""
     fields = _read(pid, "statm").split()
     return int(fields[1]) * _PAGE if fields else 0
-
-
-def _parent(pid: int) -> int:
-    # After the name, which may contain anything, in parentheses: the state, then the parent.
-    fields = _read(pid, "stat").rpartition(b")")[2].split()
-    return int(fields[1]) if fields else 0
 
 
 def _all() -> list[int]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -32,7 +32,29 @@ _LONGEST_NAME = 100
 _FILE = click.Path(path_type=Path)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+class _Program(click.Group):
+    """All commands. A wrong command line is told in one line, like all else that keeps one from running."""
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        """Run the command that the command line names, and end the process with its exit code."""
+        try:
+            code = super().main(*args, **{**extra, "standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "contactsvc"
+            # click lists choices in lines of their own.
+            why = " ".join(error.format_message().split()).rstrip(".")
+            _tell(f"{why[:1].lower()}{why[1:]}; `{command} --help` shows what there is", error.exit_code)
+            sys.exit(error.exit_code)
+        except click.Abort:
+            _tell("interrupted", _FAILED)
+            sys.exit(_FAILED)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="contactsvc")
 def main() -> None:
     """contactsvc: the one place for how to reach your clients."""

@@ -118,19 +118,20 @@ class InvalidPageToken(InvalidRequest):
     reason = "INVALID_PAGE_TOKEN"
 
     def __init__(self) -> None:
-        super().__init__(
-            "page_token: damaged, or made for another filter, sort or environment; start again at the first page"
-        )
+        rule = "damaged, or made for another filter, sort or environment; start again at the first page"
+        self.violations = (FieldViolation("page_token", rule),)
+        super().__init__(_summary(self.violations))
 
 
 class RequestIdReused(InvalidRequest):
     """The request_id was used for another request."""
 
     reason = "REQUEST_ID_REUSED"
-    field = "request_id"
 
     def __init__(self) -> None:
-        super().__init__("request_id: was used for another request in the last 24 hours; take a new one")
+        rule = "was used for another request in the last 24 hours; take a new one"
+        self.violations = (FieldViolation("request_id", rule),)
+        super().__init__(_summary(self.violations))
 
 
 class MalformedRequest(InvalidRequest):

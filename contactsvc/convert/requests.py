@@ -53,6 +53,8 @@ _DELETE_POLICIES = {
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGEST_BYTES = 16
+# Of the year 9999, the last that a Timestamp and a datetime have.
+_LAST_SECOND = 253_402_300_799
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +340,7 @@ def _type(problems: Problems, path: str, number: int) -> ContactMethodType | Non
     # The number may be one that the enum does not have (proto3 enums are open).
     type_: ContactMethodType | None = _TYPES.get(number)  # type: ignore[call-overload]
     if type_ is None:
-        problems.add(path, "must be EMAIL, PHONE, FAX or OTHER")
+        problems.add(path, "must be CONTACT_METHOD_TYPE_EMAIL, _PHONE, _FAX or _OTHER")
     return type_
 
 
@@ -407,7 +409,7 @@ def _sort(problems: Problems, path: str, raw: Sequence[pb.ContactMethodSort]) ->
     for position, asked in enumerate(raw):
         field = _SORT_FIELDS.get(asked.field)
         if field is None:
-            problems.add(f"{path}[{position}].field", "must be CREATED_AT or UPDATED_AT")
+            problems.add(f"{path}[{position}].field", "must be CONTACT_METHOD_SORT_FIELD_CREATED_AT or _UPDATED_AT")
         elif any(key.field is field for key in keys):
             problems.add(f"{path}[{position}].field", "is in the order already")
         else:
@@ -434,9 +436,6 @@ def _metadata_change(problems: Problems, request: pb.UpdateContactMethodRequest)
 
 def _merged(problems: Problems, raw: Mapping[str, str]) -> MetadataChange:
     """Read pairs to be merged; an empty value removes its key."""
-    if len(raw) > fields.MAX_METADATA_PAIRS:
-        fields.metadata(problems, "metadata", raw)
-        return MetadataChange(set={}, remove=frozenset(), replace=False)
     emptied = {fields.metadata_key(problems, "metadata", key) for key, value in raw.items() if not value}
     pairs = fields.metadata(problems, "metadata", {key: value for key, value in raw.items() if value})
     return MetadataChange(set=pairs, remove=frozenset(emptied), replace=False)
@@ -458,5 +457,7 @@ def _time(problems: Problems, path: str, raw: Timestamp) -> datetime | None:
     try:
         return _EPOCH + timedelta(milliseconds=raw.seconds * 1000 - (-raw.nanos // 1_000_000))
     except OverflowError:
+        if raw.seconds == _LAST_SECOND:
+            return datetime.max.replace(tzinfo=UTC)
         problems.add(path, "must be a time between the years 1 and 9999")
         return None

@@ -53,21 +53,20 @@ class Batch:
                 keys.add("a promotion in a batch")
         return keys
 
-    def screened(self) -> Batch:
-        """Return the batch with an error in place of each item that claims the flag that another item claims, too.
+    @property
+    def refused(self) -> InvalidFields | None:
+        """What is wrong with it at first sight, if that refuses all of it."""
+        wrong = [item for item in self.items if isinstance(item, InvalidFields)]
+        if self.partial or not wrong:
+            return None
+        return InvalidFields([violation for error in wrong for violation in error.violations])
 
-        Raises:
-            InvalidFields: the batch is atomic, and items are wrong; names all of them.
-        """
+    def screened(self) -> Batch:
+        """Return the batch with an error in place of each item that claims the flag that another item claims, too."""
         paths = [self._path_of(position) for position in range(len(self.items))]
         claims = [(path, slot) for path, item in zip(paths, self.items, strict=True) if (slot := _claim_of(item))]
         rivals = _refused_claims(claims)
-        items = [rivals.get(path, item) for path, item in zip(paths, self.items, strict=True)]
-        if not self.partial:
-            wrong = [item for item in items if isinstance(item, InvalidFields)]
-            if wrong:
-                raise InvalidFields([violation for error in wrong for violation in error.violations])
-        return replace(self, items=items)
+        return replace(self, items=[rivals.get(path, item) for path, item in zip(paths, self.items, strict=True)])
 
     def applied_to(self, ledger: Ledger) -> list[Outcome]:
         """Apply the items and return what came of each; errors only when partial.

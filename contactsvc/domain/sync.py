@@ -9,7 +9,14 @@ from contactsvc.domain.batch import Step, apply_in_order, raise_refusal
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType
 from contactsvc.domain.ledger import Ledger
 from contactsvc.domain.operations import Applied, Delete, Description, Outcome, Sync, SyncItem
-from contactsvc.errors import ContactMethodNotFound, ContactsvcError, EtagMismatch, FieldViolation, InvalidFields
+from contactsvc.errors import (
+    ContactMethodNotFound,
+    ContactsvcError,
+    EtagMismatch,
+    ExternalIdTaken,
+    FieldViolation,
+    InvalidFields,
+)
 
 
 def apply_sync(ledger: Ledger, sync: Sync) -> list[Outcome]:
@@ -93,7 +100,11 @@ class _Matches:
         for path, item in self._unmatched():
             if item.id is None and item.external_id is not None:
                 present = ledger.find_by_external_id(item.external_id)
-                self._match(path, item, present, ContactMethodNotFound("external id"), may_be_missing=True)
+                of_another: ContactsvcError = ContactMethodNotFound("external id")
+                if present is not None and not item.delete:
+                    # What it describes would be a new record, whose external id is taken.
+                    of_another = ExternalIdTaken(present.id)
+                self._match(path, item, present, of_another, may_be_missing=True)
         by_value = defaultdict(list)
         for record in ledger.of_client(sync.client_id):
             by_value[_target(record)].append(record)
@@ -129,14 +140,14 @@ class _Matches:
         path: str,
         item: SyncItem,
         record: ContactMethod | None,
-        not_found: ContactMethodNotFound,
+        refusal: ContactsvcError,
         *,
         may_be_missing: bool,
     ) -> None:
         if record is None and may_be_missing:
             return
         if record is None or record.client_id != self._client_id:
-            self.refused[path] = not_found.below(path)
+            self.refused[path] = refusal.below(path)
         elif record.id in self.taken:
             self._refuse_if_another(path, self.taken[record.id])
         else:

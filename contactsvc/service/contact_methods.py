@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from contactsvc.domain.batch import Batch
@@ -17,8 +18,10 @@ from contactsvc.domain.values import ValueRules
 from contactsvc.errors import (
     ContactMethodNotFound,
     ContactsvcError,
+    DeadlineExceeded,
     InvalidFields,
     MetadataAmbiguous,
+    StoreUnavailable,
     TransactionsUnsupported,
 )
 from contactsvc.service.store import Store
@@ -138,6 +141,11 @@ class ContactMethods:
             The outcome of each item; errors only when partial, or when a record of a repeated request is gone.
         """
         batch = batch.screened()
+        if (refusal := batch.refused) is not None:
+            # Nothing will be written. What the stored records say against the other items is told at once.
+            with suppress(StoreUnavailable, DeadlineExceeded):
+                await self._writes.try_out(Task(batch.applied_to, batch.operations))
+            raise refusal
         if self._store.transactional:
             task = Task(batch.applied_to, batch.operations, keys=frozenset(batch.contested))
             return _outcomes(await self._writes.carry_out(task, request))

@@ -33,9 +33,9 @@ def filter_query(asked: Filter) -> Document:
         ("label", asked.labels),
     ):
         if wanted:
-            query[field] = any_of(wanted)
+            query[field] = any_of(sorted(set(wanted)))
     if asked.values is not None:
-        query["value_key"] = any_of([value_key(type_, normalized) for type_, normalized in asked.values])
+        query["value_key"] = any_of(sorted({value_key(type_, normalized) for type_, normalized in asked.values}))
     if asked.value_contains:
         query["value"] = {"$regex": re.escape(asked.value_contains)}
     if asked.is_primary is not None:

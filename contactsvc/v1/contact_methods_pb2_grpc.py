@@ -341,8 +341,9 @@ class ContactMethodsServiceServicer(object):
         INVALID_ARGUMENT INVALID_FIELD: a field breaks its rule, two items name one record or claim one primary flag, an item
         deletes a value that another one writes, or replace comes with an empty list and without allow_empty_replace. Paths are such as `items[3].value`.
         NOT_FOUND CONTACT_METHOD_NOT_FOUND: an item names a record that does not exist or is another client's, by its id, or
-        another client's by its external id. Nothing is applied. (To delete an id that does not exist is no error.)
-        ALREADY_EXISTS EXTERNAL_ID_TAKEN: an item gives a record an external id that another record has.
+        is to delete another client's by its external id. Nothing is applied. (To delete an id that does not exist is no
+        error.)
+        ALREADY_EXISTS EXTERNAL_ID_TAKEN: an item gives a record an external id that another record has, of whichever client.
         ABORTED ETAG_MISMATCH: a record no longer has the etag of its item; nothing was written.
         ABORTED PRIMARY_CONFLICT: other callers kept changing the same primaries; nothing was written, try again.
         FAILED_PRECONDITION TRANSACTIONS_UNSUPPORTED: the database has no transactions.

@@ -204,6 +204,39 @@ async def test_an_atomic_batch_of_updates_names_every_item_at_fault_and_writes_n
 
 
 @pytest.mark.needs_transactions
+async def test_what_stored_records_say_is_told_together_with_what_is_wrong_at_first_sight(api: Api) -> None:
+    email, taken = await api.create(), await api.create(external_id="x")
+
+    updates = await failure_of(
+        update_all(
+            api,
+            change(email.id, label="x" * 101),
+            change(email.id, value="nobody"),
+            change("nobody"),
+            change(email.id, is_primary=True),
+            change(taken.id, is_primary=True),
+        )
+    )
+    creates = await failure_of(
+        api.stub.BatchCreateContactMethods(
+            pb.BatchCreateContactMethodsRequest(requests=[item("a@example.com", external_id="x"), item("nonsense")])
+        )
+    )
+
+    assert (updates.code, updates.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    assert sorted(updates.fields) == [
+        "requests[0].label",
+        "requests[1].value",
+        "requests[2].id",
+        "requests[3].is_primary",
+        "requests[4].is_primary",
+    ]
+    assert sorted(creates.fields) == ["requests[0].external_id", "requests[1].value"]
+    assert await api.get(email.id) == email
+    assert await api.total() == 2
+
+
+@pytest.mark.needs_transactions
 async def test_a_bad_request_outweighs_what_may_pass(api: Api) -> None:
     record = await api.create()
 

@@ -202,3 +202,28 @@ async def test_a_token_is_bound_to_its_listing(api: Api) -> None:
     ):
         failure = await failure_of(call)
         assert (failure.code, failure.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PAGE_TOKEN")
+        assert failure.fields == ["page_token"]
+
+
+async def test_a_token_is_good_for_the_same_filter_in_another_order(api: Api) -> None:
+    records = [await api.create(client) for client in ("client_1", "client_2", "client_1")]
+
+    def page(clients: list[str], token: str = "") -> Any:
+        wanted = pb.ContactMethodFilter(client_ids=clients)
+        return api.stub.ListContactMethods(pb.ListContactMethodsRequest(page_size=2, page_token=token, filter=wanted))
+
+    token = (await page(["client_1", "client_2"])).next_page_token
+
+    assert ids((await page(["client_2", "client_1", "client_2"], token)).contact_methods) == [records[2].id]
+
+
+async def test_the_last_time_that_there_is_can_be_asked_for(api: Api) -> None:
+    record = await api.create()
+    wanted = pb.ContactMethodFilter(created_before=Timestamp(seconds=253_402_300_799, nanos=999_999_999))
+
+    assert ids((await api.stub.ListContactMethods(pb.ListContactMethodsRequest(filter=wanted))).contact_methods) == [
+        record.id
+    ]
+    wanted.created_before.seconds += 1
+    failure = await failure_of(api.stub.ListContactMethods(pb.ListContactMethodsRequest(filter=wanted)))
+    assert failure.fields == ["filter.created_before"]

@@ -131,6 +131,7 @@ async def test_a_request_id_belongs_to_one_rpc(embedded_api: Api) -> None:
         failure = await failure_of(getattr(embedded_api.stub, rpc)(request))
 
         assert failure.reason == "REQUEST_ID_REUSED", rpc
+        assert failure.fields == ["request_id"], rpc
     assert await embedded_api.total() == 1
 
 

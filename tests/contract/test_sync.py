@@ -129,7 +129,7 @@ async def test_another_clients_record_is_not_found_and_nothing_is_applied(embedd
             embedded_api,
             item("a@example.com", label="New"),
             item("b@example.com", id=theirs.id, delete=delete),
-            item("c@example.com", external_id="theirs", delete=delete),
+            item("c@example.com", external_id="theirs", delete=True),
             replace=True,
         )
     )
@@ -138,6 +138,16 @@ async def test_another_clients_record_is_not_found_and_nothing_is_applied(embedd
     assert failure.fields == ["items[1].id", "items[2].external_id"]
     assert await all_of(embedded_api) == [mine]
     assert await all_of(embedded_api, "client_2") == [theirs]
+
+
+async def test_another_clients_external_id_is_taken(embedded_api: Api) -> None:
+    theirs = await embedded_api.create("client_2", external_id="theirs")
+
+    failure = await failure_of(sync(embedded_api, item("a@example.com", external_id="theirs")))
+
+    assert (failure.code, failure.reason) == (grpc.StatusCode.ALREADY_EXISTS, "EXTERNAL_ID_TAKEN")
+    assert (failure.fields, failure.metadata) == (["items[0].external_id"], {"existing_id": theirs.id})
+    assert await all_of(embedded_api) == []
 
 
 async def test_an_unknown_id_is_not_found_unless_it_is_to_be_deleted(embedded_api: Api) -> None:

@@ -69,6 +69,9 @@ async def test_merged_metadata_is_limited_as_well(api: Api) -> None:
     failure = await failure_of(update(api, record.id, metadata={"one-more": "v"}))
 
     assert (failure.code, failure.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["metadata"])
+    # What counts are the pairs after the update, not how many it names.
+    swap = {f"k{i}": "" for i in range(26)} | {f"new{i}": "v" for i in range(26)}
+    assert len((await update(api, record.id, metadata=swap)).metadata) == 50
 
 
 @pytest.mark.not_on_mock("its replace enforces the partial index on all documents")

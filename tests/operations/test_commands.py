@@ -48,6 +48,19 @@ async def refused(target: str, key: str) -> bool:
         return False
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["serv"], ["serve", "--bogus"], ["serve", "extra"], ["keys", "create", "--name", "tests"], ["keys", "revoke"]],
+)
+async def test_a_wrong_command_line_is_told_in_one_line(arguments: list[str]) -> None:
+    code, out, err = await contactsvc(*arguments)
+
+    assert (code, out) == (2, "")
+    assert err.startswith("contactsvc: ")
+    assert err.endswith("--help` shows what there is\n")
+    assert err.count("\n") == 1
+
+
 async def test_keys_are_made_listed_and_revoked_while_the_service_runs(tmp_path: Path) -> None:
     reader = await make_key(tmp_path, "test", "read", "--expires-in", "90d")
     async with running_service(tmp_path) as service:

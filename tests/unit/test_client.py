@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import dataclasses
+import json
+import pickle
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +22,7 @@ from contactsvc_client import (
     ContactsClient,
     ContactsError,
     NetworkError,
+    NotFoundError,
     ServerError,
     ValidationError,
     collect_all,
@@ -215,7 +220,7 @@ def test_filters_become_messages() -> None:
 
     message = filter_message(
         {"client_id": "c", "type": one_of("email", "fax"), "value": contains("@x"), "id": ["a", "b"],
-         "is_primary": False, "metadata": {"k": "v"}, "created_before": noon}
+         "is_primary": False, "metadata": {"k": "v"}, "created_before": noon, "updated_before": None, "label": None}
     )  # fmt: skip
 
     assert message is not None
@@ -278,10 +283,12 @@ async def test_update_tells_omitted_from_none(embedded_api: Api) -> None:
 
         assert await sdk.contact_methods.update(made.id) == made
         cleared = await sdk.contact_methods.update(made.id, label=None, external_id=None, metadata={"a": None})
+        emptied = await sdk.contact_methods.update(made.id, metadata=None)
         with pytest.raises(ValidationError):
             await sdk.contact_methods.update(made.id, value=None)  # type: ignore[arg-type]
 
     assert (cleared.label, cleared.external_id, dict(cleared.metadata)) == (None, None, {"b": "2"})
+    assert dict(emptied.metadata) == {}
 
 
 async def test_partial_batches_sort_their_outcomes(embedded_api: Api) -> None:
@@ -396,9 +403,9 @@ async def test_every_write_has_a_method(embedded_api: Api, kind: Any) -> None:
     ("items", "at_fault"),
     [
         ([{"id": "x", "lable": "Work"}], r"requests\[0\].lable"),
-        ([{"id": "x"}, {"label": "Work"}], r"requests\[1\].id"),
+        (["x"], r"requests\[0\]"),
         ([{"id": "x", "value": None}], r"requests\[0\].value"),
-        ([{"id": "x", "type": "pager"}], r"requests\[0\].type"),
+        ([{"id": "x", "metadata": "crm"}], r"requests\[0\].metadata"),
         ([{"id": "x", "label": 7}], r"requests\[0\].label"),
     ],
 )
@@ -406,6 +413,99 @@ async def test_items_that_cannot_be_sent_are_named(items: list[dict[str, Any]], 
     async with AsyncContactsClient("127.0.0.1:1") as sdk:
         with pytest.raises(ValidationError, match=at_fault):
             await sdk.contact_methods.update_many(items)
+
+
+async def test_what_the_service_can_judge_is_left_to_it_in_a_batch(embedded_api: Api) -> None:
+    items: list[dict[str, Any]] = [
+        {"client_id": "c", "type": "pager", "value": "1"},
+        {"client_id": "c", "type": "email"},
+        {"type": "email", "value": "nonsense"},
+        {"client_id": "c", "type": "email", "value": "a@example.com"},
+    ]
+    async with AsyncContactsClient(embedded_api.target) as sdk:
+        with pytest.raises(ValidationError) as raised:
+            await sdk.contact_methods.create_many(items)
+        partial = await sdk.contact_methods.create_many(items, atomic=False)
+
+    fields = ["requests[0].type", "requests[1].value", "requests[2].client_id", "requests[2].value"]
+    assert [issue.field for issue in raised.value.issues] == fields
+    assert [index for index, _ in partial.succeeded] == [3]
+    assert [index for index, _ in partial.failed] == [0, 1, 2]
+
+
+async def test_every_error_names_the_call_in_the_log_of_the_service(embedded_api: Api) -> None:
+    async with AsyncContactsClient(embedded_api.target) as sdk:
+        with pytest.raises(NotFoundError) as alone:
+            await sdk.contact_methods.retrieve("nobody")
+        partial = await sdk.contact_methods.delete_many(["nobody", "nothing"], atomic=False)
+        with pytest.raises(APIError) as atomic:
+            await sdk.contact_methods.delete_many(["nobody"])
+    async with AsyncContactsClient("127.0.0.1:1", timeout=5) as sdk:
+        with pytest.raises(NetworkError) as lost:
+            await sdk.contact_methods.retrieve("nobody")
+
+    ids = {error.request_id for error in (alone.value, atomic.value, lost.value, partial.failed[0][1])}
+    assert None not in ids
+    assert len(ids) == 4
+    assert partial.failed[0][1].request_id == partial.failed[1][1].request_id
+
+
+async def test_records_and_errors_can_be_copied_and_pickled(embedded_api: Api) -> None:
+    async with AsyncContactsClient(embedded_api.target) as sdk:
+        record = await sdk.contact_methods.create(
+            client_id="c", type="email", value="a@example.com", metadata={"source": "crm"}
+        )
+        with pytest.raises(ValidationError) as raised:
+            await sdk.contact_methods.create(client_id="", type="email", value="a@example.com")
+
+    assert pickle.loads(pickle.dumps(record)) == copy.deepcopy(record) == record  # noqa: S301
+    assert json.loads(json.dumps(dataclasses.asdict(record), default=str))["metadata"] == {"source": "crm"}
+    with pytest.raises(TypeError, match="read only"):
+        record.metadata["source"] = "else"  # type: ignore[index]
+    again = pickle.loads(pickle.dumps(raised.value))  # noqa: S301
+    assert (type(again), str(again), again.to_dict()) == (ValidationError, str(raised.value), raised.value.to_dict())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda methods: methods.list("client_1"),
+        lambda methods: methods.list(filter={"client_id": 5}),
+        lambda methods: methods.list(filter={"label": contains("x")}),
+        lambda methods: methods.list(sort=5),
+        lambda methods: methods.list(sort=[5]),
+        lambda methods: methods.update("x", metadata="crm"),
+        lambda methods: methods.update_many(None),
+        lambda methods: methods.create_many(None),
+        lambda methods: methods.create(client_id="c", type="email", value="a@example.com", request_id=5),
+        lambda methods: methods.delete("x", on_primary=["reject"]),
+        lambda methods: methods.delete_many("contact_x"),
+        lambda methods: methods.retrieve_many("contact_x"),
+        lambda methods: methods.sync("c", 5),
+    ],
+)
+async def test_arguments_of_a_wrong_kind_are_validation_errors(call: Callable[[Any], Awaitable[Any]]) -> None:
+    async with AsyncContactsClient("127.0.0.1:1") as sdk:
+        with pytest.raises(ValidationError):
+            await call(sdk.contact_methods)
+
+
+async def test_a_key_from_a_file_may_end_with_a_line_break() -> None:
+    async with faked() as (service, target), AsyncContactsClient(target, api_key="k\n") as sdk:
+        await sdk.contact_methods.retrieve("x")
+
+        assert service.seen[0][1]["authorization"] == "Bearer k"
+    with pytest.raises(ValidationError, match="api_key"):
+        AsyncContactsClient("127.0.0.1:1", api_key="clé")
+
+
+async def test_a_request_that_is_too_large_is_not_worth_another_try(embedded_api: Api) -> None:
+    metadata = {f"k{i}": "v" * 500 for i in range(50)}
+    async with AsyncContactsClient(embedded_api.target) as sdk:
+        with pytest.raises(ValidationError, match="larger than max"):
+            await sdk.contact_methods.create_many(
+                [{"client_id": "c", "type": "other", "value": "x", "metadata": metadata}] * 250
+            )
 
 
 async def test_an_iteration_over_many_pages_gives_every_record_once(embedded_api: Api) -> None:

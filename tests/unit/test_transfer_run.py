@@ -152,9 +152,12 @@ def test_two_exports_to_one_file_do_not_meet(tmp_path: Path) -> None:
 @pytest.fixture
 def harmless_signals() -> Iterator[None]:
     """Let a signal that nobody takes do nothing, rather than end the tests."""
-    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    # Ctrl-C as in a terminal: what a shell starts in the background inherits that it does nothing.
+    kept = {signal.SIGTERM: lambda number, frame: None, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in kept.items()}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.usefixtures("harmless_signals")

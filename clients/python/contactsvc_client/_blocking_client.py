@@ -101,34 +101,41 @@ class ContactsClient:
         """
         sent = operation.with_request_id() if self._remembers_requests else operation
         try:
-            return operation.read(self._send(sent, timeout))
+            return self._send(sent, timeout)
         except ConflictError as error:
             if sent is operation or error.reason != "TRANSACTIONS_UNSUPPORTED":
                 raise
             # On a database without transactions a request_id is refused: from now on writes go without, and only once.
             self._remembers_requests = False
-            return operation.read(self._send(operation, timeout))
+            return self._send(operation, timeout)
 
     def stream(self, operation: Operation[T], timeout: float | None) -> Generator[T]:
         """Make a call that answers with a stream; raise what it ends with as an exception of this package."""
-        call = self._start(operation, timeout)
+        request_id = channels.new_request_id()
+        call = self._start(operation, timeout, request_id)
         try:
             for response in call:
-                yield operation.read(response)
+                yield operation.outcome(response, request_id)
         except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
+            raise from_rpc_error(error, request_id) from error
         finally:
             call.cancel()
 
-    def _send(self, operation: Operation[T], timeout: float | None) -> Any:
+    def _send(self, operation: Operation[T], timeout: float | None) -> T:
+        request_id = channels.new_request_id()
         try:
-            return self._start(operation, timeout)
+            response = self._start(operation, timeout, request_id)
         except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
+            raise from_rpc_error(error, request_id) from error
+        return operation.outcome(response, request_id)
 
-    def _start(self, operation: Operation[T], timeout: float | None) -> Any:
+    def _start(self, operation: Operation[T], timeout: float | None, request_id: str) -> Any:
         rpc = getattr(self._stub(operation.may_be_repeated), operation.rpc)
-        return rpc(operation.request, timeout=self._timeout if timeout is None else timeout, metadata=self._headers)
+        return rpc(
+            operation.request,
+            timeout=self._timeout if timeout is None else timeout,
+            metadata=[*self._headers, (channels.REQUEST_ID_HEADER, request_id)],
+        )
 
     def _stub(self, retry_writes: bool) -> Any:
         if retry_writes not in self._channels:
@@ -219,8 +226,8 @@ class ContactMethods:
 
     def list(
         self,
-        *,
         filter: Filter | Mapping[str, Any] | None = None,  # noqa: A002 - the SDK's name
+        *,
         sort: Sort | None = None,
         cursor: str | None = None,
         offset: int | None = None,
@@ -302,7 +309,7 @@ class ContactMethods:
         label: str | Omitted | None = OMITTED,
         is_primary: bool | Omitted = OMITTED,
         external_id: str | Omitted | None = OMITTED,
-        metadata: Mapping[str, str | None] | Omitted = OMITTED,
+        metadata: Mapping[str, str | None] | Omitted | None = OMITTED,
         remove_metadata_keys: Sequence[str] | Omitted = OMITTED,
         replace_metadata: bool = False,
         etag: str | None = None,
@@ -318,7 +325,7 @@ class ContactMethods:
             label: the new label; None clears it.
             is_primary: True takes the flag from the one that has it; False leaves none.
             external_id: the new external id; None clears it.
-            metadata: pairs to merge; None as a value removes its key.
+            metadata: pairs to merge; None as a value removes its key, and None alone removes all pairs.
             remove_metadata_keys: keys to remove.
             replace_metadata: whether `metadata` replaces all pairs instead.
             etag: that of the record as you have seen it; None takes any.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ from contactsvc.v1 import contact_methods_pb2 as pb
 from contactsvc_client.filters import invalid
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ContactMethodsService"]
+REQUEST_ID_HEADER = "x-request-id"
+"""The metadata header that names a call in the service's log."""
+
 _NO_SIDE_EFFECTS = 1
 
 _READS = [method.name for method in SERVICE.methods if method.GetOptions().idempotency_level == _NO_SIDE_EFFECTS]
@@ -55,13 +59,22 @@ def channel_options(extra: Sequence[tuple[str, Any]], *, retry_writes: bool) -> 
     ]
 
 
+def new_request_id() -> str:
+    """Return a name for a call."""
+    return uuid.uuid4().hex
+
+
 def headers(api_key: str | None, environment: str | None) -> list[tuple[str, str]]:
     """Return the metadata that goes with every call."""
     if environment not in {None, "live", "test"}:
         raise invalid("environment", "must be live, test or None")
     sent = []
     if api_key is not None:
-        sent.append(("authorization", f"Bearer {api_key}"))
+        # A file that holds a key ends with a line break.
+        key = api_key.strip()
+        if not (key.isascii() and key.isprintable()):
+            raise invalid("api_key", "must have printable ASCII characters only")
+        sent.append(("authorization", f"Bearer {key}"))
     if environment is not None:
         sent.append(("x-environment", environment))
     return sent

@@ -28,7 +28,6 @@ from google.rpc import error_details_pb2, status_pb2
 from contactsvc.v1 import contact_methods_pb2 as pb
 
 _DETAILS_KEY = "grpc-status-details-bin"
-_REQUEST_ID_KEY = "x-request-id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class ContactsError(Exception):
         message: what is wrong, in words; never quotes a contact value.
         code: the gRPC status as a string, such as "NOT_FOUND".
         reason: why, as the service's contract names it, such as "EXTERNAL_ID_TAKEN"; None when the service did not say.
-        request_id: the call's name in the service's log; None when the call did not get there.
+        request_id: the call's name in the service's log, if it got there; None when nothing was sent.
         metadata: facts about the error, such as `existing_id` of a taken external id.
         cause: the error of the gRPC library, if any.
     """
@@ -68,6 +67,10 @@ class ContactsError(Exception):
         self.request_id = request_id
         self.metadata = dict(metadata or {})
         self.cause = cause
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without its cause: errors of the gRPC library cannot be pickled.
+        return _restored, (type(self), self.message, {**vars(self), "cause": None})
 
     def to_dict(self) -> dict[str, Any]:
         """Return what there is to log or to send on, as JSON types."""
@@ -134,6 +137,12 @@ class TimeoutError(APIError, builtins.TimeoutError):  # noqa: A001 - the SDK's n
     """The time for the call is over. A write may or may not have happened."""
 
 
+def _restored(kind: type[ContactsError], message: str, state: Mapping[str, Any]) -> ContactsError:
+    error = kind(message)
+    vars(error).update(state)
+    return error
+
+
 _CLASSES: dict[grpc.StatusCode, type[ContactsError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: ValidationError,
     grpc.StatusCode.OUT_OF_RANGE: ValidationError,
@@ -155,8 +164,8 @@ _CLASSES: dict[grpc.StatusCode, type[ContactsError]] = {
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 
-def from_rpc_error(error: grpc.RpcError) -> ContactsError:
-    """Return the exception of a failed call."""
+def from_rpc_error(error: grpc.RpcError, request_id: str) -> ContactsError:
+    """Return the exception of a failed call that was sent under this request id."""
     # Both kinds of client raise an RpcError that is a Call as well.
     call: Any = error
     trailing = dict(call.trailing_metadata() or ())
@@ -171,7 +180,7 @@ def from_rpc_error(error: grpc.RpcError) -> ContactsError:
         reason=info.reason or None,
         metadata=dict(info.metadata),
         issues=[Issue(violation.field, violation.description) for violation in bad_request.field_violations],
-        request_id=trailing.get(_REQUEST_ID_KEY),
+        request_id=request_id,
         cause=error,
     )
 
@@ -198,6 +207,9 @@ def _exception(
     cause: BaseException | None = None,
 ) -> ContactsError:
     kind = _CLASSES.get(code, ServerError)
+    if kind is RateLimitError and reason is None and "larger than max" in message:
+        # gRPC itself, of the length of the request or the response: trying again does not shorten it.
+        kind = ValidationError
     if kind is NetworkError and reason is not None:
         # The service answered: it is the database behind it that cannot be reached.
         kind = ServerError

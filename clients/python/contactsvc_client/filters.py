@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypedDict, TypeVar
@@ -95,10 +95,17 @@ def filter_message(asked: Filter | Mapping[str, Any] | None) -> pb.ContactMethod
     """Return the message of a filter; raise ValidationError for what it cannot say."""
     if asked is None:
         return None
+    if not isinstance(asked, Mapping):
+        raise invalid("filter", "must be a dictionary")
     fields: dict[str, Any] = {}
     for name, wanted in asked.items():
         path = f"filter.{name}"
-        if name == "value" and isinstance(wanted, Contains):
+        if wanted is None and name in (*_REPEATED, *_PLAIN, *_TIMES):
+            # As in every other argument: None is no condition.
+            continue
+        if isinstance(wanted, Contains):
+            if name != "value":
+                raise invalid(path, "cannot be searched for a part; only value can")
             fields["value_contains"] = wanted.text
         elif name in _REPEATED:
             fields[_REPEATED[name]] = _values(name, path, wanted)
@@ -116,12 +123,12 @@ def filter_message(asked: Filter | Mapping[str, Any] | None) -> pb.ContactMethod
 
 def sort_messages(asked: Sort | None) -> list[pb.ContactMethodSort]:
     """Return the messages of an order."""
-    keys = [] if asked is None else [asked] if isinstance(asked, str) else asked
+    keys = [] if asked is None else asked if isinstance(asked, (list, tuple)) else [asked]
     messages = []
     for key in keys:
-        field = _SORT_FIELDS.get(key.removeprefix("-"))
-        if field is None:
+        if not isinstance(key, str) or key.removeprefix("-") not in _SORT_FIELDS:
             raise invalid("sort", "must be created_at or updated_at, with - before it for latest first")
+        field = _SORT_FIELDS[key.removeprefix("-")]
         messages.append(pb.ContactMethodSort(field=field, descending=key.startswith("-")))
     return messages
 
@@ -142,7 +149,7 @@ def message(kind: Any, where: str, fields: Mapping[str, Any]) -> Any:
 def _values(name: str, path: str, wanted: Any) -> list[Any]:
     if isinstance(wanted, OneOf):
         wanted = wanted.values
-    values = [wanted] if isinstance(wanted, str) else list(wanted)
+    values = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else list(wanted)
     if not values:
         # The service takes an empty list for no condition; whoever writes one means that nothing matches.
         raise invalid(path, "must have at least one value")

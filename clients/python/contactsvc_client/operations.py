@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, Literal, Required, TypedDict, TypeVar
 
 from contactsvc.v1 import contact_methods_pb2 as pb
-from contactsvc_client.errors import from_batch_error
+from contactsvc_client.errors import ContactsError, ValidationError, from_batch_error
 from contactsvc_client.filters import Filter, Sort, filter_message, invalid, message, sort_messages, type_number
 from contactsvc_client.records import (
     AtomicBatch,
@@ -35,8 +35,6 @@ class Omitted:
 
 
 OMITTED: Final = Omitted()
-
-_NEVER_OMITTED = ("client_id", "type", "value")
 
 OnPrimary = Literal["promote_next", "reject"]
 
@@ -68,7 +66,7 @@ class ContactMethodUpdate(TypedDict, total=False):
     label: str | None
     is_primary: bool
     external_id: str | None
-    metadata: Mapping[str, str | None]
+    metadata: Mapping[str, str | None] | None
     remove_metadata_keys: Sequence[str]
     replace_metadata: bool
     etag: str | None
@@ -126,6 +124,18 @@ class Operation(Generic[T]):
         request.request_id = uuid.uuid4().hex
         return replace(self, request=request)
 
+    def outcome(self, response: Any, request_id: str) -> T:
+        """Return what the response of a call says; the errors in it belong to the call with this request id."""
+        try:
+            found = self.read(response)
+        except ContactsError as error:
+            error.request_id = request_id
+            raise
+        if isinstance(found, PartialBatch):
+            for _, failure in found.failed:
+                failure.request_id = request_id
+        return found
+
     @property
     def _writes(self) -> bool:
         return "request_id" in self.request.DESCRIPTOR.fields_by_name
@@ -133,8 +143,9 @@ class Operation(Generic[T]):
 
 def create(request_id: str | None, **fields: Any) -> Operation[ContactMethod]:
     """Create one record."""
-    request = _create_request("", fields)
-    request.request_id = request_id or ""
+    _refuse_unknown("", NewContactMethod, fields)
+    sent = {**fields, "type": _type("", fields["type"]), "request_id": request_id}
+    request = message(pb.CreateContactMethodRequest, "", sent)
     return Operation("CreateContactMethod", request, _record)
 
 
@@ -197,7 +208,7 @@ def list_by_client(client_id: str, type_: str | None, cursor: str | None, limit:
 
 def retrieve_many(ids: Iterable[str]) -> Operation[FoundMany]:
     """Get several records by their ids."""
-    request = message(pb.BatchGetContactMethodsRequest, "", {"ids": list(ids)})
+    request = message(pb.BatchGetContactMethodsRequest, "", {"ids": _ids(ids)})
     return Operation("BatchGetContactMethods", request, _found_many)
 
 
@@ -218,7 +229,7 @@ def delete(
     id_: str, *, allow_missing: bool, on_primary: OnPrimary | None, etag: str | None, request_id: str | None
 ) -> Operation[DeleteResult]:
     """Delete a record."""
-    if on_primary not in _POLICIES:
+    if on_primary is not None and (not isinstance(on_primary, str) or on_primary not in _POLICIES):
         raise invalid("on_primary", "must be promote_next, reject or None")
     request = message(
         pb.DeleteContactMethodRequest,
@@ -258,7 +269,10 @@ def sync(
         "",
         {
             "client_id": client_id,
-            "items": [_item(pb.SyncItem, f"items[{index}]", SyncItem, (), item) for index, item in enumerate(items)],
+            "items": [
+                _item(pb.SyncItem, f"items[{index}]", SyncItem, item)
+                for index, item in enumerate(_items("items", items))
+            ],
             "replace": replace,
             "allow_empty_replace": allow_empty_replace,
             "request_id": request_id,
@@ -289,7 +303,7 @@ def create_many(
     items: Iterable[NewContactMethod | Mapping[str, Any]], *, atomic: bool, request_id: str | None
 ) -> Operation[AtomicBatch[ContactMethod] | PartialBatch[ContactMethod]]:
     """Create several records."""
-    requests = [_create_request(f"requests[{index}]", item) for index, item in enumerate(items)]
+    requests = [_new(f"requests[{index}]", item) for index, item in enumerate(_items("requests", items))]
     request = message(
         pb.BatchCreateContactMethodsRequest,
         "",
@@ -303,8 +317,8 @@ def update_many(
 ) -> Operation[AtomicBatch[ContactMethod] | PartialBatch[ContactMethod]]:
     """Change several records."""
     requests = [
-        _item(pb.UpdateContactMethodRequest, f"requests[{index}]", ContactMethodUpdate, ("id",), item)
-        for index, item in enumerate(items)
+        _item(pb.UpdateContactMethodRequest, f"requests[{index}]", ContactMethodUpdate, item)
+        for index, item in enumerate(_items("requests", items))
     ]
     request = message(
         pb.BatchUpdateContactMethodsRequest,
@@ -319,7 +333,7 @@ def delete_many(
 ) -> Operation[AtomicBatch[str] | PartialBatch[str]]:
     """Delete several records."""
     request = message(
-        pb.BatchDeleteContactMethodsRequest, "", {"ids": list(ids), "partial": not atomic, "request_id": request_id}
+        pb.BatchDeleteContactMethodsRequest, "", {"ids": _ids(ids), "partial": not atomic, "request_id": request_id}
     )
     return Operation("BatchDeleteContactMethods", request, _batch(atomic, lambda result: str(result.deleted_id)))
 
@@ -329,14 +343,8 @@ def upsert_many(
 ) -> Operation[AtomicBatch[UpsertedContactMethod] | PartialBatch[UpsertedContactMethod]]:
     """Create or change the records with several external ids."""
     requests = [
-        _item(
-            pb.UpsertContactMethodRequest,
-            f"requests[{index}]",
-            ContactMethodUpsert,
-            ("external_id", *_NEVER_OMITTED),
-            item,
-        )
-        for index, item in enumerate(items)
+        _item(pb.UpsertContactMethodRequest, f"requests[{index}]", ContactMethodUpsert, item)
+        for index, item in enumerate(_items("requests", items))
     ]
     request = message(
         pb.BatchUpsertContactMethodsRequest,
@@ -346,48 +354,81 @@ def upsert_many(
     return Operation("BatchUpsertContactMethods", request, _batch(atomic, upserted_from_proto))
 
 
-def _item(kind: Any, where: str, known: Any, required: Sequence[str], fields: Mapping[str, Any]) -> Any:
+def _item(kind: Any, where: str, known: Any, fields: Mapping[str, Any]) -> Any:
     """Return the message of an item that came as a dictionary."""
+    _refuse_unknown(where, known, fields)
+    return _request(kind, where, fields)
+
+
+def _new(where: str, fields: Mapping[str, Any]) -> pb.CreateContactMethodRequest:
+    _refuse_unknown(where, NewContactMethod, fields)
+    sent = {**fields, "type": _type(where, fields.get("type"))}
+    request: pb.CreateContactMethodRequest = message(pb.CreateContactMethodRequest, where, sent)
+    return request
+
+
+def _refuse_unknown(where: str, known: Any, fields: Mapping[str, Any]) -> None:
+    """Raise ValidationError for fields that an item does not have: there is no way to send them."""
+    if not isinstance(fields, Mapping):
+        raise invalid(where, "must be a dictionary")
     for name in fields:
         if name not in known.__annotations__:
-            raise invalid(f"{where}.{name}", "is no field of this item")
-    for name in required:
-        if name not in fields:
-            raise invalid(f"{where}.{name}", "is missing")
-    return _request(kind, where, fields)
+            raise invalid(_path(where, name), "is no field of this item")
 
 
 def _request(kind: Any, where: str, fields: Mapping[str, Any]) -> Any:
     """Return a message in which omitted fields are absent, and None clears."""
-    prefix = f"{where}." if where else ""
     sent: dict[str, Any] = {}
+    cleared: dict[str, Any] = {}
     for name, value in fields.items():
         if isinstance(value, Omitted):
             continue
         if name in {"label", "external_id", "etag", "request_id"}:
             sent[name] = "" if value is None else value
+        elif name == "metadata" and value is None and kind is pb.UpdateContactMethodRequest:
+            cleared = {"replace_metadata": True}
         elif value is None:
-            raise invalid(f"{prefix}{name}", "cannot be cleared; omit it to leave it alone")
+            raise invalid(_path(where, name), "cannot be cleared; omit it to leave it alone")
         elif name == "type":
-            sent[name] = type_number(f"{prefix}type", value)
+            sent[name] = _type(where, value)
         elif name == "metadata":
+            if not isinstance(value, Mapping):
+                raise invalid(_path(where, name), "must be a dictionary")
             sent[name] = {key: "" if pair is None else pair for key, pair in value.items()}
         else:
             sent[name] = value
-    return message(kind, where, sent)
+    return message(kind, where, sent | cleared)
 
 
-def _create_request(where: str, fields: Mapping[str, Any]) -> pb.CreateContactMethodRequest:
-    prefix = f"{where}." if where else ""
-    for name in fields:
-        if name not in NewContactMethod.__annotations__:
-            raise invalid(f"{prefix}{name}", "is no field of a contact method")
-    for name in _NEVER_OMITTED:
-        if name not in fields:
-            raise invalid(f"{prefix}{name}", "is missing")
-    sent = {**fields, "type": type_number(f"{prefix}type", fields["type"])}
-    request: pb.CreateContactMethodRequest = message(pb.CreateContactMethodRequest, where, sent)
-    return request
+def _type(where: str, type_: Any) -> Any:
+    """Return the number of a type.
+
+    In a batch a wrong one is left to the service, as is what is missing: it names all that is wrong at once, and one
+    item of a partial batch must not keep the others from being sent.
+    """
+    try:
+        return type_number("type", type_)
+    except ValidationError:
+        if where:
+            return pb.CONTACT_METHOD_TYPE_UNSPECIFIED
+        raise
+
+
+def _path(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
+
+
+def _ids(ids: Iterable[str]) -> list[str]:
+    if isinstance(ids, str):
+        raise invalid("ids", "must be several ids, not one text")
+    return _items("ids", ids)
+
+
+def _items(field: str, items: Iterable[T]) -> list[T]:
+    try:
+        return list(items)
+    except TypeError as error:
+        raise invalid(field, "must be a list") from error
 
 
 def _limit(limit: int | None) -> int | None:

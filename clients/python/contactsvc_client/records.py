@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NoReturn, TypeVar
 
 from contactsvc.v1 import contact_methods_pb2 as pb
 from contactsvc_client.errors import ContactsError
@@ -44,6 +43,19 @@ _ACTIONS = {
     pb.UPSERT_ACTION_UPDATED: UpsertAction.UPDATED,
     pb.UPSERT_ACTION_UNCHANGED: UpsertAction.UNCHANGED,
 }
+
+
+class ReadOnlyDict(dict[str, str]):
+    """A dictionary that cannot be changed; it can be copied, pickled and written as JSON."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("the metadata of a record is read only; dict(record.metadata) can be changed")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +225,7 @@ def _fields(message: pb.ContactMethod) -> dict[str, Any]:
         "is_verified": message.is_verified,
         "verified_at": message.verified_at.ToDatetime(UTC) if message.HasField("verified_at") else None,
         "external_id": message.external_id if message.HasField("external_id") else None,
-        "metadata": MappingProxyType(dict(message.metadata)),
+        "metadata": ReadOnlyDict(message.metadata),
         "created_at": message.created_at.ToDatetime(UTC),
         "updated_at": message.updated_at.ToDatetime(UTC),
         "etag": message.etag,

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pymongo.errors import DuplicateKeyError
 
-from contactsvc import deadlines
+from contactsvc import deadlines, turns
 from contactsvc.domain.contact_method import ContactMethod, Slot
 from contactsvc.domain.ledger import Difference
 from contactsvc.domain.listing import Listing, Page
@@ -23,6 +23,7 @@ from contactsvc.errors import EtagMismatch, StoreUnavailable
 from contactsvc.service.store import LostRace, Store
 from contactsvc.store import queries
 from contactsvc.store.documents import (
+    from_document,
     is_contact_method,
     metadata_pair,
     primary_key,
@@ -287,7 +288,8 @@ class MongoStore:
         return None if document is None else next(iter(to_records([document])), None)
 
     async def _find_records(self, query: Document, *, limit: int = 0) -> list[ContactMethod]:
-        return to_records(await self._find(query, limit=limit))
+        documents = await self._find(query, limit=limit)
+        return await turns.each(from_document, [document for document in documents if is_contact_method(document)])
 
     async def _find(
         self,

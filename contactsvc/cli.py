@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 import signal
@@ -17,13 +18,14 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from contactsvc import __version__, config
+from contactsvc import __version__, config, streams
 from contactsvc.domain.access import Permission
 from contactsvc.domain.contact_method import ContactMethodType
 from contactsvc.domain.environment import Environment
 from contactsvc.errors import ConfigurationError, ContactsvcError, StartupError
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 _Command = Callable[..., Any]
 
@@ -58,6 +60,7 @@ class _Program(click.Group):
 @click.version_option(__version__, prog_name="contactsvc")
 def main() -> None:
     """contactsvc: the one place for how to reach your clients."""
+    streams.open_missing()
 
 
 _DATABASE_FLAGS = (
@@ -516,5 +519,8 @@ def _lifetime(raw: str) -> timedelta:
 
 
 def _announce(address: str) -> None:
-    click.echo(f"contactsvc listening on {address}")
-    sys.stdout.flush()
+    try:
+        streams.print_line(f"contactsvc listening on {address}")
+    except streams.NotPrinted as error:
+        # The service is up: that nobody listens is no reason to end it.
+        _log.warning("listening on %s, and nobody can be told: %s", address, error)

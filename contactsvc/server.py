@@ -259,6 +259,9 @@ async def _serve(
             supervisor.show(metrics.registry)
         elif settings.admin_listen is not None:
             stack.enter_context(AdminServer(metrics.registry, settings.admin_listen))
+        # Only for what fails before the end: that stops the server in an order of its own.
+        failing = await stack.enter_async_context(AsyncExitStack())
+        failing.push_async_callback(server.stop, None)
         address = await server.start(settings.listen, certificates.credentials() if certificates else None)
         metrics.database_up.set(1)
         work = [
@@ -275,6 +278,7 @@ async def _serve(
         awaited: list[asyncio.Future[Any]] = [stopping, died]
         await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
+        failing.pop_all()
         has_ended = await (server.stop(None) if died.done() else _stop_unless_hurried(server, settings, signals))
         if call_log is not None:
             call_log.flush()

@@ -135,7 +135,7 @@ def serve(**flags: str | None) -> None:
         # Loaded only now: gRPC and the drivers take half a second that --help and a bad flag need not.
         from contactsvc.server import serve as run
 
-        _run(run(settings, _announce))
+        _run(run(settings, _announce, _tell))
 
 
 @main.command(hidden=True)
@@ -154,7 +154,7 @@ def worker() -> None:
             supervisor = await Supervisor.met()
             if supervisor is not None:
                 settings = config.load(supervisor.flags, os.environ, serving=True)
-                await run(settings, supervisor.serving, supervisor=supervisor)
+                await run(settings, supervisor.serving, tell_why, supervisor=supervisor)
 
         _run(work())
 

@@ -28,7 +28,7 @@ from contactsvc.limits import InFlight
 from contactsvc.metrics import AdminServer, Metrics
 from contactsvc.service import ContactMethods, Store
 from contactsvc.servicer import ContactMethodsServicer
-from contactsvc.signals import Signals
+from contactsvc.signals import Sender, Signals
 from contactsvc.v1 import contact_methods_pb2 as pb
 from contactsvc.worker import Supervisor
 
@@ -138,19 +138,23 @@ class Server:
         await self.health.set_serving(True)
         return ListenAddress(listen.host, port)
 
-    async def stop(self, grace: float | None, *, last_writes: float = _LAST_WRITES) -> bool:
+    async def stop(self, grace: float | None, *, last_writes: float = _LAST_WRITES) -> int:
         """Stop: tell health, take no new calls, give those under way `grace` seconds, finish writes.
 
         Returns:
-            Whether all writes have ended, and nothing is under way any more.
+            How many writes have not ended.
         """
         await self.health.drain()
         await self.health.end_watches()
         await self._server.stop(grace)
         left = await self._calls.finish_writes(last_writes)
         if left:
-            _log.error("%d writes have not ended and are left; they may or may not have happened", left)
-        return not left
+            _log.error("%s not ended and are left; they may or may not have happened", _writes(left))
+        return left
+
+
+def _writes(count: int) -> str:
+    return f"{count} writes have" if count > 1 else "1 write has"
 
 
 def _options(limits: Limits, shares_port: bool) -> list[tuple[str, int]]:
@@ -182,12 +186,21 @@ def _options(limits: Limits, shares_port: bool) -> list[tuple[str, int]]:
     return options
 
 
-async def serve(settings: Settings, announce: Callable[[str], None], *, supervisor: Supervisor | None = None) -> None:
+async def serve(
+    settings: Settings,
+    announce: Callable[[str], None],
+    tell: Callable[[str, int], None],
+    *,
+    supervisor: Supervisor | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT; a second signal stops without waiting for calls.
+
+    When writes do not end, the process ends with exit code 1 all the same, and this does not return.
 
     Args:
         settings: what to serve, where, on which database.
         announce: told the address once the service answers.
+        tell: told why, and with which exit code, when the process ends here.
         supervisor: whose worker this process is. It may stop the service as signals do, holds the port, and serves the
             metrics.
 
@@ -199,7 +212,7 @@ async def serve(settings: Settings, announce: Callable[[str], None], *, supervis
     signals = Signals()
     if supervisor is not None:
         supervisor.follow(signals)
-    serving = asyncio.create_task(_serve(settings, announce, signals, supervisor))
+    serving = asyncio.create_task(_serve(settings, announce, tell, signals, supervisor))
     early = asyncio.create_task(signals.before_start())
     await asyncio.wait([serving, early], return_when=asyncio.FIRST_COMPLETED)
     if not serving.done() and not signals.started:
@@ -207,24 +220,28 @@ async def serve(settings: Settings, announce: Callable[[str], None], *, supervis
         serving.cancel()
         done, _ = await asyncio.wait([serving], timeout=_LAST_WRITES)
         if not done:
-            _leave_at_once()
+            _leave_at_once(0)
         return
     early.cancel()
     await serving
 
 
-def _leave_at_once() -> NoReturn:
+def _leave_at_once(exit_code: int) -> NoReturn:
     """End the process without waiting for what hangs, such as threads of a driver whose database does not answer.
 
     An embedded database stops by itself when it sees that this process has ended.
     """
     _log.info("stopped")
     logging.shutdown()
-    os._exit(0)
+    os._exit(exit_code)
 
 
 async def _serve(
-    settings: Settings, announce: Callable[[str], None], signals: Signals, supervisor: Supervisor | None
+    settings: Settings,
+    announce: Callable[[str], None],
+    tell: Callable[[str, int], None],
+    signals: Signals,
+    supervisor: Supervisor | None,
 ) -> None:
     metrics = Metrics()
     async with AsyncExitStack() as stack:
@@ -279,13 +296,21 @@ async def _serve(
         await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         failing.pop_all()
-        has_ended = await (server.stop(None) if died.done() else _stop_unless_hurried(server, settings, signals))
+        if died.done():
+            left, hurried = await server.stop(None), False
+        else:
+            left, hurried = await _stop_unless_hurried(server, settings, signals)
         if call_log is not None:
             call_log.flush()
         if died.done():
             raise StartupError(died.result())
-        if not has_ended:
-            _leave_at_once()
+        if left:
+            who = "" if supervisor is None else f"worker {supervisor.worker} "
+            why = f"{who}stopped while {_writes(left)} not ended; they may or may not have happened"
+            tell(why, StartupError.exit_code)
+            _leave_at_once(StartupError.exit_code)
+        if hurried:
+            _leave_at_once(0)
     _log.info("stopped")
 
 
@@ -362,21 +387,22 @@ def _log_end(task: asyncio.Task[None]) -> None:
         _log.error("work in the background has ended: %s", task.get_coro(), exc_info=task.exception())
 
 
-async def _stop_unless_hurried(server: Server, settings: Settings, signals: Signals) -> bool:
-    """Drain; at a second signal stop at once. Return whether everything has ended."""
+async def _stop_unless_hurried(server: Server, settings: Settings, signals: Signals) -> tuple[int, bool]:
+    """Drain; at a second signal stop at once. Return how many writes have not ended, and whether it was hurried."""
     drain = asyncio.create_task(_drain(server, settings, signals))
     hurry = asyncio.create_task(signals.next())
     await asyncio.wait([drain, hurry], return_when=asyncio.FIRST_COMPLETED)
-    hurry.cancel()
     if drain.done():
-        return await drain
-    _log.warning("second signal: stopping at once")
+        hurry.cancel()
+        return await drain, False
+    _log.warning(
+        "%s: stopping at once", "second signal" if hurry.result() is Sender.SYSTEM else "the supervisor says so"
+    )
     drain.cancel()
-    await server.stop(None, last_writes=_HURRIED)
-    return False
+    return await server.stop(None, last_writes=_HURRIED), True
 
 
-async def _drain(server: Server, settings: Settings, signals: Signals) -> bool:
+async def _drain(server: Server, settings: Settings, signals: Signals) -> int:
     await server.health.drain()
     if settings.drain_wait:
         _log.info("stopping: not serving any more for health, for %g s still for calls", settings.drain_wait)

@@ -121,11 +121,17 @@ async def _supervise(
             workers.tell_to_stop(2)
             await workers.end(_END)
         hurry.cancel()
+        if workers.unclean:
+            raise StartupError("; ".join(map(str, workers.unclean)))
     _log.info("stopped")
 
 
 class Workers:
     """The workers of a service.
+
+    Attributes:
+        all: the workers, by their numbers.
+        unclean: how those have ended that were told to stop, and did not stop cleanly.
 
     Args:
         count: how many.
@@ -135,6 +141,7 @@ class Workers:
 
     def __init__(self, count: int, flags: Mapping[str, str | None], hangs: float = _HANGS) -> None:
         self.all = [Worker(number, flags, hangs) for number in range(count)]
+        self.unclean: list[StartupError] = []
         self._lives: list[asyncio.Task[None]] = []
         self._stopping = False
         self._given_up: asyncio.Future[StartupError] = asyncio.get_running_loop().create_future()
@@ -164,6 +171,7 @@ class Workers:
         _, late = await asyncio.wait(self._lives, timeout=patience)
         if late:
             _log.error("%d workers have not stopped after %g s: killing them", len(late), patience)
+            self.unclean.append(StartupError(f"{len(late)} workers had to be killed, for they did not stop"))
             await self.kill()
 
     async def kill(self) -> None:
@@ -191,6 +199,7 @@ class Workers:
             if self._stopping:
                 if not worker.ended_cleanly:
                     _log.error("%s", why)
+                    self.unclean.append(why)
                 return
             if not worker.has_served.is_set() or self._hopeless():
                 self._give_up(why)
@@ -227,7 +236,7 @@ class Worker:
         has_served: whether it has ever begun to serve.
         restarts: how often it was started again.
         failures: how often in a row it has ended without having been healthy.
-        ended_cleanly: whether its last end was that of a drain.
+        ended_cleanly: whether its last end was that of a drain, or before it served.
     """
 
     def __init__(self, number: int, flags: Mapping[str, str | None], hangs: float = _HANGS) -> None:
@@ -305,10 +314,12 @@ class Worker:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        healthy = self.state == "serving" and asyncio.get_running_loop().time() - began >= _HEALTHY
+        served = self.state == "serving"
+        healthy = served and asyncio.get_running_loop().time() - began >= _HEALTHY
         self.failures = 1 if healthy else self.failures + 1
         self.state = "starting"
-        self.ended_cleanly = code == 0
+        # Whoever stops a service may send the signal to its workers as well, also to one that does not know it yet.
+        self.ended_cleanly = code == 0 or (code == -signal.SIGTERM and not served)
         if failed is not None:
             return failed
         if self.ended_cleanly:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import trustme
 from contactsvc_client import AsyncContactsClient, ConflictError
+from contactsvc_client import TimeoutError as SdkTimeoutError
 from prometheus_client.parser import text_string_to_metric_families
 
 from contactsvc import port
@@ -257,6 +258,28 @@ async def test_a_second_signal_stops_all_at_once(tmp_path: Path) -> None:
 
     assert code == 0
     assert any("contactsvc.workers: second signal" in line for line in service.log)
+    # Nobody has sent them one.
+    assert not any("contactsvc.server: second signal" in line for line in service.log)
+    assert sum("contactsvc.server: the supervisor says so" in line for line in service.log) == 2
+
+
+async def test_writes_that_are_left_by_a_worker_are_told_and_are_no_clean_stop(tmp_path: Path) -> None:
+    async with two_workers(tmp_path, "--drain-grace", "0.1") as service:
+        (database,) = children_of(service.process.pid, "contactsvc.embedded")
+        async with AsyncContactsClient(service.address, timeout=0.2) as sdk:
+            await sdk.contact_methods.create(client_id="c", type="other", value="before", timeout=10)
+            os.kill(database, signal.SIGSTOP)
+            try:
+                with pytest.raises(SdkTimeoutError):
+                    await sdk.contact_methods.create(client_id="c", type="other", value="left")
+                service.process.send_signal(signal.SIGTERM)
+                await service.logs("write has not ended")
+            finally:
+                os.kill(database, signal.SIGCONT)
+        code = await service.code()
+
+    assert code == 1
+    assert re.search(r"^contactsvc: worker [01] stopped while 1 write has not ended", service.log[-1])
 
 
 async def test_the_death_of_the_supervisor_leaves_no_orphan_and_a_restart_works_at_once(tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ class ServiceHere(Service):
             try:
                 yield
             finally:
-                if not await server.stop(5):
+                if await server.stop(5):
                     raise RuntimeError("writes have not ended")
         finally:
             await deployment.close()

@@ -190,7 +190,7 @@ class _Reader:
 
 
 def _listen(raw: str) -> ListenAddress:
-    match = re.fullmatch(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\s\[\]]+)):(?P<port>\d{1,5})", raw)
+    match = re.fullmatch(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\s\[\]]+)):(?P<port>[0-9]{1,5})", raw)
     if not match or int(match["port"]) > 65535:
         raise ValueError("must be HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051")
     return ListenAddress(match["v6"] or match["host"], int(match["port"]))
@@ -232,13 +232,13 @@ def _region(raw: str) -> str:
 
 
 def _count(raw: str) -> int:
-    if not re.fullmatch(r"[1-9]\d{0,8}", raw):
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", raw):
         raise ValueError("must be a whole number of at least 1")
     return int(raw)
 
 
 def _workers(raw: str) -> int:
-    if not re.fullmatch(r"[1-9]\d{0,2}", raw):
+    if not re.fullmatch(r"[1-9][0-9]{0,2}", raw):
         raise ValueError("must be a whole number from 1 to 999")
     if int(raw) > 1 and sys.platform != "linux":
         raise ValueError("must be 1 on this system: only Linux spreads the connections of a port over processes")
@@ -246,13 +246,13 @@ def _workers(raw: str) -> int:
 
 
 def _message_bytes(raw: str) -> int:
-    if not re.fullmatch(r"[1-9]\d{0,8}", raw) or int(raw) < _SMALLEST_MESSAGE_LIMIT:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", raw) or int(raw) < _SMALLEST_MESSAGE_LIMIT:
         raise ValueError(f"must be a whole number of at least {_SMALLEST_MESSAGE_LIMIT}")
     return int(raw)
 
 
 def _seconds(raw: str) -> float:
-    if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", raw):
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", raw):
         raise ValueError("must be a number of seconds, such as 2.5")
     return float(raw)
 

@@ -53,6 +53,12 @@ def test_no_repr_shows_the_uri() -> None:
         {"value_validation": "lax"},
         {"log_format": "xml"},
         {"driver": "odbc"},
+        # Digits, but of other scripts.
+        {"listen": "localhost:5005٣"},
+        {"workers": "1٣"},
+        {"max_in_flight": "1٣"},
+        {"max_message_bytes": "6553٦"},
+        {"max_deadline": "٣"},
     ],
 )
 def test_bad_values_name_their_flag_and_not_their_secret(flags: dict[str, str]) -> None:

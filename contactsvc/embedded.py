@@ -222,11 +222,9 @@ def _published_uri(directory: Path) -> str | None:
 async def _start(directory: Path, database_lock: IO[bytes]) -> tuple[asyncio.subprocess.Process, int]:
     await _wait_for_previous_child(directory, database_lock)
     log_path = directory / "database.log"
-    if log_path.exists() and log_path.stat().st_size > _LARGEST_LOG:
-        log_path.unlink()
     for _ in range(_START_ATTEMPTS):
         port = _free_port()
-        with log_path.open("ab") as log_file:
+        with _opened_log(log_path) as log_file:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -250,7 +248,20 @@ async def _start(directory: Path, database_lock: IO[bytes]) -> tuple[asyncio.sub
                 break
             raise
         # It ended: perhaps somebody took the port between our look and its bind. Try another one.
-    raise StartupError(f"the embedded database does not start; {log_path} says why")
+    raise StartupError(
+        f"the embedded database does not start; {log_path} says why, unless the disk "
+        f"is full, which keeps that file from saying so"
+    )
+
+
+def _opened_log(path: Path) -> IO[bytes]:
+    """Open what the child says, begun anew when it has become long."""
+    try:
+        if path.exists() and path.stat().st_size > _LARGEST_LOG:
+            path.unlink()
+        return path.open("ab")
+    except OSError as error:
+        raise StartupError(f"cannot write the log of the embedded database, {path}: {error.strerror}") from error
 
 
 async def _wait_for_previous_child(directory: Path, database_lock: IO[bytes]) -> None:

@@ -289,6 +289,8 @@ async def _serve(
         if certificates is not None:
             work.append(certificates.remind())
         await stack.enter_async_context(_background(*work))
+        if gate.open:
+            _log.warning("there is no API key: everyone who reaches %s is let in, until there is one", address)
         signals.started = True
         announce(str(address))
         stopping = asyncio.create_task(signals.next())
@@ -347,15 +349,12 @@ def _certificates(settings: Settings, metrics: Metrics) -> ReloadingCertificates
 
 def _refuse_open_gate(settings: Settings, gate: Gate) -> None:
     """Raise ConfigurationError when a network could reach a service that lets everyone in."""
-    if not gate.open:
-        return
-    if not settings.listen.loopback and not settings.without_keys:
+    if gate.open and not settings.listen.loopback and not settings.without_keys:
         raise ConfigurationError(
             f"--listen {settings.listen} is open to a network, and there is no API key, so that anyone who reaches it "
             f"could read and delete all contact data; make a key with `contactsvc keys create`, or, if something else "
             f"keeps strangers out, say --dangerously-serve-without-keys"
         )
-    _log.warning("there is no API key: everyone who reaches %s is let in, until there is one", settings.listen)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -94,23 +94,21 @@ class ReloadingCertificates:
 
     def _load(self) -> grpc.ServerCertificateConfiguration:
         files = self._files
+        chain, key = _content(files.certificate), _content(files.key)
+        roots = _content(files.client_ca) if files.client_ca else None
         try:
             # What gRPC would only find out at a handshake, and keep to itself.
             trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             trial.load_cert_chain(files.certificate, files.key, password=_no_passphrase)
-            chain, key = files.certificate.read_bytes(), files.key.read_bytes()
-            roots = files.client_ca.read_bytes() if files.client_ca else None
-            if roots is not None and not x509.load_pem_x509_certificates(roots):
-                raise _Unusable(f"{files.client_ca} has no certificate")
-            own = x509.load_pem_x509_certificates(chain)[0]
         except OSError as error:
             # ssl.SSLError is one: a key that does not fit, or a file that is no PEM.
             raise _Unusable(
                 f"cannot use the certificate {files.certificate} with the key {files.key}: "
                 f"{getattr(error, 'reason', None) or error.strerror}"
             ) from error
-        except ValueError as error:
-            raise _Unusable(f"{' or '.join(map(str, files.all))} is no PEM certificate") from error
+        own = _certificates(files.certificate, chain)[0]
+        if files.client_ca and roots is not None:
+            _certificates(files.client_ca, roots)
         self._valid_from, self._valid_until = own.not_valid_before_utc, own.not_valid_after_utc
         self._expires(self._valid_until)
         self._tell_expiry()
@@ -142,6 +140,20 @@ class ReloadingCertificates:
 
 class _Unusable(Exception):
     """The files cannot be used; the message says why."""
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _Unusable(f"cannot read {path}: {error.strerror}") from error
+
+
+def _certificates(path: Path, content: bytes) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(content)
+    except ValueError as error:
+        raise _Unusable(f"{path} has no PEM certificate, or one that cannot be read") from error
 
 
 def _no_passphrase() -> bytes:

@@ -114,6 +114,22 @@ async def test_an_unusable_data_directory_is_reported(tmp_path: Path) -> None:
     assert "contactsvc: cannot use the data directory" in log
 
 
+async def test_a_log_of_the_embedded_database_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "database.log").mkdir()
+
+    code, _, log = await ended(await launch("--data-dir", str(tmp_path)))
+
+    assert code == 1
+    assert f"contactsvc: cannot write the log of the embedded database, {tmp_path / 'database.log'}" in log
+
+
+async def test_who_is_let_in_without_a_key_is_said_with_the_address_that_is_served(tmp_path: Path) -> None:
+    async with running_service(tmp_path) as service:
+        _, _, log = await service.stopped()
+
+    assert f"everyone who reaches {service.address} is let in" in log
+
+
 @linux_only
 async def test_an_idle_service_takes_less_than_90_mib(tmp_path: Path) -> None:
     async with running_service(tmp_path) as service:

@@ -173,6 +173,29 @@ def _encrypted(pem: bytes) -> bytes:
     )
 
 
+@pytest.mark.parametrize("name", ["tls.crt", "tls.key", "ca.crt"])
+def test_a_file_that_cannot_be_read_is_named_and_no_other(tmp_path: Path, name: str) -> None:
+    files = Files(tmp_path, client_ca=trustme.CA())
+    files.write(trustme.CA())
+    (tmp_path / name).unlink()
+
+    with pytest.raises(ConfigurationError) as raised:
+        ReloadingCertificates(files.files, lambda _: None)
+
+    assert str(raised.value) == f"cannot read {tmp_path / name}: No such file or directory"
+
+
+def test_a_client_ca_that_is_no_certificate_is_named_and_no_other(tmp_path: Path) -> None:
+    files = Files(tmp_path, client_ca=trustme.CA())
+    files.write(trustme.CA())
+    (tmp_path / "ca.crt").write_text("no certificate")
+
+    with pytest.raises(ConfigurationError) as raised:
+        ReloadingCertificates(files.files, lambda _: None)
+
+    assert str(raised.value).startswith(f"{tmp_path / 'ca.crt'} has no PEM certificate")
+
+
 def test_an_expired_certificate_is_said_to_be_expired(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     files = Files(tmp_path)
     files.write(trustme.CA(), not_after=datetime.now(UTC) - timedelta(days=1), not_before=datetime(2020, 1, 1))

@@ -419,7 +419,18 @@ def create_key(name: str, environment: str, allow: str, expires_in: str | None, 
             )
         )
         click.echo(f"made key {key.id}; keep what follows in a safe place, nobody can show it again", err=True)
-        click.echo(text)
+        try:
+            streams.print_line(text)
+        except streams.NotPrinted as error:
+            # A key that works and that nobody has must not stay.
+            try:
+                asyncio.run(administration.revoke_key(settings, key.id))
+            except (StartupError, ContactsvcError) as failure:
+                raise StartupError(
+                    f"{error}, so that nobody has the key, and it cannot be revoked either ({failure}); run "
+                    f"`contactsvc keys revoke {key.id}`"
+                ) from error
+            raise StartupError(f"{error}, so that nobody has the key; revoked key {key.id}") from error
 
 
 @keys.command("list")
@@ -431,10 +442,12 @@ def list_keys(**flags: str | None) -> None:
         from contactsvc import administration
 
         row = "{:<12}  {:<8}  {:<11}  {:<23}  {:<20}  {}".format
-        click.echo(row("ID", "STATE", "ENVIRONMENT", "ALLOWS", "EXPIRES", "NAME"))
+        streams.print_line(row("ID", "STATE", "ENVIRONMENT", "ALLOWS", "EXPIRES", "NAME"))
         for key, state in asyncio.run(administration.list_keys(settings)):
             expires = "never" if key.expires_at is None else f"{key.expires_at:%Y-%m-%dT%H:%M:%SZ}"
-            click.echo(row(key.id, state, key.environment, ",".join(sorted(key.permissions)), expires, key.name))
+            streams.print_line(
+                row(key.id, state, key.environment, ",".join(sorted(key.permissions)), expires, key.name)
+            )
 
 
 @keys.command("revoke")
@@ -447,7 +460,7 @@ def revoke_key(key_id: str, **flags: str | None) -> None:
         from contactsvc import administration
 
         asyncio.run(administration.revoke_key(settings, key_id))
-        click.echo(f"revoked key {key_id}; services refuse it within 30 seconds")
+        streams.print_line(f"revoked key {key_id}; services refuse it within 30 seconds")
 
 
 @main.command()
@@ -469,11 +482,17 @@ def probe(
 ) -> None:
     """Ask a server for its health; exit code 0 when it is serving, 1 when not."""
     with _exit_codes():
+        if (tls_cert is None) != (tls_key is None):
+            raise ConfigurationError("--tls-cert and --tls-key go together")
+        if tls_ca is None and (tls_cert is not None or tls_server_name is not None):
+            raise ConfigurationError(
+                "--tls-cert, --tls-key and --tls-server-name need --tls-ca; without it, plain text"
+            )
         from contactsvc import probe as probing
 
         credentials = None if tls_ca is None else probing.tls_credentials(tls_ca, tls_cert, tls_key)
         asyncio.run(probing.probe(target, service, credentials, tls_server_name))
-        click.echo("SERVING")
+        streams.print_line("SERVING")
 
 
 def _run(service: Coroutine[Any, Any, None]) -> None:
@@ -512,7 +531,7 @@ def _permissions(raw: str) -> frozenset[Permission]:
 
 
 def _lifetime(raw: str) -> timedelta:
-    match = re.fullmatch(r"([1-9]\d{0,4})([dh])", raw)
+    match = re.fullmatch(r"([1-9][0-9]{0,4})([dh])", raw)
     if not match:
         raise ConfigurationError("--expires-in must be a number of days or hours, such as 90d or 12h")
     return timedelta(**{"d": {"days": int(match[1])}, "h": {"hours": int(match[1])}}[match[2]])

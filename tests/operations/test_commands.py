@@ -136,6 +136,23 @@ async def test_what_would_be_unsafe_or_makes_no_sense_is_refused(tmp_path: Path,
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("flags", "hint"),
+    [
+        (["--tls-ca", "x", "--tls-cert", "y"], "go together"),
+        (["--tls-ca", "x", "--tls-key", "y"], "go together"),
+        (["--tls-cert", "x", "--tls-key", "y"], "--tls-ca"),
+        (["--tls-server-name", "x"], "--tls-ca"),
+    ],
+)
+async def test_a_probe_with_half_of_what_tls_needs_is_refused(flags: list[str], hint: str) -> None:
+    code, out, err = await contactsvc("probe", *flags)
+
+    assert (code, out) == (2, "")
+    assert hint in err
+    assert len(err.splitlines()) == 1
+
+
 async def test_a_network_can_be_served_by_those_who_mean_it(tmp_path: Path) -> None:
     flags = ["--dangerously-serve-without-tls", "--dangerously-serve-without-keys"]
     process = await launch("--data-dir", str(tmp_path), "--listen", "0.0.0.0:0", *flags)

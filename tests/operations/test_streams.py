@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -66,6 +67,26 @@ async def test_a_service_without_a_standard_stream_serves_all_the_same(
 
     assert code == 0
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("output", ["a full disk", "none"])
+async def test_a_key_that_cannot_be_printed_is_revoked(tmp_path: Path, output: str) -> None:
+    create = ("keys", "create", "--name", "x", "--environment", "live", "--allow", "read", "--data-dir", str(tmp_path))
+    if output == "a full disk":
+        full = os.open("/dev/full", os.O_WRONLY)
+        process = await started(*create, stdout=full)
+        os.close(full)
+    else:
+        process = await started(*create, preexec_fn=without(1))
+    assert process.stderr is not None
+    err = (await process.stderr.read()).decode()
+    code = await process.wait()
+    _, listed, _ = await ended(await started("keys", "list", "--data-dir", str(tmp_path)))
+
+    assert code == 1
+    assert re.search(r"^contactsvc: standard output cannot be written.*revoked key \w+$", err.splitlines()[-1])
+    assert "revoked" in listed
+    assert "active" not in listed
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

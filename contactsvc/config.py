@@ -167,6 +167,16 @@ def load(flags: Mapping[str, str | None], environ: Mapping[str, str], *, serving
     return settings
 
 
+def refuse_network_without_keys(settings: Settings) -> None:
+    """Raise ConfigurationError when a network could reach a service that, without any API key, lets everyone in."""
+    if not settings.listen.loopback and not settings.without_keys:
+        raise ConfigurationError(
+            f"--listen {settings.listen} is open to a network, and there is no API key, so that anyone who reaches it "
+            f"could read and delete all contact data; make a key with `contactsvc keys create`, or, if something else "
+            f"keeps strangers out, say --dangerously-serve-without-keys"
+        )
+
+
 class _Reader:
     def __init__(self, flags: Mapping[str, str | None], environ: Mapping[str, str]) -> None:
         self._flags = flags

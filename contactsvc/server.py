@@ -16,12 +16,12 @@ import grpc
 
 from contactsvc import embedded, health, logs, reflection, store
 from contactsvc.calls import CallReport, Calls, Tracing
-from contactsvc.config import ListenAddress, Settings
+from contactsvc.config import ListenAddress, Settings, refuse_network_without_keys
 from contactsvc.convert.requests import RequestParser
 from contactsvc.domain.environment import Environment
 from contactsvc.domain.ids import Clock, ContactMethodIds, now_utc
 from contactsvc.domain.values import ValueRules
-from contactsvc.errors import ConfigurationError, StartupError
+from contactsvc.errors import StartupError
 from contactsvc.gate import Gate, check_permissions
 from contactsvc.health import Health, follow_database
 from contactsvc.limits import InFlight
@@ -259,7 +259,8 @@ async def _serve(
         }
         gate = Gate(deployment.key_store(f"{settings.database}_keys"), monotonic=time.monotonic)
         await gate.refresh()
-        _refuse_open_gate(settings, gate)
+        if gate.open:
+            refuse_network_without_keys(settings)
         call_log = _call_log(settings, supervisor)
         server = Server(
             stores,
@@ -345,16 +346,6 @@ def _certificates(settings: Settings, metrics: Metrics) -> ReloadingCertificates
 
     files = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     return ReloadingCertificates(files, lambda at: metrics.certificate_expiry.set(at.timestamp()))
-
-
-def _refuse_open_gate(settings: Settings, gate: Gate) -> None:
-    """Raise ConfigurationError when a network could reach a service that lets everyone in."""
-    if gate.open and not settings.listen.loopback and not settings.without_keys:
-        raise ConfigurationError(
-            f"--listen {settings.listen} is open to a network, and there is no API key, so that anyone who reaches it "
-            f"could read and delete all contact data; make a key with `contactsvc keys create`, or, if something else "
-            f"keeps strangers out, say --dangerously-serve-without-keys"
-        )
 
 
 def _limits(settings: Settings) -> Limits:

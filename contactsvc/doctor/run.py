@@ -40,7 +40,8 @@ def run(
         0 when nothing is wrong (any more), 2 when a setting is, and 1 otherwise.
     """
     try:
-        settings = config.load(flags, environ)
+        settings = config.load(flags, environ, serving=True)
+        _try_certificates(settings)
         with planning() as plan:
             asyncio.run(_examine(settings, report, plan))
             report.summarize()
@@ -78,9 +79,28 @@ async def _examine(settings: Settings, report: Report, plan: Plan) -> None:
                 "refused, and a crash while a primary changes can leave none; run it as a replica set"
             )
             report.find(Finding(severity=Severity.WARNING, check=Check.DATABASE, message=standalone))
+        if not await deployment.key_store(f"{settings.database}_keys").all():
+            _find_open_gate(settings, report)
         for environment in Environment:
             examination = examination_of(deployment, f"{settings.database}_{environment}")
             await Checkup(environment, examination, rules, report, plan).run()
+
+
+def _try_certificates(settings: Settings) -> None:
+    """Raise ConfigurationError when the service could not use its certificates."""
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        # Only here: it loads gRPC.
+        from contactsvc.tls import ReloadingCertificates, TlsFiles
+
+        ReloadingCertificates(TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca), lambda _: None)
+
+
+def _find_open_gate(settings: Settings, report: Report) -> None:
+    """Report when the service would not start since there is no API key."""
+    try:
+        config.refuse_network_without_keys(settings)
+    except ConfigurationError as error:
+        report.find(Finding(severity=Severity.WRONG, check=Check.CONFIGURATION, message=str(error)))
 
 
 async def _mend(settings: Settings, report: Report, plan: Plan) -> None:

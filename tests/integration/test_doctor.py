@@ -530,6 +530,31 @@ async def test_bad_settings_end_with_exit_code_2_and_all_of_them() -> None:
     assert "CONTACTSVC_DEFAULT_REGION" in out
 
 
+@pytest.mark.parametrize(
+    ("environ", "hint"),
+    [
+        ({"CONTACTSVC_LISTEN": "0.0.0.0:50051"}, "--dangerously-serve-without-tls"),
+        ({"CONTACTSVC_TLS_CERT": "/nowhere/a", "CONTACTSVC_TLS_KEY": "/nowhere/b"}, "cannot read /nowhere/a"),
+    ],
+)
+async def test_settings_that_the_service_would_refuse_are_bad_configuration(environ: dict[str, str], hint: str) -> None:
+    code, out, _ = await run_doctor(**environ)
+
+    assert code == 2
+    assert hint in out
+
+
+async def test_a_network_that_would_be_served_without_keys_is_a_finding(patient: Patient) -> None:
+    open_to_all = {"listen": "0.0.0.0:0", "dangerously_serve_without_tls": "true"}
+
+    refused = await patient.examined(open_to_all)
+    meant = await patient.examined({**open_to_all, "dangerously_serve_without_keys": "true"})
+
+    assert refused.code == 1
+    assert any("--dangerously-serve-without-keys" in line.get("message", "") for line in refused.lines)
+    assert not any("--dangerously-serve-without-keys" in line.get("message", "") for line in meant.lines)
+
+
 async def test_a_uri_that_is_none_is_bad_configuration_and_not_repeated() -> None:
     code, out, err = await run_doctor(CONTACTSVC_MONGODB_URI="mongodb://user:hunter2@host:notaport/")
 

@@ -22,6 +22,8 @@
     ├── DeadlineExceeded
     └── InternalFault
 
+    SafeToLog                     says what of its text may be logged; of others only the class is
+
     StartupError                  the service cannot start (exit code 1)
     └── ConfigurationError        because of a setting (exit code 2)
 
@@ -78,8 +80,8 @@ class ContactsvcError(Exception):
     def recalled(
         cls, reason: str, message: str, violations: Iterable[FieldViolation], metadata: Mapping[str, str]
     ) -> ContactsvcError:
-        """Return the error with this reason that was written down earlier."""
-        kind = next(leaf for leaf in cls._leaves() if leaf.reason == reason)
+        """Return the error with this reason that was written down earlier; raise KeyError when there is none."""
+        kind = {leaf.reason: leaf for leaf in cls._leaves()}[reason]
         return kind._made(message, tuple(violations), metadata)
 
     @classmethod
@@ -280,6 +282,16 @@ class InternalFault(ContactsvcError):
             f"internal error; the service's log has the details under request id {request_id}",
             metadata={"request_id": request_id},
         )
+
+
+class SafeToLog(Exception):
+    """An exception of ours that says what may be logged of it, where of others only class and place are.
+
+    Attributes:
+        for_the_log: its text; names fields, databases and ids that the service makes, and quotes nobody.
+    """
+
+    for_the_log: str
 
 
 class StartupError(Exception):

@@ -1,7 +1,8 @@
 """Logging: to standard error, as text or JSON, and without what an exception says.
 
 The text of an exception may quote a document, and with it a contact value (MongoDB's duplicate-key errors do). So a
-logged exception shows its class and where it was raised, never its text; and a library's line shows its template only.
+logged exception shows its class and where it was raised, and of its text only what one of ours says is for the log;
+and a library's line shows its template only.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from datetime import UTC, datetime
 from select import PIPE_BUF
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
+
+from contactsvc.errors import SafeToLog
 
 if TYPE_CHECKING:
     from contactsvc.calls import CallReport
@@ -198,10 +201,11 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _where(error: BaseException | None) -> str:
-    """Return the classes and stacks of an exception and its causes, without their texts."""
+    """Return the classes and stacks of an exception and its causes, and of their texts only what is for the log."""
     parts: list[str] = []
     while error is not None:
         stack = "".join(traceback.format_tb(error.__traceback__))
-        parts.insert(0, f"{stack}{type(error).__module__}.{type(error).__qualname__}")
+        says = f": {error.for_the_log}" if isinstance(error, SafeToLog) else ""
+        parts.insert(0, f"{stack}{type(error).__module__}.{type(error).__qualname__}{says}")
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return "\nwhich led to:\n".join(parts)

@@ -14,6 +14,7 @@ from contactsvc.domain.primary import next_primary
 from contactsvc.domain.values import InvalidValue, ValueRules
 from contactsvc.store.documents import SCHEMA_VERSION
 from contactsvc.store.examination import MOST_NAMED, Examination, ExaminedDocument, ExaminedIndex, Group, IndexState
+from contactsvc.store.migrations import READABLE
 
 # What becomes of the service without an index; all others only make lookups fast.
 _WITHOUT_INDEX = {
@@ -179,12 +180,13 @@ class Checkup:
         return mendable
 
     async def _documents(self) -> None:
-        count = earlier = 0
+        count = earlier = of_no_layout = 0
         async for document in self._examination.documents():
             count += document.client_id is not None
-            earlier += document.is_of_earlier_layout and not document.faults
-            if document.is_of_another_layout:
-                self._another_layout(document)
+            earlier += document.is_of_earlier_layout
+            of_no_layout += document.is_of_no_layout and not document.faults
+            if document.is_of_newer_layout:
+                self._newer_layout(document)
             elif document.faults:
                 self._faulty(document)
             elif document.record is not None:
@@ -194,6 +196,8 @@ class Checkup:
         self._report.documents[self._environment] = count
         if earlier:
             self._earlier_layouts(earlier)
+        if of_no_layout:
+            self._no_layout(of_no_layout)
         if self._count_unreadable and not self._rules.lenient:
             some = _named(Group("", "", tuple(self._unreadable), self._count_unreadable))
             self._find(
@@ -216,27 +220,38 @@ class Checkup:
         # It leaves etags as they are, and so the rest of the plan as good as it was.
         self._plan.add(Fix(self._environment, Repair.MIGRATE))
 
-    def _another_layout(self, document: ExaminedDocument) -> None:
+    def _no_layout(self, count: int) -> None:
+        query = f"{{schema_version: {{$nin: {[*READABLE]}, $not: {{$gt: {SCHEMA_VERSION}}}}}}}"
+        self._find(
+            Severity.WARNING,
+            Check.LAYOUT,
+            f"{plural(count, 'document')} of no layout that there ever was; the service reads them as if they were of "
+            f"layout {SCHEMA_VERSION}, and doctor examines them as such; say so, in mongosh with "
+            f"db.contact_methods.updateMany({query}, {{$set: {{schema_version: {SCHEMA_VERSION}}}}})",
+        )
+
+    def _newer_layout(self, document: ExaminedDocument) -> None:
         self._find(
             Severity.WRONG,
             Check.DOCUMENT,
             f"{_document(document)} has a layout that this version does not know (schema_version "
-            f"{document.schema_version}): another version has written it, and this one neither reads nor writes it, so "
+            f"{document.schema_version}): a newer one has written it, and this one neither reads nor writes it, so "
             f"calls that meet it fail; run the service and doctor of that version",
             ids=(document.id,),
             client_id=document.client_id or "",
         )
 
     def _faulty(self, document: ExaminedDocument) -> None:
-        self._find(
-            Severity.WRONG,
-            Check.DOCUMENT,
-            f"{_document(document)} has no usable {', '.join(document.faults)}, so calls that meet it fail, as "
-            f"exports and imports do; delete it, in mongosh with db.contact_methods.deleteOne({{_id: ID}}), and bring "
-            f"it back with `contactsvc import` of a backup, or create it anew through the service",
-            ids=(document.id,),
-            client_id=document.client_id or "",
-        )
+        what = f"{_document(document)} has no usable {', '.join(document.faults)}"
+        delete = "delete it, in mongosh with db.contact_methods.deleteOne({_id: ID})"
+        if document.client_id is None and "client_id" not in document.faults:
+            message = f"{what}, so that the requests it remembers fail when repeated, or are never forgotten; {delete}"
+        else:
+            message = (
+                f"{what}, so calls that meet it fail, as exports and imports do; {delete}, and bring it back with "
+                f"`contactsvc import` of a backup, or create it anew through the service"
+            )
+        self._find(Severity.WRONG, Check.DOCUMENT, message, ids=(document.id,), client_id=document.client_id or "")
 
     def _unfindable(self, record: ContactMethod) -> None:
         self._find(

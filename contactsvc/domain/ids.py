@@ -7,6 +7,7 @@ Within a process each id is greater than the one before, also within one millise
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -16,6 +17,7 @@ Clock = Callable[[], datetime]
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 # Two characters, ten bits, at a time.
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_FORM = re.compile(f"contact_[{_ALPHABET}]{{26}}")
 _RANDOM_BITS = 80
 # How many random bytes are fetched at a time. Each fetch lets other threads take the interpreter, which costs a call
 # more than everything else that is done for an id.
@@ -56,6 +58,11 @@ def new_etag() -> str:
 def new_request_id() -> str:
     """Return an id for a call whose caller has given none."""
     return _random_bytes(16).hex()
+
+
+def is_contact_method_id(id_: object) -> bool:
+    """Tell whether it is an id as they are made here; an import may bring others."""
+    return isinstance(id_, str) and _FORM.fullmatch(id_) is not None
 
 
 class ContactMethodIds:

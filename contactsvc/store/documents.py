@@ -18,6 +18,9 @@ request_ids    of the requests that this document remembers, for the unique inde
 requests       what it remembers of them: mark, time and outcomes
 schema_version of the layout: this one is 2. Layout 1 is the same without primary_key, or with it; see migrations.py
 
+What is absent may be null as well where a hand has written it: both are read as nothing. What else is read, and of what
+kind it must be, is said here and nowhere else, for the service and for doctor.
+
 A request that wrote one record is remembered in that record, so that it took one write. Others are remembered in
 documents that are no contact method, in the same collection so that one unique index covers all. They have only _id,
 request_ids, requests, forget_at (when MongoDB may remove them) and schema_version. The document of a deleted record
@@ -26,40 +29,68 @@ becomes one of them when it remembers requests; nothing else of the record remai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import NoneType
+from typing import Final
 
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue, Slot
+from contactsvc.domain.ids import is_contact_method_id
 from contactsvc.domain.memory import Remembered, RequestMark
 from contactsvc.domain.operations import Action, Applied, Outcome
-from contactsvc.errors import ContactsvcError, FieldViolation
+from contactsvc.errors import ContactsvcError, FieldViolation, SafeToLog
 from contactsvc.store.drivers import Document
 
 SCHEMA_VERSION = 2
 """The layout that this release writes, and the newest that it reads."""
 
-_TEXT_OR_NONE = (str, NoneType)
-_TIME_OR_NONE = (datetime, NoneType)
+_KINDS: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "_id": str,
+    "client_id": str,
+    "value": str,
+    "is_primary": bool,
+    "created_at": datetime,
+    "updated_at": datetime,
+    "etag": str,
+    # As good as absent when it is null.
+    "value_key": (str, NoneType),
+    "label": (str, NoneType),
+    "verified_at": (datetime, NoneType),
+    "external_id": (str, NoneType),
+}
+"""What those fields of a contact method are that are taken as they are. Of type, metadata and requests it shows when
+they are read; primary_key is only looked for, and schema_version only compared."""
+
+_NAMES = tuple(_KINDS)
+_KINDS_OF_NAMES = tuple(_KINDS.values())
+# What the functions below raise when what they read is not what `to_document` writes.
+_MALFORMED = (LookupError, ValueError, TypeError, AttributeError)
 
 
-class UnreadableDocument(Exception):
-    """A document is no contact method as this release writes them. A call that meets it ends as INTERNAL."""
+class UnreadableDocument(SafeToLog):
+    """A document is no contact method as this release writes them. A call that meets it ends as INTERNAL.
 
-    def __init__(self, document: Document, why: str | None = None) -> None:
-        super().__init__(
-            why or f"the document {document['_id']} cannot be read; `contactsvc doctor` says what it lacks"
-        )
+    The log names it when its id is one that the service makes. Whoever writes a document by hand may make an address
+    its id, so that others are for the terminal of an operator only: str() names every id, and so does doctor.
+    """
+
+    def __init__(self, document: Document) -> None:
+        id_, says = document["_id"], self._says(document)
+        super().__init__(f"the document {id_} {says}")
+        named = id_ if is_contact_method_id(id_) else "with an id that the service has not made"
+        self.for_the_log = f"the document {named} {says}"
+
+    def _says(self, document: Document) -> str:
+        return "cannot be read; `contactsvc doctor` says what it lacks"
 
 
 class UnknownLayout(UnreadableDocument):
     """A document has a newer layout than this release knows; it is neither read nor written."""
 
-    def __init__(self, document: Document) -> None:
-        super().__init__(
-            document,
-            f"the document {document['_id']} has layout {document['schema_version']}, which a newer release has "
-            f"written, and this one knows no layout after {SCHEMA_VERSION}; run the newer release",
+    def _says(self, document: Document) -> str:
+        return (
+            f"has layout {document['schema_version']}, which a newer release has written, and this one knows no layout "
+            f"after {SCHEMA_VERSION}; run the newer release"
         )
 
 
@@ -152,9 +183,9 @@ def from_document(document: Document) -> ContactMethod:
         UnreadableDocument: something is missing in it, or is not what it should be.
     """
     try:
+        if not all(map(isinstance, map(document.get, _NAMES), _KINDS_OF_NAMES)):
+            raise _unreadable(document)
         key = document.get("value_key")
-        if not _has_kinds(document):
-            raise UnreadableDocument(document)
         return ContactMethod(
             id=document["_id"],
             client_id=document["client_id"],
@@ -164,45 +195,76 @@ def from_document(document: Document) -> ContactMethod:
             is_primary=document["is_primary"],
             verified_at=document.get("verified_at"),
             external_id=document.get("external_id"),
-            metadata=dict(pair.split("=", 1) for pair in document["metadata"]),
+            metadata=_metadata(document),
             created_at=document["created_at"],
             updated_at=document["updated_at"],
             etag=document["etag"],
             requests=to_requests(document),
         )
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except _MALFORMED:
         # Not its cause: that may quote what is in the document.
-        raise UnreadableDocument(document) from None
-
-
-def _has_kinds(document: Document) -> bool:
-    """Tell whether those fields are of the right kind that are taken as they are."""
-    return (
-        isinstance(document["_id"], str)
-        and isinstance(document["client_id"], str)
-        and isinstance(document["value"], str)
-        and isinstance(document["is_primary"], bool)
-        and isinstance(document["created_at"], datetime)
-        and isinstance(document["updated_at"], datetime)
-        and isinstance(document["etag"], str)
-        and isinstance(document.get("label"), _TEXT_OR_NONE)
-        and isinstance(document.get("verified_at"), _TIME_OR_NONE)
-        and isinstance(document.get("external_id"), _TEXT_OR_NONE)
-    )
+        raise _unreadable(document) from None
 
 
 def to_requests(document: Document) -> tuple[Remembered, ...]:
-    """Return the requests that a document remembers."""
+    """Return the requests that a document remembers.
+
+    Raises:
+        UnreadableDocument: what it remembers is not what it should be, or its layout is a newer one.
+    """
     if is_of_newer_layout(document):
         raise UnknownLayout(document)
-    return tuple(
-        Remembered(
-            RequestMark(request["id"], request["digest"]),
-            request["at"],
-            tuple(_to_outcome(outcome) for outcome in request["outcomes"]),
-        )
-        for request in document.get("requests", ())
-    )
+    if document.get("requests") is None:
+        return ()
+    try:
+        return _requests(document)
+    except _MALFORMED:
+        raise _unreadable(document) from None
+
+
+def unusable_fields(document: Document) -> tuple[str, ...]:
+    """Return the fields because of which a document, not of a newer layout, cannot be read.
+
+    Of a contact method those of `from_document`, none when it can be read; of other documents those of `to_requests`.
+    """
+    names: list[str] = []
+    readers: list[tuple[str, Callable[[Document], object]]] = [("requests", _requests)]
+    if is_contact_method(document):
+        names += (name for name, kinds in _KINDS.items() if not isinstance(document.get(name), kinds))
+        readers += [("type", _type), ("metadata", _metadata)]
+    for name, read in readers:
+        if name in names:
+            continue
+        try:
+            read(document)
+        except _MALFORMED:
+            names.append(name)
+    return tuple(names)
+
+
+def _unreadable(document: Document) -> UnreadableDocument:
+    return UnknownLayout(document) if is_of_newer_layout(document) else UnreadableDocument(document)
+
+
+def _type(document: Document) -> ContactMethodType:
+    return ContactMethodType(document["type"])
+
+
+def _metadata(document: Document) -> dict[str, str]:
+    # An empty mapping, which a hand may have written, reads as well as an empty array.
+    return dict(pair.split("=", 1) for pair in document["metadata"])
+
+
+def _requests(document: Document) -> tuple[Remembered, ...]:
+    requests = document.get("requests")
+    return () if requests is None else tuple(map(_to_remembered, requests))
+
+
+def _to_remembered(request: Document) -> Remembered:
+    id_, digest, at = request["id"], request["digest"], request["at"]
+    if not (isinstance(id_, str) and isinstance(digest, bytes) and isinstance(at, datetime)):
+        raise TypeError
+    return Remembered(RequestMark(id_, digest), at, tuple(map(_to_outcome, request["outcomes"])))
 
 
 def _remembering(requests: Sequence[Remembered]) -> Document:

@@ -1,8 +1,8 @@
 """What `contactsvc doctor` sees of a database, and the few guarded writes with which it mends.
 
-Unlike the store it takes nothing for granted: no index, no field, and no kind of a field. It reads with cursors, holds
-one batch at a time, and creates nothing unless it is told to. What is a fault, and what to do, is for contactsvc.doctor
-to say.
+Unlike the store it takes nothing for granted: no index, no field, and no kind of a field. It reads whole documents, as
+the service does, with cursors, holds one batch at a time, and creates nothing unless it is told to. Which fields cannot
+be read is for documents.py to say, what is a fault, and what to do, for contactsvc.doctor.
 """
 
 from __future__ import annotations
@@ -13,15 +13,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Any
 
 from pymongo import ASCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 
-from contactsvc.domain.contact_method import ContactMethod, ContactMethodType
+from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.errors import StartupError
 from contactsvc.store.deployment import COLLECTION, Deployment
-from contactsvc.store.documents import SCHEMA_VERSION, from_document, is_contact_method, primary_key, value_key
+from contactsvc.store.documents import (
+    SCHEMA_VERSION,
+    from_document,
+    is_contact_method,
+    is_of_newer_layout,
+    primary_key,
+    unusable_fields,
+    value_key,
+)
 from contactsvc.store.driver_errors import refused, translated
 from contactsvc.store.drivers import Collection, Document
 from contactsvc.store.indexes import INDEXES, Index
@@ -32,40 +40,8 @@ MOST_NAMED = 20
 """How many ids of one group are kept, so that no group fills the memory."""
 
 _BATCH = 1_000
-# Whole documents are read, and one may have 50 kB of metadata.
-_MIGRATED_AT_A_TIME = 250
-
-# What documents.py writes into every contact method, and what it may add.
-_Kinds = dict[str, type | tuple[type, ...]]
-_REQUIRED: Final[_Kinds] = {
-    "_id": str,
-    "client_id": str,
-    "type": str,
-    "value": str,
-    "is_primary": bool,
-    "metadata": list,
-    "created_at": datetime,
-    "updated_at": datetime,
-    "etag": str,
-    # Floating point: what a hand wrote in the shell. The service does not mind.
-    "schema_version": (int, float),
-}
-_OPTIONAL: Final[_Kinds] = {
-    "value_key": str,
-    "verified_at": datetime,
-    "external_id": str,
-    "label": str,
-    "primary_key": str,
-}
-_REQUIRED_OF_MEMORIES: Final[_Kinds] = {"forget_at": datetime, "schema_version": (int, float)}
-
-# Metadata is only looked at, not loaded.
-_EXAMINED: Final[Document] = {
-    **dict.fromkeys([*_REQUIRED, *_OPTIONAL, "forget_at"], 1),
-    "metadata": {"$slice": 1},
-}
-# What a verdict on a value or a primary rests on.
-_JUDGED: Final[Document] = dict.fromkeys([*(_REQUIRED.keys() - {"metadata"}), "value_key", "verified_at"], 1)
+# Whole documents, of which one may have 50 kB of metadata.
+_WHOLE_AT_A_TIME = 250
 
 # What MongoDB says of an index besides what it was told.
 _SAID_OF_EVERY_INDEX = frozenset({"v", "key", "ns", "background"})
@@ -109,13 +85,13 @@ class ExaminedDocument:
     Attributes:
         id: its id; the text of it, when it is no text.
         client_id: of a contact method; None for others.
-        faults: the fields that are missing or not of their kind.
+        faults: the fields because of which the service cannot read it; of one of a newer layout that is not known.
         schema_version: the layout it claims.
         record: the contact method, without label, metadata and what it remembers; None unless it is a sound one of a
             layout that can be read. Where the stored key is not one of its type, `value.normalized` is no normal form.
         is_findable: whether it is found as the primary that it is, and as no other; one that is to be migrated counts
-        as
-            such.
+            as such.
+        is_of_newer_layout: whether a newer release has written it, so that nothing else is known of it.
     """
 
     id: str
@@ -125,15 +101,17 @@ class ExaminedDocument:
     record: ContactMethod | None = field(repr=False)
     is_findable: bool
 
-    @property
-    def is_of_another_layout(self) -> bool:
-        """Whether its layout is one that this version does not know."""
-        return "schema_version" not in self.faults and self.schema_version not in READABLE
+    is_of_newer_layout: bool
 
     @property
     def is_of_earlier_layout(self) -> bool:
         """Whether it can be migrated to the present layout."""
-        return self.schema_version in READABLE and self.schema_version != SCHEMA_VERSION
+        return not self.faults and _is_of_earlier_layout(self.schema_version)
+
+    @property
+    def is_of_no_layout(self) -> bool:
+        """Whether it claims no layout that there ever was; the service reads it as one of the present layout."""
+        return not self.is_of_newer_layout and self.schema_version not in READABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +156,7 @@ class Examination:
     async def documents(self) -> AsyncGenerator[ExaminedDocument]:
         """Yield every document, in any order."""
         with _explained():
-            async for document in self._collection.find({}, _EXAMINED).batch_size(_BATCH):
+            async for document in self._collection.find({}).batch_size(_WHOLE_AT_A_TIME):
                 yield _examined(document)
 
     async def double_primaries(self) -> AsyncGenerator[Group]:
@@ -223,14 +201,15 @@ class Examination:
     async def find(self, id_: str, etag: str) -> ContactMethod | None:
         """Return a contact method as in `ExaminedDocument.record`, if it is sound and still has this etag."""
         with _explained():
-            document = await self._collection.find_one({"_id": id_}, _JUDGED)
+            document = await self._collection.find_one({"_id": id_})
         return None if document is None or document.get("etag") != etag else _record(document)
 
     async def find_primaries(self, client_id: str, type_: str) -> list[ContactMethod | None]:
         """Return all primaries of a slot as in `ExaminedDocument.record`; None for one that is not sound."""
         query = {"client_id": client_id, "type": type_, "is_primary": True}
         with _explained():
-            return [_record(document) async for document in self._collection.find(query, _JUDGED).batch_size(_BATCH)]
+            documents = self._collection.find(query).batch_size(_WHOLE_AT_A_TIME)
+            return [_record(document) async for document in documents]
 
     async def replace(self, before: ContactMethod, after: ContactMethod) -> bool:
         """Write flag, normal form and verification of a contact method; tell whether it was still as it was read."""
@@ -274,9 +253,9 @@ class Examination:
         """Go over the documents of earlier layouts once."""
         moved = 0
         with _explained():
-            cursor = self._collection.find(EARLIER_LAYOUTS).batch_size(_MIGRATED_AT_A_TIME)
+            cursor = self._collection.find(EARLIER_LAYOUTS).batch_size(_WHOLE_AT_A_TIME)
             try:
-                while documents := await cursor.to_list(length=_MIGRATED_AT_A_TIME):
+                while documents := await cursor.to_list(length=_WHOLE_AT_A_TIME):
                     moved += await self._migrate_all(documents)
             finally:
                 await cursor.close()
@@ -355,52 +334,58 @@ def _told(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _examined(document: Document) -> ExaminedDocument:
-    if is_contact_method(document):
-        faults = _faults(document, _REQUIRED, _OPTIONAL)
-        if "type" not in faults and document["type"] not in list(ContactMethodType):
-            faults = (*faults, "type")
-    elif "forget_at" in document:
-        faults = _faults(document, _REQUIRED_OF_MEMORIES, {})
-    else:
-        # Neither a contact method nor a memory of requests.
-        faults = _faults(document, _REQUIRED, _OPTIONAL)
-    client_id = document.get("client_id")
-    is_earlier = document.get("schema_version") in READABLE and document["schema_version"] != SCHEMA_VERSION
+    client_id, version = document.get("client_id"), document.get("schema_version")
+    is_newer = is_of_newer_layout(document)
+    faults = () if is_newer else _faults(document)
+    record = None if is_newer or faults or not is_contact_method(document) else _lean_record(document)
+    is_found = record is None or document.get("primary_key") == _primary_key(record)
     return ExaminedDocument(
         id=str(document["_id"]),
         client_id=None if client_id is None else str(client_id),
         faults=faults,
-        schema_version=document.get("schema_version"),
-        record=None if faults else (record := _record(document)),
-        is_findable=faults != () or is_earlier or record is None or document.get("primary_key") == _primary_key(record),
+        schema_version=version,
+        record=record,
+        is_findable=is_found or _is_of_earlier_layout(version),
+        is_of_newer_layout=is_newer,
     )
+
+
+def _faults(document: Document) -> tuple[str, ...]:
+    if is_contact_method(document):
+        return unusable_fields(document)
+    if "forget_at" not in document:
+        # Neither a contact method nor a memory of requests.
+        return ("client_id",)
+    # The service leaves it to MongoDB to look at.
+    never = () if isinstance(document["forget_at"], datetime) else ("forget_at",)
+    return (*never, *unusable_fields(document))
+
+
+def _is_of_earlier_layout(version: object) -> bool:
+    return version in READABLE and version != SCHEMA_VERSION
 
 
 def _is_migratable(document: Document) -> bool:
     """Tell whether a step can be taken: what has faults is left to be mended first."""
     if document["schema_version"] not in READABLE:
         return False
-    return not is_contact_method(document) or not _examined(document).faults
+    return not is_contact_method(document) or not unusable_fields(document)
 
 
 def _primary_key(record: ContactMethod) -> str | None:
     return primary_key(record.slot) if record.is_primary else None
 
 
-def _faults(document: Document, required: _Kinds, optional: _Kinds) -> tuple[str, ...]:
-    """Return the fields that are missing or of another kind."""
-    missing = [name for name, kind in required.items() if not isinstance(document.get(name), kind)]
-    odd = [name for name, kind in optional.items() if name in document and not isinstance(document[name], kind)]
-    return (*missing, *odd)
-
-
 def _record(document: Document) -> ContactMethod | None:
     """Return the contact method of a document, without label, metadata and memories; None when it is not sound."""
-    lean = {**{name: document[name] for name in _JUDGED if name in document}, "metadata": []}
-    if _faults(lean, _REQUIRED, {"value_key": str, "verified_at": datetime}):
+    if not is_contact_method(document) or is_of_newer_layout(document) or unusable_fields(document):
         return None
-    if lean["schema_version"] not in READABLE or lean["type"] not in list(ContactMethodType):
-        return None
+    return _lean_record(document)
+
+
+def _lean_record(document: Document) -> ContactMethod:
+    """Return the record of a sound document as in `_record`."""
+    lean = {**document, "label": None, "metadata": [], "requests": None}
     key = lean.get("value_key")
     if key is not None and not key.startswith(f"{lean['type']}:"):
         # A key of another type: shown as what no value normalizes to, since none has a control character.

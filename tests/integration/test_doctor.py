@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contactsvc_client import AsyncContactsClient
+from contactsvc_client import AsyncContactsClient, ContactsError
 
 from contactsvc import doctor, store
 from contactsvc.domain.environment import Environment
@@ -21,6 +21,7 @@ from contactsvc.store.deployment import COLLECTION
 from contactsvc.store.documents import SCHEMA_VERSION
 from contactsvc.store.drivers import Collection, Document
 from contactsvc.store.indexes import INDEXES
+from tests.conftest import serving
 from tests.integration.service_process import ended, running_service
 from tests.integration.stored import NOON, PERSONAL, document
 
@@ -620,3 +621,98 @@ async def test_a_primary_that_is_not_found_as_one_is_mended(patient: Patient) ->
     assert (await patient.get("lost"))["primary_key"] == "email:client_2"
     assert "primary_key" not in await patient.get("false")
     assert not again.wrong
+
+
+# What a hand may have made of a sound document, and what doctor says of it. None is null here.
+HAND_MADE: list[tuple[Document, list[tuple[str, str]]]] = [
+    ({"label": None}, []),
+    ({"external_id": None}, []),
+    ({"verified_at": None}, []),
+    ({"requests": None}, []),
+    ({"primary_key": None}, []),
+    ({"metadata": {}}, []),
+    ({"schema_version": None}, [("warning", "layout")]),
+    ({"schema_version": "two"}, [("warning", "layout")]),
+    ({"schema_version": 0}, [("warning", "layout")]),
+    ({"schema_version": float(SCHEMA_VERSION)}, []),
+    ({"value_key": None}, [("wrong", "value")]),
+    ({"value_key": "nocolon"}, [("wrong", "value")]),
+    ({"primary_key": 5}, [("wrong", "primary")]),
+    ({"schema_version": SCHEMA_VERSION + 1}, [("wrong", "document")]),
+    *(
+        (fields, [("wrong", "document")])
+        for fields in (
+            {"client_id": None},
+            {"client_id": 7},
+            {"type": "pigeon"},
+            {"type": ["email"]},
+            {"value": None},
+            {"value_key": 5},
+            {"label": 5},
+            {"is_primary": None},
+            {"is_primary": 1},
+            {"external_id": ["crm"]},
+            {"verified_at": "noon"},
+            {"created_at": "noon"},
+            {"updated_at": None},
+            {"etag": 5},
+            {"metadata": None},
+            {"metadata": "a=b"},
+            {"metadata": {"a": "b"}},
+            {"metadata": [PERSONAL]},
+            {"metadata": ["a=b", 7]},
+            {"requests": 5},
+            {"requests": [{"id": "x"}]},
+            {"requests": [{"id": "x", "digest": b"d", "at": "noon", "outcomes": []}]},
+            {"requests": [{"id": "x", "digest": b"d", "at": NOON, "outcomes": [{"action": "flown", "id": "x"}]}]},
+            {
+                "requests": [
+                    {
+                        "id": "x",
+                        "digest": b"d",
+                        "at": NOON,
+                        "outcomes": [{"reason": PERSONAL, "message": "", "violations": [], "metadata": {}}],
+                    }
+                ]
+            },
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "findings"), HAND_MADE, ids=lambda given: repr(given)[:60])
+async def test_the_service_fails_on_those_documents_that_doctor_calls_wrong(
+    patient: Patient, fields: Document, findings: list[tuple[str, str]]
+) -> None:
+    await patient.insert({**document("hand_made"), **fields})
+    deployment = await store.connect(patient.uri, "pymongo")
+    try:
+        stores = {Environment.LIVE: deployment.existing_store(f"{patient.name}_live")}
+        async with serving(stores) as api, AsyncContactsClient(api.target) as sdk:
+            try:
+                await sdk.contact_methods.retrieve("hand_made")
+                reason: str | None = ""
+            except ContactsError as error:
+                reason = error.reason
+    finally:
+        await deployment.close()
+
+    examined = await patient.examined()
+
+    assert examined.findings == findings
+    assert reason == ("INTERNAL" if ("wrong", "document") in findings else "")
+
+
+async def test_a_memory_that_cannot_be_read_is_found(patient: Patient) -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)
+    await patient.insert(
+        {**memory("garbled", later), "requests": [{"id": "x"}]}, {**memory("lasting", later), "forget_at": "soon"}
+    )
+
+    examined = await patient.examined()
+
+    assert [(line["check"], line["ids"]) for line in examined.wrong] == [
+        ("document", ["garbled"]),
+        ("document", ["lasting"]),
+    ]
+    assert all("remembers" in line["message"] for line in examined.wrong)

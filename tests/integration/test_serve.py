@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from contactsvc_client import AsyncContactsClient
+from contactsvc_client import AsyncContactsClient, ContactsError
 
+from contactsvc import store
+from contactsvc.store.deployment import COLLECTION
 from tests.integration.service_process import ended, launch, running_service
+from tests.integration.stored import PERSONAL, document
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -136,3 +139,27 @@ async def test_an_idle_service_takes_less_than_90_mib(tmp_path: Path) -> None:
         await create(service.address, "juan@example.com")
 
         assert resident_mib(service.process.pid) < 90
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+async def test_a_document_that_cannot_be_read_is_named_in_the_log(tmp_path: Path, log_format: str) -> None:
+    async with running_service(tmp_path, "--log-format", log_format) as service:
+        ours = await create(service.address, f"{PERSONAL}@example.com")
+        # Who writes a document by hand may make an address its id.
+        theirs = f"{PERSONAL}@example.com"
+        deployment = await store.connect((tmp_path / "database.uri").read_text(), "pymongo")
+        try:
+            collection = deployment.driver.database("contactsvc_live")[COLLECTION]
+            await collection.update_one({"_id": ours}, {"$set": {"metadata": [PERSONAL]}})
+            await collection.insert_one({**document(theirs), "label": 5})
+        finally:
+            await deployment.close()
+        for id_ in (ours, theirs):
+            with pytest.raises(ContactsError):
+                await retrieve(service.address, id_)
+        code, _, log = await service.stopped()
+
+    assert code == 0
+    assert f"UnreadableDocument: the document {ours} cannot be read; `contactsvc doctor` says" in log
+    assert "UnreadableDocument: the document with an id that the service has not made cannot be read" in log
+    assert PERSONAL not in log

@@ -27,6 +27,7 @@ KEY_COLLECTION = "api_keys"
 
 # The wire version of the first release with the command bulkWrite.
 _MONGODB_8 = 25
+_UNRESOLVED = "DNS gives no MongoDB for the mongodb+srv:// name in mongodb_uri; check the name, and that DNS answers"
 
 _log = logging.getLogger(__name__)
 
@@ -106,8 +107,8 @@ async def connect(uri: str, driver_name: str, telemetry: DatabaseTelemetry | Non
         telemetry: told of commands and connections.
 
     Raises:
-        ConfigurationError: the URI is none.
-        StartupError: the deployment does not answer, or refuses.
+        ConfigurationError: the URI is none, or names a file that cannot be used.
+        StartupError: the deployment cannot be found, does not answer, or refuses.
     """
     try:
         # Resolving a mongodb+srv name blocks.
@@ -116,13 +117,17 @@ async def connect(uri: str, driver_name: str, telemetry: DatabaseTelemetry | Non
     except (InvalidURI, DriverConfigurationError, ValueError) as error:
         # Its message may quote the URI, and with it a password.
         raise ConfigurationError("mongodb_uri is no valid MongoDB connection string") from error
+    except OSError as error:
+        raise ConfigurationError(f"a file that mongodb_uri names cannot be used: {error.strerror}") from error
     try:
         admin = driver.database("admin")
         hello = await admin.command("hello")
         version = (await admin.command("buildInfo"))["version"]
     except PyMongoError as error:
         await driver.close()
-        raise StartupError(_refusal(error)) from error
+        # With what the resolver has said as its cause; the drivers resolve at the first command.
+        unresolved = isinstance(error, DriverConfigurationError) and error.__cause__ and uri.startswith("mongodb+srv:")
+        raise StartupError(_UNRESOLVED if unresolved else _refusal(error)) from error
     # Transactions need a replica set or a mongos (which answers with this odd word since its first release).
     transactional = "setName" in hello or hello.get("msg") == "isdbgrid"
     _log.info("connected to MongoDB %s with the %s driver", version, driver_name)

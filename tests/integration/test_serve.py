@@ -108,6 +108,27 @@ async def test_an_unreachable_database_is_reported_without_its_password() -> Non
     assert "hunter2" not in log
 
 
+async def test_a_file_of_the_uri_that_cannot_be_read_is_bad_configuration() -> None:
+    uri = "mongodb://user:hunter2@127.0.0.1:1/?tls=true&tlsCAFile=/nowhere/ca.crt"
+
+    code, output, log = await ended(await launch(CONTACTSVC_MONGODB_URI=uri))
+
+    assert (code, output) == (2, "")
+    assert "contactsvc: a file that mongodb_uri names cannot be used" in log
+    assert "hunter2" not in log
+
+
+async def test_a_name_that_does_not_resolve_is_said_to_be_one_for_dns() -> None:
+    # A name that never exists (RFC 6761); without any resolver the answer is the same.
+    uri = "mongodb+srv://user:hunter2@database.invalid/"
+
+    code, output, log = await ended(await launch(CONTACTSVC_MONGODB_URI=uri))
+
+    assert (code, output) == (1, "")
+    assert "contactsvc: DNS gives no MongoDB for the mongodb+srv:// name" in log
+    assert "hunter2" not in log
+
+
 async def test_an_unusable_data_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 

@@ -25,6 +25,7 @@
     SafeToLog                     says what of its text may be logged; of others only the class is
 
     StartupError                  the service cannot start (exit code 1)
+    ├── DatabaseRefuses           its user lacks a privilege, or it has another reason
     └── ConfigurationError        because of a setting (exit code 2)
 
 Every leaf of the first tree has a `reason`, a value of the proto's enum ErrorReason without its prefix. A message names
@@ -298,6 +299,14 @@ class StartupError(Exception):
     """The service cannot start; the message says why and what to do."""
 
     exit_code: ClassVar[int] = 1
+
+
+class DatabaseRefuses(StartupError, SafeToLog):
+    """The database refuses a command; the message names what for and where, and what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.for_the_log = message
 
 
 class ConfigurationError(StartupError):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 
 from contactsvc import config
 from contactsvc.config import Settings
@@ -15,7 +15,7 @@ from contactsvc.doctor.plan import Plan, planning
 from contactsvc.doctor.report import Check, Finding, Report, Severity, plural
 from contactsvc.domain.environment import Environment
 from contactsvc.domain.values import ValueRules
-from contactsvc.errors import ConfigurationError, ContactsvcError, StartupError
+from contactsvc.errors import ConfigurationError, ContactsvcError, DatabaseRefuses, StartupError
 from contactsvc.store.examination import examination_of
 
 
@@ -83,7 +83,11 @@ async def _examine(settings: Settings, report: Report, plan: Plan) -> None:
             _find_open_gate(settings, report)
         for environment in Environment:
             examination = examination_of(deployment, f"{settings.database}_{environment}")
-            await Checkup(environment, examination, rules, report, plan).run()
+            with _reporting_refusals(report):
+                await Checkup(environment, examination, rules, report, plan).run()
+        with _reporting_refusals(report):
+            # What is in them is nobody's business; that they can be read is, since without them no service starts.
+            await deployment.key_store(f"{settings.database}_keys").all()
 
 
 def _try_certificates(settings: Settings) -> None:
@@ -113,6 +117,15 @@ async def _mend(settings: Settings, report: Report, plan: Plan) -> None:
         }
         for fix in plan:
             report.mended(fix, await menders[fix.environment].mend(fix))
+
+
+@contextmanager
+def _reporting_refusals(report: Report) -> Iterator[None]:
+    """Report what one database refuses, so that the others are examined as well."""
+    try:
+        yield
+    except DatabaseRefuses as error:
+        report.find(Finding(severity=Severity.WRONG, check=Check.DATABASE, message=str(error)))
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from contactsvc.domain.ids import now_utc
 from contactsvc.errors import ConfigurationError, StartupError
 from contactsvc.store.batched_store import BatchedStore
 from contactsvc.store.documents import UnknownLayout, is_of_newer_layout
-from contactsvc.store.driver_errors import refused, translated
+from contactsvc.store.driver_errors import refusals_translated, refused, translated
 from contactsvc.store.drivers import DRIVERS, Driver
 from contactsvc.store.indexes import ensure_indexes
 from contactsvc.store.keys import MongoKeyStore
@@ -56,14 +56,15 @@ class Deployment:
             batching: whether calls that arrive together are answered together.
 
         Raises:
-            StartupError: the data or an index stands against a rule of the service.
+            StartupError: the data or an index stands against a rule of the service, or the database refuses.
         """
         collection = self.driver.database(database)[COLLECTION]
         try:
-            await ensure_indexes(collection)
+            with refusals_translated("create indexes", database):
+                await ensure_indexes(collection)
         except PyMongoError as error:
             raise StartupError(_refusal(error)) from error
-        with translated():
+        with refusals_translated("read the contact methods", database):
             by_age = collection.find({}, {"schema_version": 1}).sort("updated_at", DESCENDING)
             youngest = await by_age.limit(1).to_list(length=1)
         # Only the youngest: this is for a release that is rolled back by mistake. While a newer one is rolled out,
@@ -76,7 +77,8 @@ class Deployment:
         else:
             store = MongoStore(collection, driver, locks)
         # MongoDB does so by itself all the time, SecantusDB never.
-        await store.forget_expired(now_utc())
+        with refusals_translated("delete what is over", database):
+            await store.forget_expired(now_utc())
         return store
 
     def existing_store(self, database: str) -> MongoStore:

@@ -21,12 +21,20 @@ from pymongo.errors import (
 )
 
 from contactsvc.domain.memory import RequestRemembered
-from contactsvc.errors import ContactsvcError, DeadlineExceeded, ExternalIdTaken, PrimaryConflict, StoreUnavailable
+from contactsvc.errors import (
+    ContactsvcError,
+    DatabaseRefuses,
+    DeadlineExceeded,
+    ExternalIdTaken,
+    PrimaryConflict,
+    StoreUnavailable,
+)
 from contactsvc.service.store import LostRace
 
 NO_SUCH_COMMAND_CODES = frozenset({59, 115})
 """CommandNotFound, CommandNotSupported."""
 
+_UNAUTHORIZED = 13
 _WRITE_CONFLICT = 112
 
 # The first row that fits counts. ConnectionFailure has AutoReconnect, NotPrimaryError and ServerSelectionTimeoutError
@@ -92,10 +100,39 @@ def lost_cursors_translated() -> Iterator[None]:
         raise CursorLost from error
 
 
-def refused(error: OperationFailure) -> str:
-    """Return what people are told when the database refuses; without its message, which may quote documents."""
+@contextmanager
+def refusals_translated(action: str, database: str) -> Iterator[None]:
+    """Raise driver errors as `translated` does, and what the database refuses for another reason as DatabaseRefuses.
+
+    For commands of operators and the start of the service, which end with a message for people.
+
+    Args:
+        action: what is done in the block, such as "read the contact methods".
+        database: the name of the database that it is done in.
+    """
+    try:
+        with translated():
+            yield
+    except OperationFailure as error:
+        raise DatabaseRefuses(refused(error, action, database)) from error
+
+
+def refused(error: OperationFailure, action: str = "", database: str = "") -> str:
+    """Return what people are told when the database refuses; without its message, which may quote documents.
+
+    Args:
+        error: the refusal.
+        action: what was to be done, for the message; empty when that is to answer at all.
+        database: the name of the database that it was to be done in.
+    """
     name = (error.details or {}).get("codeName", "error")
-    return f"the database refuses ({error.code} {name}); check the roles of its user"
+    what = f" to {action} in {database}" if action else ""
+    if action and error.code == _UNAUTHORIZED:
+        # Not only the right that was missing: the next one would be missed next.
+        advice = f"grant its user the role readWrite on {database} (read does for export, doctor and keys list)"
+    else:
+        advice = "check the roles of its user"
+    return f"the database refuses{what} ({error.code} {name}); {advice}"
 
 
 def is_transient(error: PyMongoError) -> bool:

@@ -30,7 +30,7 @@ from contactsvc.store.documents import (
     unusable_fields,
     value_key,
 )
-from contactsvc.store.driver_errors import refused, translated
+from contactsvc.store.driver_errors import refusals_translated
 from contactsvc.store.drivers import Collection, Document
 from contactsvc.store.indexes import INDEXES, Index
 from contactsvc.store.migrations import READABLE, update_of
@@ -144,24 +144,24 @@ class Examination:
 
     async def exists(self) -> bool:
         """Tell whether the collection is there."""
-        with _explained():
+        with self._explained():
             return bool(await self._collection.database.list_collection_names(filter={"name": COLLECTION}))
 
     async def indexes(self) -> list[ExaminedIndex]:
         """Return how the indexes are that the service needs."""
-        with _explained():
+        with self._explained():
             present = dict(await self._collection.index_information())
         return [_examined_index(index, present) for index in INDEXES]
 
     async def documents(self) -> AsyncGenerator[ExaminedDocument]:
         """Yield every document, in any order."""
-        with _explained():
+        with self._explained():
             async for document in self._collection.find({}).batch_size(_WHOLE_AT_A_TIME):
                 yield _examined(document)
 
     async def double_primaries(self) -> AsyncGenerator[Group]:
         """Yield the primary slots that more than one document takes."""
-        with _explained():
+        with self._explained():
             cursor = self._collection.find({"is_primary": True}, {"client_id": 1, "type": 1})
             cursor = cursor.sort([("client_id", ASCENDING), ("type", ASCENDING)])
             async for group in _groups(cursor.allow_disk_use(True).batch_size(_BATCH), "client_id", "type"):
@@ -169,7 +169,7 @@ class Examination:
 
     async def shared_external_ids(self) -> AsyncGenerator[Group]:
         """Yield the documents that share an external id."""
-        with _explained():
+        with self._explained():
             cursor = self._collection.find({"external_id": {"$exists": True}}, {"external_id": 1})
             cursor = cursor.sort([("external_id", ASCENDING)])
             async for group in _groups(cursor.allow_disk_use(True).batch_size(_BATCH), "external_id"):
@@ -185,7 +185,7 @@ class Examination:
             {"$group": {"_id": "$request_ids", "ids": {"$push": "$_id"}, "size": {"$sum": 1}}},
             {"$match": {"size": {"$gt": 1}}},
         ]
-        with _explained():
+        with self._explained():
             # PyMongo wants it awaited, Motor does not.
             cursor: Any = self._collection.aggregate(stages, allowDiskUse=True, batchSize=_BATCH)
             if inspect.isawaitable(cursor):
@@ -195,19 +195,19 @@ class Examination:
 
     async def count_expired(self, now: datetime) -> int:
         """Return how many documents only remember requests, and need not any more."""
-        with _explained():
+        with self._explained():
             return await self._collection.count_documents(_expired(now))
 
     async def find(self, id_: str, etag: str) -> ContactMethod | None:
         """Return a contact method as in `ExaminedDocument.record`, if it is sound and still has this etag."""
-        with _explained():
+        with self._explained():
             document = await self._collection.find_one({"_id": id_})
         return None if document is None or document.get("etag") != etag else _record(document)
 
     async def find_primaries(self, client_id: str, type_: str) -> list[ContactMethod | None]:
         """Return all primaries of a slot as in `ExaminedDocument.record`; None for one that is not sound."""
         query = {"client_id": client_id, "type": type_, "is_primary": True}
-        with _explained():
+        with self._explained():
             documents = self._collection.find(query).batch_size(_WHOLE_AT_A_TIME)
             return [_record(document) async for document in documents]
 
@@ -226,7 +226,7 @@ class Examination:
         else:
             put["primary_key"] = key
         update = {"$set": put, "$unset": remove} if remove else {"$set": put}
-        with _explained():
+        with self._explained("write the contact methods"):
             result = await self._collection.update_one({"_id": before.id, "etag": before.etag}, update)
         return result.matched_count == 1
 
@@ -234,7 +234,7 @@ class Examination:
         """Write by what the record is found as a primary; tell whether it was still as it was read."""
         key = _primary_key(record)
         update = {"$unset": {"primary_key": ""}} if key is None else {"$set": {"primary_key": key}}
-        with _explained():
+        with self._explained("write the contact methods"):
             result = await self._collection.update_one({"_id": record.id, "etag": record.etag}, update)
         return result.matched_count == 1
 
@@ -252,7 +252,7 @@ class Examination:
     async def _migrate_once(self) -> int:
         """Go over the documents of earlier layouts once."""
         moved = 0
-        with _explained():
+        with self._explained("write the contact methods"):
             cursor = self._collection.find(EARLIER_LAYOUTS).batch_size(_WHOLE_AT_A_TIME)
             try:
                 while documents := await cursor.to_list(length=_WHOLE_AT_A_TIME):
@@ -273,13 +273,13 @@ class Examination:
 
     async def remove_expired(self, now: datetime) -> int:
         """Remove what only remembers requests, and need not any more; return how many there were."""
-        with _explained():
+        with self._explained("write the contact methods"):
             return (await self._collection.delete_many(_expired(now))).deleted_count
 
     async def create_index(self, name: str) -> bool:
         """Create an index that the service needs; tell whether nothing stood against it."""
         index = next(index for index in INDEXES if index.name == name)
-        with _explained():
+        with self._explained("create indexes"):
             try:
                 await self._collection.create_index(
                     [(key, ASCENDING) for key in index.keys], name=index.name, **index.options
@@ -292,22 +292,19 @@ class Examination:
                 raise
         return True
 
+    @contextmanager
+    def _explained(self, action: str = "read the contact methods") -> Iterator[None]:
+        """Raise driver errors as errors of the service, and what it has no word for as StartupError."""
+        try:
+            with refusals_translated(action, self._collection.database.name):
+                yield
+        except PyMongoError as error:
+            raise StartupError(f"the database cannot be examined: {type(error).__name__}") from error
+
 
 def examination_of(deployment: Deployment, database: str) -> Examination:
     """Return the examination of one database."""
     return Examination(deployment.driver.database(database)[COLLECTION])
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Raise driver errors as errors of the service, and what the service has no word for as StartupError."""
-    try:
-        with translated():
-            yield
-    except OperationFailure as error:
-        raise StartupError(refused(error)) from error
-    except PyMongoError as error:
-        raise StartupError(f"the database cannot be examined: {type(error).__name__}") from error
 
 
 def _examined_index(index: Index, present: dict[str, Any]) -> ExaminedIndex:

@@ -10,14 +10,14 @@ from datetime import datetime
 
 from contactsvc.domain.access import ApiKey, Permission
 from contactsvc.domain.environment import Environment
-from contactsvc.store.driver_errors import translated
+from contactsvc.store.driver_errors import refusals_translated
 from contactsvc.store.drivers import Collection, Document
 
 _log = logging.getLogger(__name__)
 
 
 class MongoKeyStore:
-    """The API keys of a service.
+    """The API keys of a service. Any method may raise DatabaseRefuses.
 
     Args:
         collection: where they are.
@@ -28,19 +28,19 @@ class MongoKeyStore:
 
     async def all(self) -> list[ApiKey]:
         """Return all keys, the oldest first; revoked and expired ones as well."""
-        with translated():
+        with refusals_translated("read the API keys", self._collection.database.name):
             documents = await self._collection.find({}).to_list(length=None)
         keys = [key for document in documents if (key := _from_document(document)) is not None]
         return sorted(keys, key=lambda key: (key.created_at, key.id))
 
     async def add(self, key: ApiKey) -> None:
         """Store a new key."""
-        with translated():
+        with refusals_translated("write an API key", self._collection.database.name):
             await self._collection.insert_one(_to_document(key))
 
     async def revoke(self, id_: str, at: datetime) -> bool:
         """Revoke a key; tell whether there is one with this id. One that was revoked before keeps its time."""
-        with translated():
+        with refusals_translated("revoke an API key", self._collection.database.name):
             await self._collection.update_one({"_id": id_, "revoked_at": None}, {"$set": {"revoked_at": at}})
             return await self._collection.find_one({"_id": id_}) is not None
 

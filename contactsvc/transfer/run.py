@@ -20,6 +20,7 @@ from contactsvc.domain.listing import Filter
 from contactsvc.domain.values import ValueRules
 from contactsvc.errors import ConfigurationError, StartupError
 from contactsvc.store.documents import UnreadableDocument
+from contactsvc.store.driver_errors import refusals_translated
 from contactsvc.store.examination import examination_of
 from contactsvc.transfer.export import CsvSink, JsonLinesSink, export
 from contactsvc.transfer.formats import NotOurFormat
@@ -57,7 +58,7 @@ async def export_to(
     async with connected(settings) as deployment:
         if not await examination_of(deployment, name).exists():
             raise StartupError(f"there is no database {name}: no service has used it yet, or --database is wrong")
-        with _documents_readable(), _written(path) as file:
+        with _documents_readable(), refusals_translated("read the contact methods", name), _written(path) as file:
             sink = CsvSink(file) if as_csv else JsonLinesSink(file)
             return await export(
                 deployment.existing_store(name), sink, environment=environment, wanted=wanted, progress=progress
@@ -104,7 +105,8 @@ async def import_from(
             name = f"{settings.database}_{environment}"
             # Indexes hold the rules that the rows must keep; a trial makes none.
             place: Place
-            with _documents_readable(), _trial_written(), ExitStack() as stack:
+            action = "read the contact methods" if dry_run else "read and write the contact methods"
+            with _documents_readable(), refusals_translated(action, name), _trial_written(), ExitStack() as stack:
                 if dry_run:
                     place = stack.enter_context(closing(TrialStore(deployment.existing_store(name))))
                 else:

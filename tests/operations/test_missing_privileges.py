@@ -1,0 +1,142 @@
+"""What operators are told when the user of the database lacks a privilege."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import bson
+import pytest
+
+from tests.integration.service_process import ended, launch
+from tests.integration.stored import PERSONAL
+from tests.operations.test_commands import contactsvc
+
+_HEADER = 16
+_OP_MSG = 2013
+
+
+@asynccontextmanager
+async def without_privilege(uri: str, command: str, database: str) -> AsyncIterator[str]:
+    """Yield the URI of a database whose user may not do this, as MongoDB says so; its message quotes the caller.
+
+    The embedded database has no roles.
+    """
+    host, _, port = uri.removeprefix("mongodb://").partition("/")[0].rpartition(":")
+    connections: set[asyncio.Task[None]] = set()
+
+    async def message(reader: asyncio.StreamReader) -> bytes:
+        header = await reader.readexactly(_HEADER)
+        return header + await reader.readexactly(int.from_bytes(header[:4], "little") - _HEADER)
+
+    def refusal(request: bytes) -> bytes | None:
+        if int.from_bytes(request[12:16], "little") != _OP_MSG:
+            return None
+        asked = bson.decode(request[21 : 21 + int.from_bytes(request[21:25], "little")])
+        if next(iter(asked)) != command or asked["$db"] != database:
+            return None
+        told = {"ok": 0.0, "errmsg": f"not authorized: {PERSONAL}", "code": 13, "codeName": "Unauthorized"}
+        body = bytes(5) + bson.encode(told)
+        numbers = (_HEADER + len(body), 0, int.from_bytes(request[4:8], "little"), _OP_MSG)
+        return b"".join(number.to_bytes(4, "little") for number in numbers) + body
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream_writer = await asyncio.open_connection(host, int(port))
+        try:
+            while True:
+                request = await message(reader)
+                answer = refusal(request)
+                if answer is None:
+                    upstream_writer.write(request)
+                    answer = await message(upstream_reader)
+                writer.write(answer)
+        except (asyncio.IncompleteReadError, OSError):
+            pass
+        finally:
+            upstream_writer.close()
+            writer.close()
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(serve(reader, writer))
+        connections.add(task)
+        task.add_done_callback(connections.discard)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        yield f"mongodb://127.0.0.1:{server.sockets[0].getsockname()[1]}/?directConnection=true&retryWrites=false"
+    finally:
+        server.close()
+        for task in connections:
+            task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+
+
+@pytest.fixture
+async def used(embedded_uri: str) -> str:
+    """Return the name of databases that a service has used and that have a key."""
+    name = "contactsvc"
+    process = await launch("--mongodb-uri", embedded_uri, "--database", name)
+    assert process.stdout is not None
+    assert b"listening" in await process.stdout.readline()
+    process.terminate()
+    assert (await ended(process))[0] == 0
+    return name
+
+
+SERVE = ("serve", "--listen", "127.0.0.1:0", "--workers", "1")
+CREATE = ("keys", "create", "--name", "k", "--environment", "live", "--allow", "read")
+EXPORT = ("export", "--environment", "live")
+
+REFUSED = [
+    pytest.param(SERVE, "createIndexes", "live", "create indexes", id="serve without createIndexes"),
+    pytest.param(SERVE, "find", "test", "read the contact methods", id="serve without find"),
+    pytest.param(SERVE, "delete", "live", "delete what is over", id="serve without delete"),
+    pytest.param(SERVE, "find", "keys", "read the API keys", id="serve without keys"),
+    pytest.param(("keys", "list"), "find", "keys", "read the API keys", id="keys list"),
+    pytest.param(CREATE, "insert", "keys", "write an API key", id="keys create"),
+    pytest.param(("keys", "revoke", "x"), "update", "keys", "revoke an API key", id="keys revoke"),
+    pytest.param(EXPORT, "find", "live", "read the contact methods", id="export"),
+    pytest.param(("doctor",), "find", "live", "read the contact methods", id="doctor"),
+    pytest.param(("doctor",), "find", "keys", "read the API keys", id="doctor without keys"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "command", "which", "action"), REFUSED)
+async def test_a_missing_privilege_is_named(
+    embedded_uri: str, used: str, arguments: tuple[str, ...], command: str, which: str, action: str
+) -> None:
+    async with without_privilege(embedded_uri, command, f"{used}_{which}") as uri:
+        code, out, err = await contactsvc(*arguments, "--mongodb-uri", uri, "--database", used)
+
+    told = out if arguments == ("doctor",) else err
+    assert code == 1
+    assert (
+        f"the database refuses to {action} in {used}_{which} (13 Unauthorized); grant its user the role readWrite on "
+        f"{used}_{which}" in told
+    )
+    assert PERSONAL not in out + err
+    assert "nothing wrong" not in out
+
+
+async def test_doctor_examines_what_it_may(embedded_uri: str, used: str) -> None:
+    async with without_privilege(embedded_uri, "find", f"{used}_live") as uri:
+        _, out, _ = await contactsvc("doctor", "--json", "--mongodb-uri", uri, "--database", used)
+
+    assert json.loads(out.splitlines()[-1])["contact_methods"] == {"test": 0}
+
+
+async def test_an_import_that_may_not_write_says_so(embedded_uri: str, used: str, tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(f"client_id,type,value\nc1,email,{PERSONAL}@example.com\n")
+
+    async with without_privilege(embedded_uri, "insert", f"{used}_live") as uri:
+        code, out, err = await contactsvc(
+            *("import", str(path), "--environment", "live", "--mongodb-uri", uri, "--database", used)
+        )
+
+    assert code == 1
+    assert f"the database refuses to read and write the contact methods in {used}_live (13 Unauthorized)" in err
+    assert PERSONAL not in out + err

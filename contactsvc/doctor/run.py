@@ -79,15 +79,13 @@ async def _examine(settings: Settings, report: Report, plan: Plan) -> None:
                 "refused, and a crash while a primary changes can leave none; run it as a replica set"
             )
             report.find(Finding(severity=Severity.WARNING, check=Check.DATABASE, message=standalone))
-        if not await deployment.key_store(f"{settings.database}_keys").all():
-            _find_open_gate(settings, report)
+        with _reporting_refusals(report):
+            if not await deployment.key_store(f"{settings.database}_keys").all():
+                _find_open_gate(settings, report)
         for environment in Environment:
             examination = examination_of(deployment, f"{settings.database}_{environment}")
             with _reporting_refusals(report):
                 await Checkup(environment, examination, rules, report, plan).run()
-        with _reporting_refusals(report):
-            # What is in them is nobody's business; that they can be read is, since without them no service starts.
-            await deployment.key_store(f"{settings.database}_keys").all()
 
 
 def _try_certificates(settings: Settings) -> None:

@@ -6,6 +6,7 @@ import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pymongo import AsyncMongoClient
@@ -119,3 +120,24 @@ async def test_a_database_that_cannot_write_any_more_ends_and_keeps_what_it_ackn
     async with embedded.running(tmp_path) as database, AsyncMongoClient[dict[str, object]](database.uri) as client:
         assert acknowledged <= await client["full"]["disk"].count_documents({}) <= acknowledged + 10
     assert 0 < acknowledged < 2_000
+
+
+async def test_what_a_transaction_has_written_is_soon_free_when_its_service_has_gone(tmp_path: Path) -> None:
+    async with embedded.running(tmp_path) as database, AsyncMongoClient[dict[str, Any]](database.uri) as client:
+        records = client["any"]["records"]
+        await records.insert_one({"_id": 1, "of": "nobody"})
+        lost = client.start_session()
+        await lost.start_transaction()
+        await records.update_one({"_id": 1}, {"$set": {"of": "the lost one"}}, session=lost)
+
+        # The database's default is a minute; what gives up is looked for when other transactions say something.
+        async with asyncio.timeout(40):
+            write = asyncio.create_task(records.update_one({"_id": 1}, {"$set": {"of": "another"}}))
+            while not write.done():
+                async with client.start_session() as session, await session.start_transaction():
+                    await records.find_one({"_id": 1}, session=session)
+                await asyncio.wait({write}, timeout=0.2)
+
+        found = await records.find_one({"_id": 1})
+        await lost.end_session()
+    assert found == {"_id": 1, "of": "another"}

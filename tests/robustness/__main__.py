@@ -6,10 +6,13 @@ import argparse
 import asyncio
 import json
 import logging
+import signal
 import sys
 import tempfile
 import time
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from tests.robustness.checker import check
 from tests.robustness.history import History
@@ -38,13 +41,25 @@ def main() -> int:
         plan.kinds[:] = [kind for kind in plan.kinds if any(text in kind for text in arguments.kinds)]
     directory = arguments.keep or Path(tempfile.mkdtemp(prefix="contactsvc-robustness-"))
     directory.mkdir(parents=True, exist_ok=True)
-    report = asyncio.run(run(plan, directory, _tell, soak if arguments.soak else None))
+    try:
+        report = asyncio.run(_stoppable(run(plan, directory, _tell, soak if arguments.soak else None)))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        _tell("stopped")
+        return 1
     _keep(report, directory)
     print(report.as_markdown())  # noqa: T201 - the result
     for found in (*report.violations, *report.problems):
         print(found)  # noqa: T201 - the result
     print(f"history, logs and figures: {directory}")  # noqa: T201 - the result
     return 0 if report.good else 1
+
+
+async def _stoppable(driving: Coroutine[Any, Any, Report]) -> Report:
+    """Await a run; SIGTERM ends it as Ctrl-C does, with all processes that it has started."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await driving
 
 
 def _keep(report: Report, directory: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pymongo import DESCENDING
@@ -11,14 +13,15 @@ from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
 
 from contactsvc.domain.ids import now_utc
-from contactsvc.errors import ConfigurationError, StartupError
+from contactsvc.errors import ConfigurationError, StartupError, StoreUnavailable
 from contactsvc.store.batched_store import BatchedStore
 from contactsvc.store.documents import UnknownLayout, is_of_newer_layout
 from contactsvc.store.driver_errors import refusals_translated, refused, translated
-from contactsvc.store.drivers import DRIVERS, Driver
+from contactsvc.store.drivers import DRIVERS, Collection, Driver
 from contactsvc.store.indexes import ensure_indexes
 from contactsvc.store.keys import MongoKeyStore
 from contactsvc.store.mongo_store import MongoStore
+from contactsvc.store.queries import NEWER_LAYOUTS
 from contactsvc.store.telemetry import DatabaseTelemetry
 from contactsvc.store.transactions import KeyLocks
 
@@ -27,6 +30,7 @@ KEY_COLLECTION = "api_keys"
 
 # The wire version of the first release with the command bulkWrite.
 _MONGODB_8 = 25
+_SILENT = "the database does not answer; check that it runs and that mongodb_uri names it"
 _UNRESOLVED = "DNS gives no MongoDB for the mongodb+srv:// name in mongodb_uri; check the name, and that DNS answers"
 
 _log = logging.getLogger(__name__)
@@ -59,25 +63,17 @@ class Deployment:
             StartupError: the data or an index stands against a rule of the service, or the database refuses.
         """
         collection = self.driver.database(database)[COLLECTION]
-        try:
-            with refusals_translated("create indexes", database):
-                await ensure_indexes(collection)
-        except PyMongoError as error:
-            raise StartupError(_refusal(error)) from error
-        with refusals_translated("read the contact methods", database):
-            by_age = collection.find({}, {"schema_version": 1}).sort("updated_at", DESCENDING)
-            youngest = await by_age.limit(1).to_list(length=1)
-        # Only the youngest: this is for a release that is rolled back by mistake. While a newer one is rolled out,
-        # others may have such documents before them; they are refused one by one (UnknownLayout).
-        if youngest and is_of_newer_layout(youngest[0]):
-            raise StartupError(f"{UnknownLayout(youngest[0])}; `contactsvc doctor` counts such documents")
+        with _silence_told(), refusals_translated("create indexes", database):
+            await ensure_indexes(collection)
+        with _silence_told(), refusals_translated("read the contact methods", database):
+            await _refuse_rollback(collection)
         driver, locks = self.driver if self.transactional else None, KeyLocks()
         if batching:
             store: MongoStore = BatchedStore(collection, driver, locks, tells_each=self.tells_each)
         else:
             store = MongoStore(collection, driver, locks)
         # MongoDB does so by itself all the time, SecantusDB never.
-        with refusals_translated("delete what is over", database):
+        with _silence_told(), refusals_translated("delete what is over", database):
             await store.forget_expired(now_utc())
         return store
 
@@ -142,9 +138,36 @@ async def connect(uri: str, driver_name: str, telemetry: DatabaseTelemetry | Non
     return Deployment(driver, version, transactional, hello.get("maxWireVersion", 0) >= _MONGODB_8)
 
 
+async def _refuse_rollback(collection: Collection) -> None:
+    """Raise StartupError when a newer release has written the youngest document.
+
+    That one only: this is for a release that is rolled back by mistake. While a newer one is rolled out, others may
+    have such documents before them; they are refused one by one (UnknownLayout).
+    """
+    # First whether there are any, by an index that is empty otherwise: SecantusDB loads the whole collection to sort
+    # it, and lets nobody else do anything meanwhile.
+    if await collection.find_one(NEWER_LAYOUTS, {"_id": 1}) is None:
+        return
+    by_age = collection.find({}, {"schema_version": 1}).sort("updated_at", DESCENDING)
+    youngest = await by_age.limit(1).to_list(length=1)
+    if youngest and is_of_newer_layout(youngest[0]):
+        raise StartupError(f"{UnknownLayout(youngest[0])}; `contactsvc doctor` counts such documents")
+
+
+@contextmanager
+def _silence_told() -> Iterator[None]:
+    """Raise StartupError when the database does not answer: nothing was asked for that might have happened."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise StartupError(_SILENT) from error
+    except PyMongoError as error:
+        raise StartupError(_refusal(error)) from error
+
+
 def _refusal(error: PyMongoError) -> str:
     if isinstance(error, ConnectionFailure):
-        return "the database does not answer; check that it runs and that mongodb_uri names it"
+        return _SILENT
     if isinstance(error, OperationFailure):
         return refused(error)
     return f"the database cannot be used: {type(error).__name__}"

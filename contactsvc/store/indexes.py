@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from typing import Any, Final, NamedTuple
 
@@ -11,6 +12,8 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 from contactsvc.errors import StartupError
 from contactsvc.store.documents import SCHEMA_VERSION
 from contactsvc.store.drivers import Collection, Document
+
+_log = logging.getLogger(__name__)
 
 
 class Index(NamedTuple):
@@ -43,8 +46,15 @@ INDEXES: Final = (
         ("schema_version",),
         {"partialFilterExpression": {"schema_version": {"$lt": SCHEMA_VERSION}}},
     ),
+    # What a newer release has written; as cheap, and empty unless one has.
+    Index(
+        f"layout_after_{SCHEMA_VERSION}",
+        ("schema_version",),
+        {"partialFilterExpression": {"schema_version": {"$gt": SCHEMA_VERSION}}},
+    ),
     # MongoDB itself removes what remembers a request and nothing else, once that is due.
-    Index("forget_at", ("forget_at",), {"expireAfterSeconds": 0}),
+    # Sparse, so that it has no entry for contact methods, and what is due is found without reading them.
+    Index("forget_at", ("forget_at",), {"expireAfterSeconds": 0, "sparse": True}),
     # The lists of one client, in the default order.
     Index("client", ("client_id", "created_at", "_id"), {}),
     Index("client_type", ("client_id", "type", "created_at", "_id"), {}),
@@ -56,8 +66,11 @@ INDEXES: Final = (
     Index("updated_at", ("updated_at", "_id"), {}),
 )
 
+_RULES: Final = (PRIMARY_SLOT, EXTERNAL_ID, REQUEST)
+
 _INDEX_OPTIONS_CONFLICT = 85
 _INDEX_KEY_SPECS_CONFLICT = 86
+_INDEX_NOT_FOUND = 27
 _MOST_NAMED = 20
 
 
@@ -76,14 +89,28 @@ async def ensure_indexes(collection: Collection) -> None:
         except OperationFailure as error:
             if error.code not in {_INDEX_OPTIONS_CONFLICT, _INDEX_KEY_SPECS_CONFLICT}:
                 raise
-            raise _wrong_index(collection, index) from error
+            if index in _RULES:
+                raise _wrong_index(collection, index) from error
+            await _make_anew(collection, index)
     present = await collection.index_information()
-    for index in (PRIMARY_SLOT, EXTERNAL_ID, REQUEST):
+    for index in _RULES:
         found = present.get(index.name, {})
         if not found.get("unique") or tuple(key for key, _ in found["key"]) != index.keys:
             raise _wrong_index(collection, index)
     if dict(present[PRIMARY_SLOT.name].get("partialFilterExpression", {})) != {"is_primary": True}:
         raise _wrong_index(collection, PRIMARY_SLOT)
+
+
+async def _make_anew(collection: Collection, index: Index) -> None:
+    """Put an index that holds no rule in place of the one of its name, which an earlier version may have made."""
+    _log.warning("making the index %s of %s anew: it is not the one that is needed", index.name, collection.full_name)
+    try:
+        await collection.drop_index(index.name)
+    except OperationFailure as error:
+        # Another service that starts at the same time was faster.
+        if error.code != _INDEX_NOT_FOUND:
+            raise
+    await collection.create_index([(key, ASCENDING) for key in index.keys], name=index.name, **index.options)
 
 
 def _wrong_index(collection: Collection, index: Index) -> StartupError:

@@ -21,6 +21,9 @@ _CONTACT_METHODS: Final[Document] = {"created_at": {"$gte": _EPOCH}}
 EARLIER_LAYOUTS: Final[Document] = {"schema_version": {"$lt": SCHEMA_VERSION}}
 """The documents that are not in the present layout yet."""
 
+NEWER_LAYOUTS: Final[Document] = {"schema_version": {"$gt": SCHEMA_VERSION}}
+"""The documents that a newer release has written."""
+
 
 def filter_query(asked: Filter) -> Document:
     """Return the query of a filter."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from contactsvc.domain.listing import Filter, Listing
 from contactsvc.errors import StartupError
 from contactsvc.store.deployment import COLLECTION
 from contactsvc.store.mongo_store import MongoStore
+from contactsvc.store.queries import NEWER_LAYOUTS
 from contactsvc.store.transactions import KeyLocks
 from tests.conftest import DRIVER
 
@@ -88,6 +90,37 @@ async def test_lookups_use_an_index(embedded_uri: str, ask: Any) -> None:
             plan = (await cursor.clone().explain())["queryPlanner"]["winningPlan"]
             assert "IXSCAN" in stages(plan)
             assert "COLLSCAN" not in stages(plan)
+    finally:
+        await deployment.close()
+
+
+async def test_what_a_start_asks_is_answered_by_indexes_that_have_no_contact_methods(embedded_uri: str) -> None:
+    deployment = await store.connect(embedded_uri, DRIVER)
+    try:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        await deployment.open_store(name)
+        collection: Any = deployment.driver.database(name)[COLLECTION]
+        used = {}
+        for what, query in (("newer", NEWER_LAYOUTS), ("due", {"forget_at": {"$lt": datetime.now(UTC)}})):
+            plan = (await collection.find(query).explain())["queryPlanner"]["winningPlan"]
+            used[what] = (await collection.index_information())[plan["inputStage"]["indexName"]]
+    finally:
+        await deployment.close()
+
+    assert dict(used["newer"]["partialFilterExpression"]) == NEWER_LAYOUTS
+    assert used["due"]["sparse"] is True
+
+
+async def test_an_index_of_an_earlier_version_that_holds_no_rule_is_made_anew(embedded_uri: str) -> None:
+    deployment = await store.connect(embedded_uri, DRIVER)
+    try:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        collection = deployment.driver.database(name)[COLLECTION]
+        await collection.create_index([("forget_at", 1)], name="forget_at", expireAfterSeconds=0)
+
+        await deployment.open_store(name)
+
+        assert (await collection.index_information())["forget_at"]["sparse"] is True
     finally:
         await deployment.close()
 

@@ -300,14 +300,12 @@ def batch(
         for position, item in enumerate(items)
         if (problems := problems_of(item, in_batch=True))
     }
-    after, outcomes, rivals = _in_order(world, items, apply, broken, choices, "requests")
+    after, outcomes = _in_order(world, items, apply, broken, choices, "requests")
     faults = {position: outcome for position, outcome in enumerate(outcomes) if not isinstance(outcome, Done)}
     if partial or not faults:
         return after, outcomes
-    # "An error names every item at fault": whether that includes items whose fault shows only against the records,
-    # when others are wrong by themselves, is taken as open.
-    plain = frozenset(broken) | rivals
-    return world, Refused(faults, plain or frozenset(faults))
+    # Also those whose fault shows only against the records, when others are wrong by themselves.
+    return world, Refused(faults, frozenset(faults))
 
 
 def batch_delete(world: World, request: pb.BatchDeleteContactMethodsRequest) -> tuple[World, Expected]:
@@ -320,7 +318,7 @@ def batch_delete(world: World, request: pb.BatchDeleteContactMethodsRequest) -> 
     faults = {position: outcome for position, outcome in enumerate(outcomes) if not isinstance(outcome, Done)}
     if request.partial or not faults:
         return after, outcomes
-    at_least = frozenset(position for position, id_ in enumerate(request.ids) if not id_) or frozenset(faults)
+    at_least = frozenset(faults)
     # Of an id that occurs twice, both places may be named.
     for position, id_ in enumerate(request.ids):
         if list(request.ids).count(id_) > 1:
@@ -378,7 +376,7 @@ def sync(world: World, request: pb.SyncClientContactMethodsRequest, choices: Cho
     def claim(at_hand: World, position: int) -> Slot | None:
         return (request.client_id, items[position].type) if items[position].is_primary else None
 
-    after, outcomes, _ = _in_order(after, positions, write, unmatched, choices, "items", claim)
+    after, outcomes = _in_order(after, positions, write, unmatched, choices, "items", claim)
     at_fault = {**unmatched}
     at_fault |= {p: o for p, o in zip(positions, outcomes, strict=True) if not isinstance(o, Done)}
     if at_fault:
@@ -437,7 +435,10 @@ def _matches(
         if found is None:
             continue
         if world.records[found].client_id != request.client_id:
-            wrong[position] = (Fault("CONTACT_METHOD_NOT_FOUND"),)
+            # An item by external id that deletes nothing describes a record whose external id is taken.
+            described = not item.HasField("id") and not item.delete
+            reason = "EXTERNAL_ID_TAKEN" if described else "CONTACT_METHOD_NOT_FOUND"
+            wrong[position] = (Fault(reason, existing_id=found if described else None),)
         elif found in taken():
             wrong[position] = (Fault("INVALID_FIELD", frozenset({f"items[{position}]"})),)
             doubled |= {position, taken()[found]}
@@ -470,7 +471,7 @@ def _in_order(
     choices: Choices,
     path: str,
     claim_of: Callable[[World, Any], Slot | None] | None = None,
-) -> tuple[World, list[Outcome], frozenset[int]]:
+) -> tuple[World, list[Outcome]]:
     """Apply the items one after the other, except for those that are broken or claim what another one claims.
 
     Whether an item claims a slot that it fails to take for another reason is open.
@@ -496,7 +497,7 @@ def _in_order(
                     claims[claim].append(number)
         found = {number for group in claims.values() if len(group) > 1 for number in group}
         if not found:
-            return after, outcomes, frozenset(rivals)
+            return after, outcomes
         rivals |= found
 
 

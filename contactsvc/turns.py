@@ -9,8 +9,8 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-# About a third of a millisecond of conversions.
-_AT_ONCE = 32
+# About a millisecond of conversions; with a third of that a stream cost a tenth more.
+_AT_ONCE = 100
 
 
 async def each(convert: Callable[[T], R], items: Sequence[T]) -> list[R]:

@@ -10,7 +10,7 @@ import pytest
 from contactsvc import turns
 
 
-@pytest.mark.parametrize("count", [0, 1, 32, 33, 64, 1000])
+@pytest.mark.parametrize("count", [0, 1, 100, 101, 200, 1000])
 async def test_each_item_is_converted_once_and_in_order(count: int) -> None:
     assert await turns.each(str, range(count)) == [str(number) for number in range(count)]
 
@@ -28,14 +28,14 @@ async def test_others_have_their_turn_while_many_items_are_converted() -> None:
         group.create_task(other())
         await turns.each(converted.append, range(1000))
 
-    assert len(seen) > 10
+    assert len(seen) >= 10
     assert max(later - earlier for earlier, later in itertools.pairwise(seen)) <= 100
 
 
 async def test_a_few_items_are_converted_at_once() -> None:
     other = asyncio.create_task(asyncio.sleep(0))
 
-    await turns.each(str, range(32))
+    await turns.each(str, range(100))
 
     assert not other.done()
     await other

@@ -39,8 +39,8 @@ _STOP_TIMEOUT = 20.0
 _CHILD_STOP_TIMEOUT = 15.0
 # Seconds after which a transaction whose service says nothing more is given up. Until then the records that a killed
 # worker was writing are nobody's, and each write of them is tried again and again by a thread of the database, whether
-# its caller still waits or not: with SecantusDB's 60 s these became so many that nothing else was done. Between two
-# commands of a transaction of ours there are milliseconds, and one that was given up by mistake is run again.
+# its caller still waits or not; SecantusDB's default is 60. Between two commands of a transaction of ours there are
+# milliseconds, and one that was given up by mistake is run again.
 _LONGEST_IDLE_TRANSACTION = 10.0
 _POLL = 0.02
 _LARGEST_LOG = 1 << 20

@@ -15,8 +15,9 @@ _AT_ONCE = 100
 
 async def each(convert: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Return what `convert` makes of each item, in their order; a few items are converted at once."""
-    converted = list(map(convert, items[:_AT_ONCE]))
-    for begin in range(_AT_ONCE, len(items), _AT_ONCE):
-        await asyncio.sleep(0)
+    converted: list[R] = []
+    for begin in range(0, len(items), _AT_ONCE):
+        if begin:
+            await asyncio.sleep(0)
         converted += map(convert, items[begin : begin + _AT_ONCE])
     return converted

@@ -106,18 +106,9 @@ class BatchedStore(MongoStore):
                 await super().write(difference)
 
     async def _ask_ids(self, ids: Collection[str]) -> Mapping[str, ContactMethod]:
-        if len(ids) == 1:
-            # As without batching, by find_one: Motor takes longer over a cursor.
-            (id_,) = ids
-            record = await super().find(id_)
-            return {} if record is None else {id_: record}
         return {record.id: record for record in await super().find_by_ids(ids)}
 
     async def _ask_external_ids(self, external_ids: Collection[str]) -> Mapping[str, ContactMethod]:
-        if len(external_ids) == 1:
-            (external_id,) = external_ids
-            record = await super().find_by_external_id(external_id)
-            return {} if record is None else {external_id: record}
         records = await super().find_by_external_ids(external_ids)
         return {record.external_id: record for record in records if record.external_id is not None}
 

@@ -63,18 +63,19 @@ class Deployment:
             StartupError: the data or an index stands against a rule of the service, or the database refuses.
         """
         collection = self.driver.database(database)[COLLECTION]
-        with _silence_told(), refusals_translated("create indexes", database):
-            await ensure_indexes(collection)
-        with _silence_told(), refusals_translated("read the contact methods", database):
-            await _refuse_rollback(collection)
         driver, locks = self.driver if self.transactional else None, KeyLocks()
         if batching:
             store: MongoStore = BatchedStore(collection, driver, locks, tells_each=self.tells_each)
         else:
             store = MongoStore(collection, driver, locks)
-        # MongoDB does so by itself all the time, SecantusDB never.
-        with _silence_told(), refusals_translated("delete what is over", database):
-            await store.forget_expired(now_utc())
+        with _silence_told():
+            with refusals_translated("create indexes", database):
+                await ensure_indexes(collection)
+            with refusals_translated("read the contact methods", database):
+                await _refuse_rollback(collection)
+            # MongoDB does so by itself all the time, SecantusDB never.
+            with refusals_translated("delete what is over", database):
+                await store.forget_expired(now_utc())
         return store
 
     def existing_store(self, database: str) -> MongoStore:

@@ -214,8 +214,6 @@ def to_requests(document: Document) -> tuple[Remembered, ...]:
     """
     if is_of_newer_layout(document):
         raise UnknownLayout(document)
-    if document.get("requests") is None:
-        return ()
     try:
         return _requests(document)
     except _MALFORMED:

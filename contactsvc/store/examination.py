@@ -32,7 +32,7 @@ from contactsvc.store.documents import (
 )
 from contactsvc.store.driver_errors import refusals_translated
 from contactsvc.store.drivers import Collection, Document
-from contactsvc.store.indexes import INDEXES, Index
+from contactsvc.store.indexes import INDEX_CONFLICTS, INDEXES, Index, create_index
 from contactsvc.store.migrations import READABLE, update_of
 from contactsvc.store.queries import EARLIER_LAYOUTS
 
@@ -45,8 +45,6 @@ _WHOLE_AT_A_TIME = 250
 
 # What MongoDB says of an index besides what it was told.
 _SAID_OF_EVERY_INDEX = frozenset({"v", "key", "ns", "background"})
-# IndexOptionsConflict, IndexKeySpecsConflict.
-_INDEX_CONFLICTS = frozenset({85, 86})
 
 
 class IndexState(Enum):
@@ -100,7 +98,6 @@ class ExaminedDocument:
     schema_version: object
     record: ContactMethod | None = field(repr=False)
     is_findable: bool
-
     is_of_newer_layout: bool
 
     @property
@@ -281,13 +278,11 @@ class Examination:
         index = next(index for index in INDEXES if index.name == name)
         with self._explained("create indexes"):
             try:
-                await self._collection.create_index(
-                    [(key, ASCENDING) for key in index.keys], name=index.name, **index.options
-                )
+                await create_index(self._collection, index)
             except DuplicateKeyError:
                 return False
             except OperationFailure as error:
-                if error.code in _INDEX_CONFLICTS:
+                if error.code in INDEX_CONFLICTS:
                     return False
                 raise
         return True

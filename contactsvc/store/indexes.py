@@ -68,10 +68,16 @@ INDEXES: Final = (
 
 _RULES: Final = (PRIMARY_SLOT, EXTERNAL_ID, REQUEST)
 
-_INDEX_OPTIONS_CONFLICT = 85
-_INDEX_KEY_SPECS_CONFLICT = 86
+INDEX_CONFLICTS: Final = frozenset({85, 86})
+"""IndexOptionsConflict, IndexKeySpecsConflict: the codes with which another index of the name or keys is in the way."""
+
 _INDEX_NOT_FOUND = 27
 _MOST_NAMED = 20
+
+
+async def create_index(collection: Collection, index: Index) -> None:
+    """Create an index, unless it is there; raise what the driver raises."""
+    await collection.create_index([(key, ASCENDING) for key in index.keys], name=index.name, **index.options)
 
 
 async def ensure_indexes(collection: Collection) -> None:
@@ -83,11 +89,11 @@ async def ensure_indexes(collection: Collection) -> None:
     """
     for index in INDEXES:
         try:
-            await collection.create_index([(key, ASCENDING) for key in index.keys], name=index.name, **index.options)
+            await create_index(collection, index)
         except DuplicateKeyError as error:
             raise StartupError(await _broken_rule(collection, index)) from error
         except OperationFailure as error:
-            if error.code not in {_INDEX_OPTIONS_CONFLICT, _INDEX_KEY_SPECS_CONFLICT}:
+            if error.code not in INDEX_CONFLICTS:
                 raise
             if index in _RULES:
                 raise _wrong_index(collection, index) from error
@@ -110,7 +116,7 @@ async def _make_anew(collection: Collection, index: Index) -> None:
         # Another service that starts at the same time was faster.
         if error.code != _INDEX_NOT_FOUND:
             raise
-    await collection.create_index([(key, ASCENDING) for key in index.keys], name=index.name, **index.options)
+    await create_index(collection, index)
 
 
 def _wrong_index(collection: Collection, index: Index) -> StartupError:

@@ -80,7 +80,7 @@ class MongoStore:
 
     async def find_by_ids(self, ids: Collection[str]) -> list[ContactMethod]:
         """Return the records with these ids, in any order."""
-        return await self._find_records({"_id": queries.any_of(list(ids))})
+        return await self._find_any("_id", ids)
 
     async def find_by_external_id(self, external_id: str) -> ContactMethod | None:
         """Return the record with this external id."""
@@ -88,7 +88,7 @@ class MongoStore:
 
     async def find_by_external_ids(self, external_ids: Collection[str]) -> list[ContactMethod]:
         """Return the records with these external ids, in any order."""
-        return await self._find_records({"external_id": queries.any_of(list(external_ids))})
+        return await self._find_any("external_id", external_ids)
 
     async def find_by_metadata(self, key: str, value: str, client_id: str | None, *, limit: int) -> list[ContactMethod]:
         """Return up to `limit` records that carry the pair."""
@@ -286,6 +286,15 @@ class MongoStore:
         with self._translated():
             document = await self._collection.find_one(query, session=self._session, **_in_time())
         return None if document is None else next(iter(to_records([document])), None)
+
+    async def _find_any(self, field: str, wanted: Collection[str]) -> list[ContactMethod]:
+        """Return the records in which a field that only one record can have is one of these."""
+        if len(wanted) == 1:
+            # Motor takes longer over a cursor.
+            (value,) = wanted
+            record = await self._find_one({field: value})
+            return [] if record is None else [record]
+        return await self._find_records({field: queries.any_of(list(wanted))})
 
     async def _find_records(self, query: Document, *, limit: int = 0) -> list[ContactMethod]:
         documents = await self._find(query, limit=limit)

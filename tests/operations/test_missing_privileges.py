@@ -14,6 +14,7 @@ import pytest
 from tests.integration.service_process import ended, launch
 from tests.integration.stored import PERSONAL
 from tests.operations.test_commands import contactsvc
+from tests.robustness.faults.proxy import mongodb_message
 
 _HEADER = 16
 _OP_MSG = 2013
@@ -27,10 +28,6 @@ async def without_privilege(uri: str, command: str, database: str) -> AsyncItera
     """
     host, _, port = uri.removeprefix("mongodb://").partition("/")[0].rpartition(":")
     connections: set[asyncio.Task[None]] = set()
-
-    async def message(reader: asyncio.StreamReader) -> bytes:
-        header = await reader.readexactly(_HEADER)
-        return header + await reader.readexactly(int.from_bytes(header[:4], "little") - _HEADER)
 
     def refusal(request: bytes) -> bytes | None:
         if int.from_bytes(request[12:16], "little") != _OP_MSG:
@@ -47,11 +44,11 @@ async def without_privilege(uri: str, command: str, database: str) -> AsyncItera
         upstream_reader, upstream_writer = await asyncio.open_connection(host, int(port))
         try:
             while True:
-                request = await message(reader)
+                request, _ = await mongodb_message(reader)
                 answer = refusal(request)
                 if answer is None:
                     upstream_writer.write(request)
-                    answer = await message(upstream_reader)
+                    answer, _ = await mongodb_message(upstream_reader)
                 writer.write(answer)
         except (asyncio.IncompleteReadError, OSError):
             pass

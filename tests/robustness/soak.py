@@ -8,19 +8,22 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import linear_regression, median, quantiles
+from typing import TypeVar
 
 from tests.robustness import aftermath
 from tests.robustness.faults import processes
 from tests.robustness.faults.schedule import kill_a_worker, kill_the_database, restart
-from tests.robustness.history import Call, Fault, History, Outcome
+from tests.robustness.history import Fault, History, Outcome
 from tests.robustness.recorder import service_of
 from tests.robustness.report import Report
 from tests.robustness.run import Plan, Tell
 from tests.robustness.stand import Stand
 from tests.robustness.traffic import Traffic
+
+T = TypeVar("T")
 
 _SAMPLE = 5.0
 _BETWEEN_FAULTS = 30.0
@@ -88,19 +91,24 @@ def figures(samples: Sequence[Sample], history: History) -> list[str]:
     """Say how the memory, the open files and the latencies of the service that was never restarted have developed."""
     began = samples[0].at
     warm = [sample for sample in samples if sample.at >= began + (samples[-1].at - began) * _WARM_UP]
+    memory = _parts(samples, lambda sample: sample.at, began, samples[-1].at)
     slope, _ = linear_regression([sample.at for sample in warm], [sample.mebibytes for sample in warm])
     said = [
         f"memory of the service that was never restarted: {samples[0].mebibytes:.1f} MiB at first, "
         f"{warm[0].mebibytes:.1f} after a quarter, {samples[-1].mebibytes:.1f} at the end; "
         f"from the quarter on {slope * 3600:+.1f} MiB per hour",
         "its memory, quarter by quarter: "
-        + ", ".join(f"median {median(sample.mebibytes for sample in part):.1f} MiB" for part in _quarters(samples)),
+        + ", ".join(f"median {median(sample.mebibytes for sample in part):.1f} MiB" for part in memory),
         _counted("open files", [sample.files for sample in samples]),
         _counted("threads", [sample.threads for sample in samples]),
     ]
     calls = [call for call in history.calls if service_of(call.caller) == "one" and call.outcome is Outcome.OK]
     for name, kind in (("reads", False), ("writes", True)):
-        parts = _parts([call for call in calls if bool(call.changes) is kind], began, samples[-1].at)
+        of_kind = [call for call in calls if bool(call.changes) is kind]
+        parts = [
+            [call.ended - call.began for call in part]
+            for part in _parts(of_kind, lambda call: call.began, began, samples[-1].at)
+        ]
         said.append(
             f"latency of its {name}, quarter by quarter: "
             + ", ".join(
@@ -110,20 +118,16 @@ def figures(samples: Sequence[Sample], history: History) -> list[str]:
     return said
 
 
-def _quarters(samples: Sequence[Sample]) -> list[Sequence[Sample]]:
-    size = max(1, len(samples) // _PARTS)
-    return [samples[begin : begin + size] for begin in range(0, len(samples), size)][:_PARTS]
-
-
 def _counted(what: str, counts: Sequence[int]) -> str:
     return f"its {what}: {counts[0]} at first, {counts[-1]} at the end, {max(counts)} at most"
 
 
-def _parts(calls: Sequence[Call], began: float, ended: float) -> list[list[float]]:
-    parts: list[list[float]] = [[] for _ in range(_PARTS)]
-    for call in calls:
-        position = int((call.began - began) / (ended - began) * _PARTS)
-        parts[min(max(position, 0), _PARTS - 1)].append(call.ended - call.began)
+def _parts(items: Iterable[T], at: Callable[[T], float], began: float, ended: float) -> list[list[T]]:
+    """Return what belongs to each quarter of the time, where that is more than one."""
+    parts: list[list[T]] = [[] for _ in range(_PARTS)]
+    for item in items:
+        position = int((at(item) - began) / (ended - began) * _PARTS)
+        parts[min(max(position, 0), _PARTS - 1)].append(item)
     return [part for part in parts if len(part) > 1]
 
 

@@ -143,9 +143,7 @@ class Operation(Generic[T]):
 
 def create(request_id: str | None, **fields: Any) -> Operation[ContactMethod]:
     """Create one record."""
-    _refuse_unknown("", NewContactMethod, fields)
-    sent = {**fields, "type": _type("", fields["type"]), "request_id": request_id}
-    request = message(pb.CreateContactMethodRequest, "", sent)
+    request = _create_request("", {**fields, "request_id": request_id})
     return Operation("CreateContactMethod", request, _record)
 
 
@@ -362,6 +360,11 @@ def _item(kind: Any, where: str, known: Any, fields: Mapping[str, Any]) -> Any:
 
 def _new(where: str, fields: Mapping[str, Any]) -> pb.CreateContactMethodRequest:
     _refuse_unknown(where, NewContactMethod, fields)
+    return _create_request(where, fields)
+
+
+def _create_request(where: str, fields: Mapping[str, Any]) -> pb.CreateContactMethodRequest:
+    """Return a message in which what is None is absent."""
     sent = {**fields, "type": _type(where, fields.get("type"))}
     request: pb.CreateContactMethodRequest = message(pb.CreateContactMethodRequest, where, sent)
     return request
@@ -378,15 +381,14 @@ def _refuse_unknown(where: str, known: Any, fields: Mapping[str, Any]) -> None:
 
 def _request(kind: Any, where: str, fields: Mapping[str, Any]) -> Any:
     """Return a message in which omitted fields are absent, and None clears."""
+    if kind is pb.UpdateContactMethodRequest and fields.get("metadata", OMITTED) is None:
+        fields = {**fields, "metadata": {}, "replace_metadata": True}
     sent: dict[str, Any] = {}
-    cleared: dict[str, Any] = {}
     for name, value in fields.items():
         if isinstance(value, Omitted):
             continue
         if name in {"label", "external_id", "etag", "request_id"}:
             sent[name] = "" if value is None else value
-        elif name == "metadata" and value is None and kind is pb.UpdateContactMethodRequest:
-            cleared = {"replace_metadata": True}
         elif value is None:
             raise invalid(_path(where, name), "cannot be cleared; omit it to leave it alone")
         elif name == "type":
@@ -397,7 +399,7 @@ def _request(kind: Any, where: str, fields: Mapping[str, Any]) -> Any:
             sent[name] = {key: "" if pair is None else pair for key, pair in value.items()}
         else:
             sent[name] = value
-    return message(kind, where, sent | cleared)
+    return message(kind, where, sent)
 
 
 def _type(where: str, type_: Any) -> Any:

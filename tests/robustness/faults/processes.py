@@ -23,24 +23,26 @@ def children(parent: int) -> list[int]:
 
 def open_files(pid: int) -> int:
     """Return how many file descriptors a process has open."""
-    try:
-        return len(os.listdir(f"/proc/{pid}/fd"))
-    except FileNotFoundError:
-        return 0
+    return _count(pid, "fd")
 
 
 def threads(pid: int) -> int:
     """Return how many threads a process has."""
-    try:
-        return len(os.listdir(f"/proc/{pid}/task"))
-    except FileNotFoundError:
-        return 0
+    return _count(pid, "task")
 
 
 def resident_bytes(pid: int) -> int:
     """Return how much memory a process has."""
     fields = _read(pid, "statm").split()
     return int(fields[1]) * _PAGE if fields else 0
+
+
+def _count(pid: int, name: str) -> int:
+    try:
+        return len(os.listdir(f"/proc/{pid}/{name}"))
+    except FileNotFoundError:
+        # It has ended meanwhile.
+        return 0
 
 
 def _all() -> list[int]:

@@ -36,20 +36,16 @@ from contactsvc.domain.values import InvalidValue, ValueRules
 from contactsvc.errors import InvalidFields
 from contactsvc.v1 import contact_methods_pb2 as pb
 
-_TYPES = {
-    pb.CONTACT_METHOD_TYPE_EMAIL: ContactMethodType.EMAIL,
-    pb.CONTACT_METHOD_TYPE_PHONE: ContactMethodType.PHONE,
-    pb.CONTACT_METHOD_TYPE_FAX: ContactMethodType.FAX,
-    pb.CONTACT_METHOD_TYPE_OTHER: ContactMethodType.OTHER,
-}
-_SORT_FIELDS = {
-    pb.CONTACT_METHOD_SORT_FIELD_CREATED_AT: SortField.CREATED_AT,
-    pb.CONTACT_METHOD_SORT_FIELD_UPDATED_AT: SortField.UPDATED_AT,
-}
-_DELETE_POLICIES = {
+TYPES = {pb.ContactMethodType.Value(f"CONTACT_METHOD_TYPE_{type_.name}"): type_ for type_ in ContactMethodType}
+SORT_FIELDS = {pb.ContactMethodSortField.Value(f"CONTACT_METHOD_SORT_FIELD_{field.name}"): field for field in SortField}
+# Unspecified means to leave no primary.
+DELETE_POLICIES = {
     pb.PRIMARY_DELETE_POLICY_UNSPECIFIED: PrimaryDeletePolicy.LEAVE_NONE,
-    pb.PRIMARY_DELETE_POLICY_PROMOTE_NEXT: PrimaryDeletePolicy.PROMOTE_NEXT,
-    pb.PRIMARY_DELETE_POLICY_REJECT: PrimaryDeletePolicy.REJECT,
+    **{
+        pb.PrimaryDeletePolicy.Value(f"PRIMARY_DELETE_POLICY_{policy.name}"): policy
+        for policy in PrimaryDeletePolicy
+        if policy is not PrimaryDeletePolicy.LEAVE_NONE
+    },
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGEST_BYTES = 16
@@ -161,7 +157,7 @@ class RequestParser:
     def parse_delete(self, request: pb.DeleteContactMethodRequest) -> tuple[Delete, RequestMark | None]:
         """Read a request to delete."""
         problems = Problems()
-        policy = _DELETE_POLICIES.get(request.on_primary)
+        policy = DELETE_POLICIES.get(request.on_primary)
         if policy is None:
             problems.add("on_primary", "must be a value of PrimaryDeletePolicy")
         delete = Delete(
@@ -338,7 +334,7 @@ class RequestParser:
 
 def _type(problems: Problems, path: str, number: int) -> ContactMethodType | None:
     # The number may be one that the enum does not have (proto3 enums are open).
-    type_: ContactMethodType | None = _TYPES.get(number)  # type: ignore[call-overload]
+    type_: ContactMethodType | None = TYPES.get(number)
     if type_ is None:
         problems.add(path, "must be CONTACT_METHOD_TYPE_EMAIL, _PHONE, _FAX or _OTHER")
     return type_
@@ -407,7 +403,7 @@ def _sought_label(problems: Problems, path: str, raw: str) -> str:
 def _sort(problems: Problems, path: str, raw: Sequence[pb.ContactMethodSort]) -> tuple[SortKey, ...]:
     keys: list[SortKey] = []
     for position, asked in enumerate(raw):
-        field = _SORT_FIELDS.get(asked.field)
+        field = SORT_FIELDS.get(asked.field)
         if field is None:
             problems.add(f"{path}[{position}].field", "must be CONTACT_METHOD_SORT_FIELD_CREATED_AT or _UPDATED_AT")
         elif any(key.field is field for key in keys):

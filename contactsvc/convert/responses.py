@@ -17,16 +17,12 @@ from contactsvc.service import Deleted, Found, Outcome, Synced, Written
 from contactsvc.v1 import contact_methods_pb2 as pb
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TYPE_NUMBERS = {
-    ContactMethodType.EMAIL: pb.CONTACT_METHOD_TYPE_EMAIL,
-    ContactMethodType.PHONE: pb.CONTACT_METHOD_TYPE_PHONE,
-    ContactMethodType.FAX: pb.CONTACT_METHOD_TYPE_FAX,
-    ContactMethodType.OTHER: pb.CONTACT_METHOD_TYPE_OTHER,
+# The stubs have a type for each enum, and its numbers as plain integers.
+TYPE_NUMBERS: dict[ContactMethodType, Any] = {
+    type_: pb.ContactMethodType.Value(f"CONTACT_METHOD_TYPE_{type_.name}") for type_ in ContactMethodType
 }
-_ACTION_NUMBERS = {
-    Action.CREATED: pb.UPSERT_ACTION_CREATED,
-    Action.UPDATED: pb.UPSERT_ACTION_UPDATED,
-    Action.UNCHANGED: pb.UPSERT_ACTION_UNCHANGED,
+ACTION_NUMBERS: dict[Action, Any] = {
+    action: pb.UpsertAction.Value(f"UPSERT_ACTION_{action.name}") for action in Action if action is not Action.DELETED
 }
 
 
@@ -48,7 +44,7 @@ def upserted(written: Written) -> pb.UpsertContactMethodResponse:
     """Return the answer to an upsert."""
     return pb.UpsertContactMethodResponse(
         contact_method=to_proto(written.contact_method),
-        action=_ACTION_NUMBERS[written.action],
+        action=ACTION_NUMBERS[written.action],
         demoted_ids=written.demoted_ids,
     )
 
@@ -130,7 +126,7 @@ def batch_upserted(outcomes: Iterable[Outcome]) -> pb.BatchUpsertContactMethodsR
     return pb.BatchUpsertContactMethodsResponse(
         results=[
             pb.BatchUpsertContactMethodsResult(
-                **_result(outcome), action=_ACTION_NUMBERS[outcome.action] if isinstance(outcome, Written) else None
+                **_result(outcome), action=ACTION_NUMBERS[outcome.action] if isinstance(outcome, Written) else None
             )
             for outcome in outcomes
         ]
@@ -153,7 +149,7 @@ def to_proto(record: ContactMethod) -> pb.ContactMethod:
     return pb.ContactMethod(
         id=record.id,
         client_id=record.client_id,
-        type=_TYPE_NUMBERS[record.type],
+        type=TYPE_NUMBERS[record.type],
         value=record.value.text,
         normalized_value=record.value.normalized or "",
         label=record.label,

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import assert_never
 
 import email_validator
 import phonenumbers
@@ -59,11 +60,15 @@ class ValueRules:
 
     def normalize(self, type_: ContactMethodType, text: str) -> str:
         """Return the form of a trimmed value that is compared; raise InvalidValue when it is none of its type."""
-        if type_ is ContactMethodType.EMAIL:
-            return _normalize_email(text)
-        if type_ is ContactMethodType.OTHER:
-            return unicodedata.normalize("NFC", text)
-        return _normalize_number(text, self.default_region)
+        match type_:
+            case ContactMethodType.EMAIL:
+                return _normalize_email(text)
+            case ContactMethodType.PHONE | ContactMethodType.FAX:
+                return _normalize_number(text, self.default_region)
+            case ContactMethodType.OTHER:
+                return unicodedata.normalize("NFC", text)
+            case _:
+                assert_never(type_)
 
 
 def _normalize_email(text: str) -> str:

@@ -31,18 +31,9 @@ class UpsertAction(StrEnum):
     UNCHANGED = "unchanged"
 
 
-TYPE_NUMBERS = {
-    ContactMethodType.EMAIL: pb.CONTACT_METHOD_TYPE_EMAIL,
-    ContactMethodType.PHONE: pb.CONTACT_METHOD_TYPE_PHONE,
-    ContactMethodType.FAX: pb.CONTACT_METHOD_TYPE_FAX,
-    ContactMethodType.OTHER: pb.CONTACT_METHOD_TYPE_OTHER,
-}
-_TYPES = {number: type_ for type_, number in TYPE_NUMBERS.items()}
-_ACTIONS = {
-    pb.UPSERT_ACTION_CREATED: UpsertAction.CREATED,
-    pb.UPSERT_ACTION_UPDATED: UpsertAction.UPDATED,
-    pb.UPSERT_ACTION_UNCHANGED: UpsertAction.UNCHANGED,
-}
+TYPE_NUMBERS = {type_: pb.ContactMethodType.Value(f"CONTACT_METHOD_TYPE_{type_.name}") for type_ in ContactMethodType}
+TYPES = {number: type_ for type_, number in TYPE_NUMBERS.items()}
+ACTIONS = {pb.UpsertAction.Value(f"UPSERT_ACTION_{action.name}"): action for action in UpsertAction}
 
 
 class ReadOnlyDict(dict[str, str]):
@@ -208,7 +199,7 @@ def upserted_from_proto(
 ) -> UpsertedContactMethod:
     """Return the record of an upsert."""
     # A newer server may do what this client has no word for.
-    action = _ACTIONS.get(result.action, UpsertAction.UPDATED)
+    action = ACTIONS.get(result.action, UpsertAction.UPDATED)
     return UpsertedContactMethod(**_fields(result.contact_method), action=action, demoted_ids=tuple(result.demoted_ids))
 
 
@@ -217,7 +208,7 @@ def _fields(message: pb.ContactMethod) -> dict[str, Any]:
         "id": message.id,
         "client_id": message.client_id,
         # A newer server may know types that this client does not.
-        "type": _TYPES.get(message.type, ContactMethodType.OTHER),
+        "type": TYPES.get(message.type, ContactMethodType.OTHER),
         "value": message.value,
         "normalized_value": message.normalized_value or None,
         "label": message.label if message.HasField("label") else None,

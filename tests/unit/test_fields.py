@@ -1,0 +1,182 @@
+"""Every field of a contact method survives every form that it takes, so that a place that was forgotten is noticed."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import replace
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import contactsvc_client
+import pytest
+from contactsvc_client.records import ACTIONS, from_proto
+from contactsvc_client.records import TYPES as CLIENT_TYPES
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
+
+from contactsvc.convert.requests import DELETE_POLICIES, SORT_FIELDS, TYPES
+from contactsvc.convert.responses import ACTION_NUMBERS, TYPE_NUMBERS, to_proto
+from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
+from contactsvc.domain.listing import SortField
+from contactsvc.domain.memory import Remembered, RequestMark
+from contactsvc.domain.operations import Action, Applied
+from contactsvc.domain.primary import PrimaryDeletePolicy
+from contactsvc.domain.values import ValueRules
+from contactsvc.store.documents import from_document, to_document
+from contactsvc.transfer import formats
+from contactsvc.v1 import contact_methods_pb2 as pb
+
+NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
+
+PLAIN = ContactMethod(
+    id="contact_00000000000000000000000001",
+    client_id="client_1",
+    type=ContactMethodType.OTHER,
+    value=ContactValue("@juan", "@juan"),
+    label=None,
+    is_primary=False,
+    verified_at=None,
+    external_id=None,
+    metadata={},
+    created_at=NOW,
+    updated_at=NOW,
+    etag="00",
+)
+FULL = ContactMethod(
+    id="contact_00000000000000000000000002",
+    client_id="client_2",
+    type=ContactMethodType.PHONE,
+    value=ContactValue("+52 55 1234 5678", "+525512345678"),
+    label="Work",
+    is_primary=True,
+    verified_at=NOW.replace(hour=14, microsecond=1_000),
+    external_id="crm-7",
+    metadata={"source": "crm"},
+    created_at=NOW.replace(hour=13, microsecond=2_000),
+    updated_at=NOW.replace(hour=15, microsecond=3_000),
+    etag="01",
+    requests=(
+        Remembered(
+            RequestMark("request_1", b"digest"),
+            NOW,
+            (Applied(Action.UPDATED, "contact_00000000000000000000000002", ("contact_00000000000000000000000003",)),),
+        ),
+    ),
+)
+
+NAMES = [field.name for field in dataclasses.fields(ContactMethod)]
+# What callers see; `requests` is between the service and its database.
+PUBLIC_NAMES = [name for name in NAMES if name != "requests"]
+# An export is of records, and an etag of their copy here.
+TRANSFERRED_NAMES = [name for name in PUBLIC_NAMES if name != "etag"]
+
+
+def with_one(name: str) -> ContactMethod:
+    """Return the plain record with this field, and what it takes for that field, of the full one."""
+    fields = {name: getattr(FULL, name)}
+    if name in {"type", "value"}:
+        fields = {"type": FULL.type, "value": FULL.value}
+    return replace(PLAIN, **fields)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_full_record_differs_from_the_plain_one_in_every_field(name: str) -> None:
+    assert getattr(FULL, name) != getattr(PLAIN, name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_document_keeps_the_field(name: str) -> None:
+    record = with_one(name)
+
+    read = from_document(to_document(record))
+
+    assert {field: getattr(read, field) for field in NAMES} == {field: getattr(record, field) for field in NAMES}
+    assert to_document(record) != to_document(PLAIN)
+
+
+@pytest.mark.parametrize("name", TRANSFERRED_NAMES)
+def test_a_line_of_json_keeps_the_field(name: str) -> None:
+    record = with_one(name)
+
+    read = formats.to_row(formats.record_line(record), ValueRules()).record
+
+    assert read == replace(record, etag="")
+    assert formats.record_line(record) != formats.record_line(PLAIN)
+
+
+@pytest.mark.parametrize("name", TRANSFERRED_NAMES)
+def test_a_line_of_csv_shows_the_field(name: str) -> None:
+    assert formats.csv_line(with_one(name)) != formats.csv_line(PLAIN)
+
+
+@pytest.mark.parametrize("name", [name for name in TRANSFERRED_NAMES if name in formats.CSV_COLUMNS])
+def test_a_line_of_csv_gives_the_field_back(name: str) -> None:
+    record = with_one(name)
+    columns = [*formats.SET_BY_THE_SERVICE, *formats.CSV_COLUMNS]
+    cells = dict(zip(columns, formats.csv_line(record), strict=True))
+
+    read = formats.to_listed(cells, ValueRules(), now=NOW).record
+
+    listed = [field for field in TRANSFERRED_NAMES if field in formats.CSV_COLUMNS]
+    assert [getattr(read, field) for field in listed] == [getattr(record, field) for field in listed]
+
+
+def test_csv_has_a_column_for_every_field() -> None:
+    columns = {*formats.SET_BY_THE_SERVICE, *formats.CSV_COLUMNS}
+
+    assert columns == {*TRANSFERRED_NAMES, "normalized_value"}
+
+
+@pytest.mark.parametrize("name", PUBLIC_NAMES)
+def test_a_message_shows_the_field(name: str) -> None:
+    assert to_proto(with_one(name)) != to_proto(PLAIN)
+
+
+def test_no_field_of_the_message_is_left_empty() -> None:
+    full = to_proto(FULL)
+
+    assert [field.name for field, _ in full.ListFields()] == [field.name for field in full.DESCRIPTOR.fields]
+
+
+def test_the_clients_record_has_every_field_of_the_message() -> None:
+    plain, full = from_proto(to_proto(PLAIN)), from_proto(to_proto(FULL))
+
+    names = [field.name for field in dataclasses.fields(full)]
+    assert sorted(names) == sorted(field.name for field in pb.ContactMethod.DESCRIPTOR.fields)
+    assert [name for name in names if getattr(full, name) == getattr(plain, name)] == []
+
+
+def test_the_clients_record_has_the_values_of_the_servers() -> None:
+    record = from_proto(to_proto(FULL))
+
+    assert (record.value, record.normalized_value) == (FULL.value.text, FULL.value.normalized)
+    assert record.is_verified
+    same = [name for name in PUBLIC_NAMES if name != "value"]
+    assert [getattr(record, name) for name in same] == [getattr(FULL, name) for name in same]
+
+
+def names_of(enum: EnumTypeWrapper, prefix: str) -> set[str]:
+    return {name.removeprefix(prefix) for name in enum.keys() if not name.endswith("_UNSPECIFIED")}  # noqa: SIM118
+
+
+@pytest.mark.parametrize(
+    ("enum", "prefix", "ours"),
+    [
+        (pb.ContactMethodType, "CONTACT_METHOD_TYPE_", ContactMethodType),
+        (pb.ContactMethodType, "CONTACT_METHOD_TYPE_", contactsvc_client.ContactMethodType),
+        (pb.ContactMethodSortField, "CONTACT_METHOD_SORT_FIELD_", SortField),
+        (pb.UpsertAction, "UPSERT_ACTION_", contactsvc_client.UpsertAction),
+    ],
+)
+def test_enums_have_the_values_of_the_proto(enum: EnumTypeWrapper, prefix: str, ours: type[StrEnum]) -> None:
+    assert {member.name for member in ours} == names_of(enum, prefix)
+
+
+def test_tables_of_enums_are_complete() -> None:
+    assert set(TYPES.values()) == set(TYPE_NUMBERS) == set(ContactMethodType)
+    assert set(SORT_FIELDS.values()) == set(SortField)
+    assert set(DELETE_POLICIES.values()) == set(PrimaryDeletePolicy)
+    assert set(ACTION_NUMBERS) == set(Action) - {Action.DELETED}
+    assert set(CLIENT_TYPES.values()) == set(contactsvc_client.ContactMethodType)
+    assert set(ACTIONS.values()) == set(contactsvc_client.UpsertAction)
+    assert TYPE_NUMBERS[ContactMethodType.FAX] == pb.CONTACT_METHOD_TYPE_FAX
+    assert DELETE_POLICIES[pb.PRIMARY_DELETE_POLICY_UNSPECIFIED] is PrimaryDeletePolicy.LEAVE_NONE

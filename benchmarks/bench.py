@@ -19,7 +19,7 @@ from benchmarks.http2 import messages
 from benchmarks.options import Options
 from benchmarks.sampling import Sample
 from benchmarks.servers import Contestant
-from contactsvc import embedded
+from contactsvc.runtime import embedded
 from contactsvc.store.drivers import DRIVERS, Driver
 
 # A batch takes a third of a second.

@@ -1,5 +1,5 @@
 """`python -m contactsvc` is `contactsvc`."""
 
-from contactsvc.cli import main
+from contactsvc.cli.main import main
 
 main(prog_name="contactsvc")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from contactsvc.cores import usable_cores
+from contactsvc.cpu import usable_cores
 from contactsvc.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "CONTACTSVC_"

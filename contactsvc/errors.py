@@ -11,7 +11,7 @@
     ├── Aborted                   lost a race; try again
     │   ├── EtagMismatch
     │   └── PrimaryConflict
-    ├── RuleSaysNo                the present state forbids it
+    ├── FailedPrecondition                the present state forbids it
     │   ├── MetadataAmbiguous
     │   ├── PrimaryRejected
     │   └── TransactionsUnsupported
@@ -192,11 +192,11 @@ class PrimaryConflict(Aborted):
         super().__init__("other callers keep writing the same contact methods, or their primary; retry")
 
 
-class RuleSaysNo(ContactsvcError):
+class FailedPrecondition(ContactsvcError):
     """The request is well formed, but the present state forbids it."""
 
 
-class MetadataAmbiguous(RuleSaysNo):
+class MetadataAmbiguous(FailedPrecondition):
     """Several records carry the metadata pair."""
 
     reason = "METADATA_AMBIGUOUS"
@@ -205,7 +205,7 @@ class MetadataAmbiguous(RuleSaysNo):
         super().__init__("several contact methods carry this metadata pair; name the client, or list them")
 
 
-class PrimaryRejected(RuleSaysNo):
+class PrimaryRejected(FailedPrecondition):
     """The record is primary and the delete policy is REJECT."""
 
     reason = "PRIMARY_REJECTED"
@@ -214,7 +214,7 @@ class PrimaryRejected(RuleSaysNo):
         super().__init__("the contact method is primary, and on_primary is REJECT")
 
 
-class TransactionsUnsupported(RuleSaysNo):
+class TransactionsUnsupported(FailedPrecondition):
     """The database has no transactions, and the call needs them."""
 
     reason = "TRANSACTIONS_UNSUPPORTED"

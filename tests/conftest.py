@@ -18,13 +18,14 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from mongomock_motor import AsyncMongoMockClient
 
-from contactsvc import embedded, store
+from contactsvc import store
 from contactsvc.config import ListenAddress
 from contactsvc.domain.environment import Environment
-from contactsvc.domain.values import ValueRules
-from contactsvc.server import Server
+from contactsvc.domain.normalization import ValueRules
+from contactsvc.runtime import embedded
+from contactsvc.runtime.server import Server
 from contactsvc.store.indexes import ensure_indexes
-from contactsvc.store.mongo_store import MongoStore
+from contactsvc.store.store import MongoStore
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc

@@ -10,10 +10,10 @@ from contactsvc.doctor.report import Check, Finding, Report, Severity, plural
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.environment import Environment
 from contactsvc.domain.ids import now_utc
+from contactsvc.domain.normalization import InvalidValue, ValueRules
 from contactsvc.domain.primary import next_primary
-from contactsvc.domain.values import InvalidValue, ValueRules
 from contactsvc.store.documents import SCHEMA_VERSION
-from contactsvc.store.examination import MOST_NAMED, Examination, ExaminedDocument, ExaminedIndex, Group, IndexState
+from contactsvc.store.inspection import MOST_NAMED, Group, IndexState, InspectedDocument, InspectedIndex, Inspection
 from contactsvc.store.migrations import READABLE
 
 # What becomes of the service without an index; all others only make lookups fast.
@@ -53,7 +53,7 @@ class Checkup:
     """The examination of one environment."""
 
     def __init__(
-        self, environment: Environment, examination: Examination, rules: ValueRules, report: Report, plan: Plan
+        self, environment: Environment, examination: Inspection, rules: ValueRules, report: Report, plan: Plan
     ) -> None:
         self._environment = environment
         self._examination = examination
@@ -157,7 +157,7 @@ class Checkup:
             ids=group.ids,
         )
 
-    def _index(self, index: ExaminedIndex) -> bool:
+    def _index(self, index: InspectedIndex) -> bool:
         """Report an index that is not as it should be; tell whether it is to be created."""
         if index.state is IndexState.RIGHT:
             return False
@@ -230,7 +230,7 @@ class Checkup:
             f"db.contact_methods.updateMany({query}, {{$set: {{schema_version: {SCHEMA_VERSION}}}}})",
         )
 
-    def _newer_layout(self, document: ExaminedDocument) -> None:
+    def _newer_layout(self, document: InspectedDocument) -> None:
         self._find(
             Severity.WRONG,
             Check.DOCUMENT,
@@ -241,7 +241,7 @@ class Checkup:
             client_id=document.client_id or "",
         )
 
-    def _faulty(self, document: ExaminedDocument) -> None:
+    def _faulty(self, document: InspectedDocument) -> None:
         what = f"{_document(document)} has no usable {', '.join(document.faults)}"
         delete = "delete it, in mongosh with db.contact_methods.deleteOne({_id: ID})"
         if document.client_id is None and "client_id" not in document.faults:
@@ -307,7 +307,7 @@ class Checkup:
         self._plan.add(Fix(self._environment, Repair.FORGET))
 
 
-def _document(document: ExaminedDocument) -> str:
+def _document(document: InspectedDocument) -> str:
     if document.client_id is None:
         return f"the document {document.id}"
     return f"the contact method {document.id} of client {document.client_id}"

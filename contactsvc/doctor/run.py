@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager, contextmanager
 
 from contactsvc import config
 from contactsvc.config import Settings
-from contactsvc.connection import connected
 from contactsvc.doctor.checkup import Checkup
-from contactsvc.doctor.mender import Mender
 from contactsvc.doctor.plan import Plan, planning
+from contactsvc.doctor.repair import Repairer
 from contactsvc.doctor.report import Check, Finding, Report, Severity, plural
 from contactsvc.domain.environment import Environment
-from contactsvc.domain.values import ValueRules
+from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import ConfigurationError, ContactsvcError, DatabaseRefuses, StartupError
-from contactsvc.store.examination import examination_of
+from contactsvc.runtime.database import connected
+from contactsvc.store.inspection import inspection_of
 
 
 def run(
@@ -83,7 +83,7 @@ async def _examine(settings: Settings, report: Report, plan: Plan) -> None:
             if not await deployment.key_store(f"{settings.database}_keys").all():
                 _find_open_gate(settings, report)
         for environment in Environment:
-            examination = examination_of(deployment, f"{settings.database}_{environment}")
+            examination = inspection_of(deployment, f"{settings.database}_{environment}")
             with _reporting_refusals(report):
                 await Checkup(environment, examination, rules, report, plan).run()
 
@@ -92,7 +92,7 @@ def _try_certificates(settings: Settings) -> None:
     """Raise ConfigurationError when the service could not use its certificates."""
     if settings.tls_cert is not None and settings.tls_key is not None:
         # Only here: it loads gRPC.
-        from contactsvc.tls import ReloadingCertificates, TlsFiles
+        from contactsvc.rpc.tls import ReloadingCertificates, TlsFiles
 
         ReloadingCertificates(TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca), lambda _: None)
 
@@ -110,7 +110,7 @@ async def _mend(settings: Settings, report: Report, plan: Plan) -> None:
     rules = ValueRules(settings.default_region, settings.value_validation_lenient)
     async with _reporting_what_stops_it(report), connected(settings) as deployment:
         menders = {
-            environment: Mender(examination_of(deployment, f"{settings.database}_{environment}"), rules)
+            environment: Repairer(inspection_of(deployment, f"{settings.database}_{environment}"), rules)
             for environment in Environment
         }
         for fix in plan:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from contactsvc.domain.memory import Remembered
+    from contactsvc.domain.idempotency import IdempotencyRecord
 
 
 class ContactMethodType(StrEnum):
@@ -61,7 +61,7 @@ class ContactMethod:
     created_at: datetime
     updated_at: datetime
     etag: str
-    requests: tuple[Remembered, ...] = field(default=(), compare=False, repr=False)
+    requests: tuple[IdempotencyRecord, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def slot(self) -> Slot:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from contactsvc.domain import fields
+from contactsvc.domain import validation
 from contactsvc.domain.contact_method import (
     ContactMethod,
     ContactMethodChange,
@@ -21,11 +21,11 @@ from contactsvc.domain.contact_method import (
     Unset,
     changed,
 )
+from contactsvc.domain.idempotency import IdempotencyRecord, RequestAlreadyApplied, unexpired
 from contactsvc.domain.ids import new_etag
-from contactsvc.domain.memory import Remembered, RequestRemembered, unexpired
+from contactsvc.domain.normalization import InvalidValue, ValueRules
 from contactsvc.domain.operations import Action, Applied, Delete, Operation, Update, Upsert
 from contactsvc.domain.primary import FlagIntent, PrimaryDeletePolicy, flag_intent, next_primary
-from contactsvc.domain.values import InvalidValue, ValueRules
 from contactsvc.errors import ContactMethodNotFound, EtagMismatch, ExternalIdTaken, PrimaryRejected
 
 # A record that is written often must not grow with every write: from so many on, its requests are remembered elsewhere.
@@ -33,7 +33,7 @@ _MOST_REQUESTS_IN_A_RECORD = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ChangeSet:
     """What has to be stored.
 
     Attributes:
@@ -48,7 +48,7 @@ class Difference:
     inserted: Sequence[ContactMethod]
     replaced: Sequence[tuple[ContactMethod, ContactMethod]]
     removed: Sequence[ContactMethod]
-    memories: Sequence[tuple[Remembered, ...]]
+    memories: Sequence[tuple[IdempotencyRecord, ...]]
     revived: Sequence[ContactMethod] = ()
 
     def __len__(self) -> int:
@@ -227,14 +227,14 @@ class Ledger:
         action = Action.CREATED if before is None else Action.UNCHANGED if after is before else Action.UPDATED
         return replace(applied, action=action)
 
-    def difference(self, request: Remembered | None) -> Difference:
+    def difference(self, request: IdempotencyRecord | None) -> ChangeSet:
         """Return what has to be stored, with the request that it came from.
 
         A request of one operation that writes one record is remembered in that record, so that it stays one write.
         What came of several may be long, and would make every read of the record slow.
 
         Raises:
-            RequestRemembered: that record remembers the request already, which no unique index would mind.
+            RequestAlreadyApplied: that record remembers the request already, which no unique index would mind.
         """
         self._restore_what_came_full_circle()
         inserted = [record for id_, record in self._records.items() if id_ not in self._before]
@@ -248,11 +248,11 @@ class Ledger:
             for id_, before in self._before.items()
             if id_ not in self._records
         ]
-        memories: list[tuple[Remembered, ...]] = []
+        memories: list[tuple[IdempotencyRecord, ...]] = []
         if request is not None:
             known = (old for record in (*removed, *(after for _, after in replaced)) for old in record.requests)
             if any(old.mark.id == request.mark.id for old in known):
-                raise RequestRemembered
+                raise RequestAlreadyApplied
             if len(inserted) + len(replaced) + len(removed) != 1 or len(request.outcomes) != 1:
                 memories.append((request,))
             elif inserted:
@@ -266,7 +266,7 @@ class Ledger:
                     memories.append(requests)
                     requests = ()
                 replaced = [(before, replace(after, requests=requests))]
-        return Difference(inserted, replaced, removed, memories)
+        return ChangeSet(inserted, replaced, removed, memories)
 
     def _upsert(self, operation: Upsert) -> Applied:
         present = self.find_by_external_id(operation.external_id)
@@ -281,7 +281,7 @@ class Ledger:
 
     def _after(self, before: ContactMethod, change: ContactMethodChange, intent: FlagIntent) -> ContactMethod:
         """Return the record after the change; raise InvalidFields when the two do not go together."""
-        problems = fields.Problems()
+        problems = validation.Violations()
         after: dict[str, object] = {
             name: wanted
             for name in ("type", "label", "external_id")
@@ -299,8 +299,8 @@ class Ledger:
                     problems.add("value", str(error))
         if not isinstance(change.metadata, Unset):
             after["metadata"] = pairs = change.metadata.applied_to(before.metadata)
-            if len(pairs) > fields.MAX_METADATA_PAIRS:
-                problems.add("metadata", f"must have at most {fields.MAX_METADATA_PAIRS} pairs after the update")
+            if len(pairs) > validation.MAX_METADATA_PAIRS:
+                problems.add("metadata", f"must have at most {validation.MAX_METADATA_PAIRS} pairs after the update")
         problems.raise_if_any()
         if intent is not FlagIntent.KEEP:
             after["is_primary"] = intent is not FlagIntent.CLEAR

@@ -4,6 +4,6 @@ Knows neither gRPC nor MongoDB.
 """
 
 from contactsvc.service.contact_methods import ContactMethods, Deleted, Found, Outcome, Synced, Written
-from contactsvc.service.store import Store
+from contactsvc.service.ports import Store
 
 __all__ = ["ContactMethods", "Deleted", "Found", "Outcome", "Store", "Synced", "Written"]

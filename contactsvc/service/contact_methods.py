@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 
 from contactsvc.domain.batch import Batch
 from contactsvc.domain.contact_method import ContactMethod, NewContactMethod, Slot
+from contactsvc.domain.idempotency import RequestFingerprint
 from contactsvc.domain.ids import Clock
 from contactsvc.domain.ledger import Ledger
 from contactsvc.domain.listing import Listing, Page
-from contactsvc.domain.memory import RequestMark
+from contactsvc.domain.normalization import ValueRules
 from contactsvc.domain.operations import Action, Applied, Delete, Operation, Sync, Update, Upsert
 from contactsvc.domain.sync import apply_sync
-from contactsvc.domain.values import ValueRules
 from contactsvc.errors import (
     ContactMethodNotFound,
     ContactsvcError,
@@ -24,8 +24,8 @@ from contactsvc.errors import (
     StoreUnavailable,
     TransactionsUnsupported,
 )
-from contactsvc.service.store import Store
-from contactsvc.service.writes import Done, Task, Writes
+from contactsvc.service.ports import Store
+from contactsvc.service.writes import WritePlan, WriteResult, Writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,26 +112,26 @@ class ContactMethods:
         """Yield all pages of records, as they are asked for."""
         return self._store.stream_pages(listing)
 
-    async def create(self, new: NewContactMethod, request: RequestMark | None = None) -> Written:
+    async def create(self, new: NewContactMethod, request: RequestFingerprint | None = None) -> Written:
         """Create a record, and demote the present primary if the new one claims the flag."""
         return await self._write(new, request)
 
-    async def update(self, update: Update, request: RequestMark | None = None) -> Written:
+    async def update(self, update: Update, request: RequestFingerprint | None = None) -> Written:
         """Change a record; write nothing when nothing would differ."""
         return await self._write(update, request)
 
-    async def upsert(self, upsert: Upsert, request: RequestMark | None = None) -> Written:
+    async def upsert(self, upsert: Upsert, request: RequestFingerprint | None = None) -> Written:
         """Create the record with an external id, or change the one that has it."""
         return await self._write(upsert, request)
 
-    async def delete(self, delete: Delete, request: RequestMark | None = None) -> Deleted:
+    async def delete(self, delete: Delete, request: RequestFingerprint | None = None) -> Deleted:
         """Delete a record, and promote another one if the request says so."""
-        outcome = _outcomes(await self._writes.carry_out(Task.of_one(delete), request))[0]
+        outcome = _outcomes(await self._writes.carry_out(WritePlan.of_one(delete), request))[0]
         if not isinstance(outcome, Deleted):
             raise TypeError(f"a delete came out as {type(outcome).__name__}")
         return outcome
 
-    async def batch(self, batch: Batch, request: RequestMark | None = None) -> list[Outcome]:
+    async def batch(self, batch: Batch, request: RequestFingerprint | None = None) -> list[Outcome]:
         """Carry out several operations as if one after the other; all or none, or (partial) each alone.
 
         What succeeds takes effect together, in one transaction. On a store without transactions an atomic batch is
@@ -144,10 +144,10 @@ class ContactMethods:
         if (refusal := batch.refused) is not None:
             # Nothing will be written. What the stored records say against the other items is told at once.
             with suppress(StoreUnavailable, DeadlineExceeded):
-                await self._writes.try_out(Task(batch.applied_to, batch.operations))
+                await self._writes.dry_run(WritePlan(batch.applied_to, batch.operations))
             raise refusal
         if self._store.transactional:
-            task = Task(batch.applied_to, batch.operations, keys=frozenset(batch.contested))
+            task = WritePlan(batch.applied_to, batch.operations, keys=frozenset(batch.contested))
             return _outcomes(await self._writes.carry_out(task, request))
         if not batch.partial:
             raise TransactionsUnsupported("an atomic batch")
@@ -155,11 +155,11 @@ class ContactMethods:
             raise TransactionsUnsupported("a request_id")
         return await self._write_each(batch)
 
-    async def sync(self, sync: Sync, request: RequestMark | None = None) -> Synced:
+    async def sync(self, sync: Sync, request: RequestFingerprint | None = None) -> Synced:
         """Make the records of a client what the items say, in one transaction."""
         if not self._store.transactional:
             raise TransactionsUnsupported("a sync")
-        task = Task(
+        task = WritePlan(
             lambda ledger: apply_sync(ledger, sync),
             ids=frozenset(item.id for item in sync.items if item.id is not None),
             external_ids=frozenset(item.external_id for item in sync.items if item.external_id is not None),
@@ -180,19 +180,19 @@ class ContactMethods:
                 lists.get(applied.action, synced.unchanged).append(record)
         return synced
 
-    async def erase_client(self, client_id: str, request: RequestMark | None = None) -> int:
+    async def erase_client(self, client_id: str, request: RequestFingerprint | None = None) -> int:
         """Delete all records of a client; return how many."""
 
         def erase(ledger: Ledger) -> list[Applied]:
             erased = [ledger.delete(Delete(record.id)) for record in ledger.of_client(client_id)]
             return [Applied(Action.DELETED, "", count=len(erased))]
 
-        task = Task(erase, client_id=client_id, keys=_client_key(client_id))
+        task = WritePlan(erase, client_id=client_id, keys=_client_key(client_id))
         done = await self._writes.carry_out(task, request)
         return sum(applied.count for applied in done.outcomes if isinstance(applied, Applied))
 
-    async def _write(self, operation: Operation, request: RequestMark | None) -> Written:
-        outcome = _outcomes(await self._writes.carry_out(Task.of_one(operation), request))[0]
+    async def _write(self, operation: Operation, request: RequestFingerprint | None) -> Written:
+        outcome = _outcomes(await self._writes.carry_out(WritePlan.of_one(operation), request))[0]
         if isinstance(outcome, ContactsvcError):
             raise outcome
         if not isinstance(outcome, Written):
@@ -201,7 +201,7 @@ class ContactMethods:
 
     async def _write_each(self, batch: Batch) -> list[Outcome]:
         """Carry out the items of a partial batch as writes of their own, except those that are wrong at first sight."""
-        sight = await self._writes.try_out(Task(batch.applied_to, batch.operations))
+        sight = await self._writes.dry_run(WritePlan(batch.applied_to, batch.operations))
         outcomes: list[Outcome] = []
         for position, (item, seen) in enumerate(zip(batch.items, sight, strict=True)):
             if isinstance(seen, InvalidFields):
@@ -210,7 +210,7 @@ class ContactMethods:
             if isinstance(item, InvalidFields):
                 raise TypeError("an item that could not be parsed was tried out")
             try:
-                outcomes += _outcomes(await self._writes.carry_out(Task.of_one(item), None))
+                outcomes += _outcomes(await self._writes.carry_out(WritePlan.of_one(item), None))
             except ContactsvcError as error:
                 outcomes.append(batch.failure(position, error))
         written = {outcome.contact_method.id for outcome in outcomes if isinstance(outcome, Written)}
@@ -233,7 +233,7 @@ def _client_key(client_id: str) -> frozenset[Hashable]:
     return frozenset({("client", client_id)})
 
 
-def _outcomes(done: Done) -> list[Outcome]:
+def _outcomes(done: WriteResult) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for applied in done.outcomes:
         if isinstance(applied, ContactsvcError):

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from contactsvc.domain.contact_method import ContactMethod, NewContactMethod
+from contactsvc.domain.idempotency import IdempotencyRecord, RequestAlreadyApplied, RequestFingerprint
 from contactsvc.domain.ids import Clock
-from contactsvc.domain.ledger import Difference, Ledger
-from contactsvc.domain.memory import Remembered, RequestMark, RequestRemembered
+from contactsvc.domain.ledger import ChangeSet, Ledger
+from contactsvc.domain.normalization import ValueRules
 from contactsvc.domain.operations import Action, Applied, Delete, Operation, Outcome, Update, Upsert, contested_by
-from contactsvc.domain.values import ValueRules
 from contactsvc.errors import (
     ContactsvcError,
     DeadlineExceeded,
@@ -26,7 +26,7 @@ from contactsvc.errors import (
     StoreUnavailable,
     TransactionsUnsupported,
 )
-from contactsvc.service.store import LostRace, Store
+from contactsvc.service.ports import LostRace, Store
 
 # How often a write of one document is tried before it takes turns with those that it keeps losing against.
 _ATTEMPTS = 2
@@ -35,7 +35,7 @@ _RECALLS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class WritePlan:
     """A write to be carried out.
 
     Attributes:
@@ -55,13 +55,13 @@ class Task:
     keys: frozenset[Hashable] = frozenset()
 
     @staticmethod
-    def of_one(operation: Operation) -> Task:
+    def of_one(operation: Operation) -> WritePlan:
         """Return the task of a single operation."""
-        return Task(lambda ledger: [ledger.apply(operation)], [operation])
+        return WritePlan(lambda ledger: [ledger.apply(operation)], [operation])
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class WriteResult:
     """What came of a task, and the records concerned as they are now."""
 
     outcomes: Sequence[Outcome]
@@ -77,7 +77,7 @@ class Writes:
     clock: Clock
     make_id: Callable[[], str]
 
-    async def carry_out(self, task: Task, request: RequestMark | None) -> Done:
+    async def carry_out(self, task: WritePlan, request: RequestFingerprint | None) -> WriteResult:
         """Carry out a task, once if it has a request.
 
         Raises:
@@ -90,7 +90,7 @@ class Writes:
         if not self.store.transactional:
             raise TransactionsUnsupported("a request_id")
         for _ in range(_RECALLS):
-            with suppress(RequestRemembered):
+            with suppress(RequestAlreadyApplied):
                 return await self._attempt_or_recall(task, request)
             remembered = await self.store.find_request(request.id)
             if remembered is not None:
@@ -99,11 +99,11 @@ class Writes:
                 await self.store.forget(remembered)
         raise EtagMismatch
 
-    async def try_out(self, task: Task) -> Sequence[Outcome]:
+    async def dry_run(self, task: WritePlan) -> Sequence[Outcome]:
         """Return what would come of a task now; store nothing."""
         return task.apply(await self._read(self.store, task))
 
-    async def _attempt_or_recall(self, task: Task, request: RequestMark) -> Done:
+    async def _attempt_or_recall(self, task: WritePlan, request: RequestFingerprint) -> WriteResult:
         """Attempt the task; when it fails on what it has itself done before, let that be found."""
         try:
             done = await self._attempt(task, request)
@@ -116,12 +116,12 @@ class Writes:
             await self._raise_if_remembered(request)
         return done
 
-    async def _raise_if_remembered(self, request: RequestMark) -> None:
+    async def _raise_if_remembered(self, request: RequestFingerprint) -> None:
         remembered = await self.store.find_request(request.id)
         if remembered is not None and remembered.forget_at > self.clock():
-            raise RequestRemembered
+            raise RequestAlreadyApplied
 
-    async def _recall(self, request: RequestMark, remembered: Remembered) -> Done:
+    async def _recall(self, request: RequestFingerprint, remembered: IdempotencyRecord) -> WriteResult:
         if remembered.mark != request:
             raise RequestIdReused
         ids = {
@@ -130,9 +130,9 @@ class Writes:
             if isinstance(outcome, Applied) and outcome.action is not Action.DELETED
         }
         records = {record.id: record for record in await self.store.find_by_ids(ids)} if ids else {}
-        return Done(remembered.outcomes, records.get)
+        return WriteResult(remembered.outcomes, records.get)
 
-    async def _attempt(self, task: Task, request: RequestMark | None) -> Done:
+    async def _attempt(self, task: WritePlan, request: RequestFingerprint | None) -> WriteResult:
         keys = set(task.keys)
         if request is not None:
             keys.add(("request", request.id))
@@ -153,12 +153,12 @@ class Writes:
                 except LostRace:
                     if not await self._was_made(difference):
                         continue
-                return Done(outcomes, ledger.find)
+                return WriteResult(outcomes, ledger.find)
             for operation in task.operations:
                 keys |= contested_by(operation)
         return await self._attempt_together(task, request, keys)
 
-    async def _was_made(self, difference: Difference) -> bool:
+    async def _was_made(self, difference: ChangeSet) -> bool:
         """Tell whether a write of one record that seems to have lost a race has been made all the same.
 
         A driver repeats a write whose answer was lost with the connection. MongoDB knows it again, but a database that
@@ -171,18 +171,20 @@ class Writes:
         present = await self.store.find(written[0].id)
         return present is not None and present.etag == written[0].etag
 
-    async def _attempt_together(self, task: Task, request: RequestMark | None, keys: set[Hashable]) -> Done:
-        async def work(store: Store) -> Done:
+    async def _attempt_together(
+        self, task: WritePlan, request: RequestFingerprint | None, keys: set[Hashable]
+    ) -> WriteResult:
+        async def work(store: Store) -> WriteResult:
             ledger = await self._read(store, task)
             outcomes = task.apply(ledger)
             difference = ledger.difference(_memory(request, outcomes, ledger.now))
             if len(difference):
                 await store.write(difference)
-            return Done(outcomes, ledger.find)
+            return WriteResult(outcomes, ledger.find)
 
         return await self.store.atomically(work, keys=keys)
 
-    async def _read(self, store: Store, task: Task) -> Ledger:
+    async def _read(self, store: Store, task: WritePlan) -> Ledger:
         """Return a ledger that has read all that the task may touch."""
         ledger = self._ledger()
         ids, external_ids = set(task.ids), set(task.external_ids)
@@ -212,11 +214,11 @@ class Writes:
         return Ledger(self.rules, now=self.clock(), make_id=self.make_id)
 
 
-def _memory(request: RequestMark | None, outcomes: Sequence[Outcome], now: datetime) -> Remembered | None:
+def _memory(request: RequestFingerprint | None, outcomes: Sequence[Outcome], now: datetime) -> IdempotencyRecord | None:
     """Return what is to be remembered of a request: nothing when all of it failed, for that may be tried again."""
     if request is None or _all_failed(outcomes):
         return None
-    return Remembered(request, now, tuple(outcomes))
+    return IdempotencyRecord(request, now, tuple(outcomes))
 
 
 def _all_failed(outcomes: Sequence[Outcome]) -> bool:

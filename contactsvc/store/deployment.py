@@ -14,14 +14,14 @@ from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMo
 
 from contactsvc.domain.ids import now_utc
 from contactsvc.errors import ConfigurationError, StartupError, StoreUnavailable
-from contactsvc.store.batched_store import BatchedStore
+from contactsvc.store.coalescing.store import CoalescingStore
 from contactsvc.store.documents import UnknownLayout, is_of_newer_layout
 from contactsvc.store.driver_errors import refusals_translated, refused, translated
 from contactsvc.store.drivers import DRIVERS, Collection, Driver
 from contactsvc.store.indexes import ensure_indexes
 from contactsvc.store.keys import MongoKeyStore
-from contactsvc.store.mongo_store import MongoStore
 from contactsvc.store.queries import NEWER_LAYOUTS
+from contactsvc.store.store import MongoStore
 from contactsvc.store.telemetry import DatabaseTelemetry
 from contactsvc.store.transactions import KeyLocks
 
@@ -65,7 +65,7 @@ class Deployment:
         collection = self.driver.database(database)[COLLECTION]
         driver, locks = self.driver if self.transactional else None, KeyLocks()
         if batching:
-            store: MongoStore = BatchedStore(collection, driver, locks, tells_each=self.tells_each)
+            store: MongoStore = CoalescingStore(collection, driver, locks, tells_each=self.tells_each)
         else:
             store = MongoStore(collection, driver, locks)
         with _silence_told():

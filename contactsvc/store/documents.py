@@ -35,8 +35,8 @@ from types import NoneType
 from typing import Final
 
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue, Slot
+from contactsvc.domain.idempotency import IdempotencyRecord, RequestFingerprint
 from contactsvc.domain.ids import is_contact_method_id
-from contactsvc.domain.memory import Remembered, RequestMark
 from contactsvc.domain.operations import Action, Applied, Outcome
 from contactsvc.errors import ContactsvcError, FieldViolation, SafeToLog
 from contactsvc.store.drivers import Document
@@ -152,13 +152,13 @@ def to_document(record: ContactMethod) -> Document:
     return document
 
 
-def to_memory(requests: Sequence[Remembered]) -> Document:
+def to_memory(requests: Sequence[IdempotencyRecord]) -> Document:
     """Return a document that remembers requests and is no contact method."""
     forget_at = max(request.forget_at for request in requests)
     return {**_remembering(requests), "forget_at": forget_at, "schema_version": SCHEMA_VERSION}
 
 
-def remembering_only(requests: Sequence[Remembered]) -> Document:
+def remembering_only(requests: Sequence[IdempotencyRecord]) -> Document:
     """Return the update that makes a document remember these requests and no others."""
     if requests:
         return {"$set": _remembering(requests)}
@@ -206,7 +206,7 @@ def from_document(document: Document) -> ContactMethod:
         raise _unreadable(document) from None
 
 
-def to_requests(document: Document) -> tuple[Remembered, ...]:
+def to_requests(document: Document) -> tuple[IdempotencyRecord, ...]:
     """Return the requests that a document remembers.
 
     Raises:
@@ -253,19 +253,19 @@ def _metadata(document: Document) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in document["metadata"])
 
 
-def _requests(document: Document) -> tuple[Remembered, ...]:
+def _requests(document: Document) -> tuple[IdempotencyRecord, ...]:
     requests = document.get("requests")
     return () if requests is None else tuple(map(_to_remembered, requests))
 
 
-def _to_remembered(request: Document) -> Remembered:
+def _to_remembered(request: Document) -> IdempotencyRecord:
     id_, digest, at = request["id"], request["digest"], request["at"]
     if not (isinstance(id_, str) and isinstance(digest, bytes) and isinstance(at, datetime)):
         raise TypeError
-    return Remembered(RequestMark(id_, digest), at, tuple(map(_to_outcome, request["outcomes"])))
+    return IdempotencyRecord(RequestFingerprint(id_, digest), at, tuple(map(_to_outcome, request["outcomes"])))
 
 
-def _remembering(requests: Sequence[Remembered]) -> Document:
+def _remembering(requests: Sequence[IdempotencyRecord]) -> Document:
     return {
         "request_ids": [request.mark.id for request in requests],
         "requests": [

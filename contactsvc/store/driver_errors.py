@@ -20,7 +20,7 @@ from pymongo.errors import (
     WaitQueueTimeoutError,
 )
 
-from contactsvc.domain.memory import RequestRemembered
+from contactsvc.domain.idempotency import RequestAlreadyApplied
 from contactsvc.errors import (
     ContactsvcError,
     DatabaseRefuses,
@@ -29,7 +29,7 @@ from contactsvc.errors import (
     PrimaryConflict,
     StoreUnavailable,
 )
-from contactsvc.service.store import LostRace
+from contactsvc.service.ports import LostRace
 
 NO_SUCH_COMMAND_CODES = frozenset({59, 115})
 """CommandNotFound, CommandNotSupported."""
@@ -174,5 +174,5 @@ def rule_violated_by(details: Mapping[str, Any]) -> Exception | None:
     if keys == {"external_id"}:
         return LostRace(ExternalIdTaken(None))
     if keys == {"request_ids"}:
-        return RequestRemembered()
+        return RequestAlreadyApplied()
     return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from contactsvc.domain.access import ApiKey, Permission
+from contactsvc.domain.api_keys import ApiKey, Permission
 from contactsvc.domain.environment import Environment
 from contactsvc.store.driver_errors import refusals_translated
 from contactsvc.store.drivers import Collection, Document

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from contactsvc import turns
+from contactsvc import chunks
 from contactsvc.domain.listing import Listing, Page
 from contactsvc.store import page_tokens, queries
 from contactsvc.store.documents import UnreadableDocument, from_document
@@ -67,7 +67,7 @@ class Paging:
     async def page(self, documents: Sequence[Document], *, more: bool, total_size: int | None = None) -> Page:
         """Return a page; `more` says whether another one follows."""
         return Page(
-            contact_methods=await turns.each(from_document, documents),
+            contact_methods=await chunks.map_yielding(from_document, documents),
             next_page_token=page_tokens.encode(self._mark, self.keys, documents[-1]) if more else "",
             total_size=total_size,
         )

@@ -12,7 +12,7 @@ from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
 from contactsvc import deadlines
 from contactsvc.errors import DeadlineExceeded, StoreUnavailable
-from contactsvc.service.store import LostRace
+from contactsvc.service.ports import LostRace
 from contactsvc.store.driver_errors import is_commit_unknown, is_transient
 from contactsvc.store.drivers import Driver, Session
 

@@ -2,7 +2,7 @@
 
 JSON Lines keeps everything but the etag: a header, a record a line, and a trailer with a count and a digest, by which a
 file that was cut off is known. CSV is for spreadsheets and for lists from elsewhere. What a field may hold is for
-domain/fields.py and domain/values.py to say; here is only said what form it has in a file.
+domain/validation.py and domain/values.py to say; here is only said what form it has in a file.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from contactsvc.domain import fields
+from contactsvc.domain import validation
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
-from contactsvc.domain.values import InvalidValue, ValueRules
+from contactsvc.domain.normalization import InvalidValue, ValueRules
 from contactsvc.errors import FieldViolation, InvalidFields
 
 FORMAT_VERSION: Final = 1
@@ -143,7 +143,7 @@ def to_row(line: bytes, rules: ValueRules) -> Row:
     Raises:
         InvalidFields: the line, or fields of it, break a rule.
     """
-    problems = fields.Problems()
+    problems = validation.Violations()
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -160,13 +160,13 @@ def to_row(line: bytes, rules: ValueRules) -> Row:
 
 def id_of(line: bytes) -> str:
     """Return the id that a line names, for a message about it; empty when there is none, or none that could be one."""
-    problems = fields.Problems()
+    problems = validation.Violations()
     try:
         id_ = json.loads(line)["id"]
         id_.encode()
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return ""
-    fields.contact_method_id(problems, "id", id_)
+    validation.contact_method_id(problems, "id", id_)
     return "" if problems.has("id") else str(id_)
 
 
@@ -206,7 +206,7 @@ def to_listed(cells: Mapping[str, str], rules: ValueRules, *, now: datetime) -> 
     Raises:
         InvalidFields: fields of it break a rule.
     """
-    problems = fields.Problems()
+    problems = validation.Violations()
     given: dict[str, Any] = {name: cells[name] for name in CSV_COLUMNS if cells.get(name)}
     if "is_primary" in given:
         given["is_primary"] = _yes_or_no(problems, given["is_primary"])
@@ -244,7 +244,7 @@ def csv_bytes(cells: list[str]) -> bytes:
 class _Reading:
     """The fields of one record, as the file has them."""
 
-    def __init__(self, problems: fields.Problems, found: Mapping[str, Any]) -> None:
+    def __init__(self, problems: validation.Violations, found: Mapping[str, Any]) -> None:
         self.problems = problems
         self._found = found
 
@@ -285,32 +285,32 @@ def _record(
     reading: _Reading, rules: ValueRules, *, metadata: Mapping[str, str], exact: bool, now: datetime | None = None
 ) -> ContactMethod:
     problems = reading.problems
-    client_id = fields.client_id(problems, "client_id", reading.text("client_id"))
+    client_id = validation.client_id(problems, "client_id", reading.text("client_id"))
     try:
         type_ = ContactMethodType(reading.text("type").lower())
     except ValueError:
         problems.add("type", f"must be one of {', '.join(ContactMethodType)}")
         type_ = ContactMethodType.OTHER
-    text = fields.value(problems, "value", reading.text("value"))
+    text = validation.value(problems, "value", reading.text("value"))
     value = ContactValue(text, None)
     if reading.has("normalized_value"):
         stored = None if reading.is_null("normalized_value") else reading.text("normalized_value")
         if stored is not None:
-            fields.text(problems, "normalized_value", stored, at_most=fields.MAX_NORMALIZED_LENGTH)
+            validation.text(problems, "normalized_value", stored, at_most=validation.MAX_NORMALIZED_LENGTH)
         value = ContactValue(text, stored)
     elif not problems.has("value") and not problems.has("type"):
         try:
             value = rules.read(type_, text)
         except InvalidValue as error:
             problems.add("value", str(error))
-    label = fields.label(problems, "label", reading.text("label"))
+    label = validation.label(problems, "label", reading.text("label"))
     external_id = reading.text("external_id") or None
     if external_id is not None:
-        fields.external_id(problems, "external_id", external_id)
-    pairs = fields.metadata(problems, "metadata", metadata)
+        validation.external_id(problems, "external_id", external_id)
+    pairs = validation.metadata(problems, "metadata", metadata)
     is_primary = reading.flag("is_primary")
     if exact:
-        id_ = fields.contact_method_id(problems, "id", reading.text("id"))
+        id_ = validation.contact_method_id(problems, "id", reading.text("id"))
         created_at, updated_at = reading.time("created_at"), reading.time("updated_at")
         verified_at = reading.time("verified_at") if reading.has("verified_at") else None
     else:
@@ -341,7 +341,7 @@ def listed_id(client_id: str, type_: ContactMethodType, value: ContactValue, ext
     return "contact_" + "".join(_ID_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
 
 
-def _pairs(problems: fields.Problems, found: Any) -> dict[str, str]:
+def _pairs(problems: validation.Violations, found: Any) -> dict[str, str]:
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         problems.add("metadata", "must be a JSON object of texts")
         return {}
@@ -353,7 +353,7 @@ def _pairs(problems: fields.Problems, found: Any) -> dict[str, str]:
     return found
 
 
-def _yes_or_no(problems: fields.Problems, cell: str) -> bool:
+def _yes_or_no(problems: validation.Violations, cell: str) -> bool:
     if cell.lower() not in {"true", "1", "yes", "false", "0", "no"}:
         problems.add("is_primary", "must be true or false")
     return cell.lower() in {"true", "1", "yes"}

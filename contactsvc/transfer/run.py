@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import IO
 
 from contactsvc.config import Settings
-from contactsvc.connection import connected
 from contactsvc.domain.environment import Environment
 from contactsvc.domain.ids import now_utc
 from contactsvc.domain.listing import Filter
-from contactsvc.domain.values import ValueRules
+from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import ConfigurationError, StartupError
+from contactsvc.runtime.database import connected
 from contactsvc.store.documents import UnreadableDocument
 from contactsvc.store.driver_errors import refusals_translated
-from contactsvc.store.examination import examination_of
-from contactsvc.transfer.export import CsvSink, JsonLinesSink, export
+from contactsvc.store.inspection import inspection_of
+from contactsvc.transfer.dry_run import DryRunStore
+from contactsvc.transfer.exporter import CsvSink, JsonLinesSink, export
 from contactsvc.transfer.formats import NotOurFormat
-from contactsvc.transfer.reading import CsvList, JsonLines, Source
-from contactsvc.transfer.restore import Counts, OnConflict, Place, Restore, Stopped
-from contactsvc.transfer.trial import TrialStore
+from contactsvc.transfer.importer import Counts, OnConflict, Place, Restore, Stopped
+from contactsvc.transfer.sources import CsvList, JsonLines, Source
 
 
 async def export_to(
@@ -56,7 +56,7 @@ async def export_to(
         _check_target(path)
     name = f"{settings.database}_{environment}"
     async with connected(settings) as deployment:
-        if not await examination_of(deployment, name).exists():
+        if not await inspection_of(deployment, name).exists():
             raise StartupError(f"there is no database {name}: no service has used it yet, or --database is wrong")
         with _documents_readable(), refusals_translated("read the contact methods", name), _written(path) as file:
             sink = CsvSink(file) if as_csv else JsonLinesSink(file)
@@ -108,7 +108,7 @@ async def import_from(
             action = "read the contact methods" if dry_run else "read and write the contact methods"
             with _documents_readable(), refusals_translated(action, name), _trial_written(), ExitStack() as stack:
                 if dry_run:
-                    place = stack.enter_context(closing(TrialStore(deployment.existing_store(name))))
+                    place = stack.enter_context(closing(DryRunStore(deployment.existing_store(name))))
                 else:
                     place = await deployment.open_store(name, batching=False)
                 restore = Restore(place, on_conflict=on_conflict, stops=stops, tell=tell, progress=progress, now=now)

@@ -5,7 +5,7 @@ from typing import Any
 import grpc
 import pytest
 
-from contactsvc.domain.values import ValueRules
+from contactsvc.domain.normalization import ValueRules
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import Api, OpenStores, failure_of, ids, serving
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from contactsvc import embedded
+from contactsvc.runtime import embedded
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import deployed, failure_of, serving
 

@@ -12,8 +12,9 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
-from contactsvc import embedded, store
+from contactsvc import store
 from contactsvc.errors import StartupError
+from contactsvc.runtime import embedded
 from tests.robustness.faults import disk, processes
 
 STALE = "mongodb://127.0.0.1:1/?directConnection=true"

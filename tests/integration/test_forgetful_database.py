@@ -8,7 +8,7 @@ import pytest
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from contactsvc.errors import StoreUnavailable
-from contactsvc.service.store import LostRace
+from contactsvc.service.ports import LostRace
 from contactsvc.store.driver_errors import duplicates_translated
 from contactsvc.store.transactions import in_transaction, retried
 

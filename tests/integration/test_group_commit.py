@@ -12,9 +12,9 @@ from contactsvc import deadlines
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.environment import Environment
 from contactsvc.domain.ids import new_etag
-from contactsvc.domain.ledger import Difference
+from contactsvc.domain.ledger import ChangeSet
 from contactsvc.errors import DeadlineExceeded
-from contactsvc.store.batched_store import BatchedStore
+from contactsvc.store.coalescing.store import CoalescingStore
 from contactsvc.store.drivers import Driver
 from contactsvc.store.transactions import KeyLocks
 from tests.conftest import Api, OpenStores, serving
@@ -39,20 +39,20 @@ class DriverOf:
         return getattr(self._driver, name)
 
 
-async def changed_store(on_embedded: OpenStores, refusal: int | None = None) -> tuple[BatchedStore, Any, Api]:
+async def changed_store(on_embedded: OpenStores, refusal: int | None = None) -> tuple[CoalescingStore, Any, Api]:
     """Return a store on such a driver, the driver, and the means to make records in it."""
     stores: Any = await on_embedded()
     original = stores[Environment.LIVE]
     driver: Any = DriverOf(original._driver, refusal)
-    stores[Environment.LIVE] = BatchedStore(original._collection, driver, KeyLocks(), tells_each=True)
+    stores[Environment.LIVE] = CoalescingStore(original._collection, driver, KeyLocks(), tells_each=True)
     return stores[Environment.LIVE], driver, stores
 
 
-def labelled(record: ContactMethod, label: str) -> Difference:
-    return Difference([], [(record, replace(record, label=label, etag=new_etag()))], [], [])
+def labelled(record: ContactMethod, label: str) -> ChangeSet:
+    return ChangeSet([], [(record, replace(record, label=label, etag=new_etag()))], [], [])
 
 
-async def records_of(store: BatchedStore, stores: Any, count: int) -> list[ContactMethod]:
+async def records_of(store: CoalescingStore, stores: Any, count: int) -> list[ContactMethod]:
     async with serving(stores) as api:
         made = [await api.create() for _ in range(count)]
     found = [await store.find(record.id) for record in made]

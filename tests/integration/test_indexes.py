@@ -11,8 +11,8 @@ from contactsvc.domain.contact_method import ContactMethodType
 from contactsvc.domain.listing import Filter, Listing
 from contactsvc.errors import StartupError
 from contactsvc.store.deployment import COLLECTION
-from contactsvc.store.mongo_store import MongoStore
 from contactsvc.store.queries import NEWER_LAYOUTS
+from contactsvc.store.store import MongoStore
 from contactsvc.store.transactions import KeyLocks
 from tests.conftest import DRIVER
 

@@ -9,12 +9,12 @@ from contactsvc_client import AsyncContactsClient
 
 from contactsvc import store
 from contactsvc.domain.environment import Environment
-from contactsvc.domain.ledger import Difference
+from contactsvc.domain.ledger import ChangeSet
 from contactsvc.errors import EtagMismatch
-from contactsvc.service.store import LostRace
-from contactsvc.store.batched_store import BatchedStore
+from contactsvc.service.ports import LostRace
+from contactsvc.store.coalescing.store import CoalescingStore
 from contactsvc.store.deployment import COLLECTION
-from contactsvc.store.mongo_store import MongoStore
+from contactsvc.store.store import MongoStore
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import DRIVER, Api, serving
@@ -84,12 +84,12 @@ async def test_an_iteration_whose_stream_breaks_off_goes_on(embedded_api: Api) -
     assert found == [f"{batch}-{i}" for batch in range(3) for i in range(250)]
 
 
-class Forgetful(BatchedStore):
+class Forgetful(CoalescingStore):
     """Of its next write the answer is lost, the driver repeats it, and the database has forgotten that it knows it."""
 
     forgets = False
 
-    async def write(self, difference: Difference) -> None:
+    async def write(self, difference: ChangeSet) -> None:
         await super().write(difference)
         if self.forgets:
             self.forgets = False

@@ -21,9 +21,9 @@ from contactsvc.errors import StartupError
 from contactsvc.store.deployment import COLLECTION, Deployment
 from contactsvc.store.documents import SCHEMA_VERSION
 from contactsvc.store.drivers import Collection, Document
-from contactsvc.store.examination import examination_of
+from contactsvc.store.inspection import inspection_of
 from contactsvc.store.migrations import OLDEST_READ, STEPS, migrated, update_of
-from contactsvc.store.mongo_store import MongoStore
+from contactsvc.store.store import MongoStore
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import DRIVER, Api, failure_of, serving
@@ -45,7 +45,7 @@ class Database:
         return {document["_id"]: document for document in await self.collection.find({}).to_list(length=None)}
 
     async def migrate(self) -> int:
-        return await examination_of(self.deployment, f"{self.name}_live").migrate()
+        return await inspection_of(self.deployment, f"{self.name}_live").migrate()
 
 
 @pytest.fixture(params=[True, False], ids=["batching", "no batching"])

@@ -22,16 +22,16 @@ from contactsvc import store
 from contactsvc.config import Settings
 from contactsvc.domain.environment import Environment
 from contactsvc.domain.listing import Filter
-from contactsvc.domain.values import ValueRules
+from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import StartupError
 from contactsvc.store.deployment import COLLECTION, Deployment
 from contactsvc.store.documents import SCHEMA_VERSION, from_document
 from contactsvc.store.drivers import Collection, Document
-from contactsvc.transfer.export import JsonLinesSink, export
+from contactsvc.transfer.exporter import JsonLinesSink, export
 from contactsvc.transfer.formats import Header, Row
-from contactsvc.transfer.reading import JsonLines
-from contactsvc.transfer.restore import Counts, OnConflict, Restore
+from contactsvc.transfer.importer import Counts, OnConflict, Restore
 from contactsvc.transfer.run import export_to, import_from
+from contactsvc.transfer.sources import JsonLines
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import DRIVER, Api, OpenStores, failure_of, serving
 from tests.integration.service_process import running_service

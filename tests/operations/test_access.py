@@ -10,10 +10,10 @@ from typing import Any
 import grpc
 import pytest
 
-from contactsvc.domain.access import PERMISSIONS, ApiKey, Permission, new_key
+from contactsvc.domain.api_keys import PERMISSIONS, ApiKey, Permission, new_key
 from contactsvc.domain.environment import Environment
 from contactsvc.errors import StoreUnavailable
-from contactsvc.gate import Gate, check_permissions
+from contactsvc.rpc.auth import Authenticator, check_permissions
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import Api, OpenStores, RpcFailure, failure_of, serving
 
@@ -67,7 +67,7 @@ class Guarded:
     api: Api
     keys: FakeKeyStore
     time: Time
-    gate: Gate
+    gate: Authenticator
 
     async def ask(self, rpc: str, *headers: tuple[str, str]) -> RpcFailure | None:
         """Call an RPC with an empty request; return how it failed, if it did."""
@@ -99,7 +99,7 @@ async def _read(call: Any) -> None:
 @asynccontextmanager
 async def guarded(open_stores: OpenStores) -> AsyncIterator[Guarded]:
     keys, time = FakeKeyStore(), Time()
-    gate = Gate(keys, clock=lambda: time.now, monotonic=lambda: time.seconds)
+    gate = Authenticator(keys, clock=lambda: time.now, monotonic=lambda: time.seconds)
     await gate.refresh()
     async with serving(await open_stores(), gate=gate) as api, grpc.aio.insecure_channel(api.target) as channel:
         yield Guarded(api, keys, time, gate, channel)

@@ -283,6 +283,6 @@ def embedded_database_of(pid: int) -> int:
             command = path.with_name("cmdline").read_text()
         except OSError:
             continue
-        if parent == pid and "contactsvc.embedded" in command:
+        if parent == pid and "contactsvc.runtime.embedded" in command:
             return int(path.parent.name)
     raise AssertionError("there is no embedded database")

@@ -7,9 +7,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from contactsvc import health as health_module
 from contactsvc.errors import StoreUnavailable
-from contactsvc.health import LIVENESS, Health, follow_database
+from contactsvc.rpc import health as health_module
+from contactsvc.rpc.health import LIVENESS, Health, follow_database
 from tests.conftest import OpenStores, serving
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING

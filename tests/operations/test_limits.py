@@ -15,14 +15,14 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from contactsvc.calls import CallReport
-from contactsvc.domain.access import ApiKey, Permission, new_key
+from contactsvc.domain.api_keys import ApiKey, Permission, new_key
 from contactsvc.domain.contact_method import ContactMethodType
 from contactsvc.domain.environment import Environment
-from contactsvc.gate import Gate
-from contactsvc.logs import CallLog, _JsonFormatter, _TextFormatter
-from contactsvc.metrics import Metrics
-from contactsvc.server import Limits
+from contactsvc.rpc.auth import Authenticator
+from contactsvc.rpc.pipeline import CallReport
+from contactsvc.runtime.server import Limits
+from contactsvc.telemetry.logs import CallLog, _JsonFormatter, _TextFormatter
+from contactsvc.telemetry.metrics import Metrics
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import Api, OpenStores, failure_of, serving
 
@@ -93,7 +93,7 @@ async def test_too_many_calls_are_refused_with_the_time_to_come_back(
         now=datetime.now(UTC),
         expires_at=None,
     )
-    gate = Gate(OneKey(key) if with_key else None, monotonic=time.monotonic)
+    gate = Authenticator(OneKey(key) if with_key else None, monotonic=time.monotonic)
     await gate.refresh()
     headers = [("authorization", f"Bearer {text}")] if with_key else []
     async with serving(stores, gate=gate, limits=limits, metrics=metrics) as api:
@@ -313,7 +313,7 @@ async def test_every_call_has_one_log_line_with_its_request_id(on_embedded: Open
         assert "reason" not in json.loads(second)
     else:
         start, *fields = first.split(" call ", 1)
-        assert re.fullmatch(r"\S+Z INFO    contactsvc.calls:", start)
+        assert re.fullmatch(r"\S+Z INFO    contactsvc.rpc.pipeline:", start)
         named = dict(field.split("=", 1) for field in fields[0].split(" "))
         assert float(named.pop("ms")) >= 0
         assert named == {key: str(value) for key, value in list(expected.items())[3:]}

@@ -14,10 +14,10 @@ import trustme
 from contactsvc_client import AsyncContactsClient, NetworkError, NotFoundError
 
 from contactsvc.config import ListenAddress
-from contactsvc.domain.values import ValueRules
+from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import ConfigurationError
-from contactsvc.server import Server
-from contactsvc.tls import ReloadingCertificates, TlsFiles
+from contactsvc.rpc.tls import ReloadingCertificates, TlsFiles
+from contactsvc.runtime.server import Server
 from tests.conftest import OpenStores
 
 
@@ -133,7 +133,7 @@ async def test_a_rotated_certificate_is_used_at_once_and_a_bad_one_is_not(
 
     assert expiries[0] == soon.replace(microsecond=0)
     assert len(expiries) == 3
-    messages = [record.getMessage() for record in caplog.records if record.name == "contactsvc.tls"]
+    messages = [record.getMessage() for record in caplog.records if record.name == "contactsvc.rpc.tls"]
     assert sum("keeping the certificate in use" in message for message in messages) == 2
     assert any("expires at" in record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
 

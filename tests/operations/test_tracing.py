@@ -4,7 +4,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from contactsvc.domain.environment import Environment
-from contactsvc.tracing import OpenTelemetryTracing
+from contactsvc.telemetry.tracing import OpenTelemetryTracing
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import Api, OpenStores, failure_of, serving
 from tests.operations.test_limits import PLANTED, BrokenStore, planted_calls

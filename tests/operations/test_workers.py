@@ -21,9 +21,9 @@ from contactsvc_client import AsyncContactsClient, ConflictError
 from contactsvc_client import TimeoutError as SdkTimeoutError
 from prometheus_client.parser import text_string_to_metric_families
 
-from contactsvc import port
 from contactsvc.config import ListenAddress
-from contactsvc.workers import Workers, _line_of
+from contactsvc.runtime import port
+from contactsvc.runtime.supervisor import WorkerPool, _line_of
 from tests.integration.service_process import ended, launch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one worker")
@@ -246,7 +246,7 @@ async def test_a_stop_under_load_fails_no_call(tmp_path: Path) -> None:
     assert len(writers.acknowledged) >= 100
     assert not any(map(alive, workers))
     assert [sum(f"stopped worker={worker}" in line for line in service.log) for worker in (0, 1)] == [1, 1]
-    assert "contactsvc.workers: stopped" in service.log[-1]
+    assert "contactsvc.runtime.supervisor: stopped" in service.log[-1]
 
 
 async def test_a_second_signal_stops_all_at_once(tmp_path: Path) -> None:
@@ -257,15 +257,15 @@ async def test_a_second_signal_stops_all_at_once(tmp_path: Path) -> None:
         code = await service.stopped()
 
     assert code == 0
-    assert any("contactsvc.workers: second signal" in line for line in service.log)
+    assert any("contactsvc.runtime.supervisor: second signal" in line for line in service.log)
     # Nobody has sent them one.
-    assert not any("contactsvc.server: second signal" in line for line in service.log)
-    assert sum("contactsvc.server: the supervisor says so" in line for line in service.log) == 2
+    assert not any("contactsvc.runtime.server: second signal" in line for line in service.log)
+    assert sum("contactsvc.runtime.server: the supervisor says so" in line for line in service.log) == 2
 
 
 async def test_writes_that_are_left_by_a_worker_are_told_and_are_no_clean_stop(tmp_path: Path) -> None:
     async with two_workers(tmp_path, "--drain-grace", "0.1") as service:
-        (database,) = children_of(service.process.pid, "contactsvc.embedded")
+        (database,) = children_of(service.process.pid, "contactsvc.runtime.embedded")
         async with AsyncContactsClient(service.address, timeout=0.2) as sdk:
             await sdk.contact_methods.create(client_id="c", type="other", value="before", timeout=10)
             os.kill(database, signal.SIGSTOP)
@@ -287,7 +287,7 @@ async def test_the_death_of_the_supervisor_leaves_no_orphan_and_a_restart_works_
         address = service.address
         async with AsyncContactsClient(address) as sdk:
             made = await sdk.contact_methods.create(client_id="c", type="other", value="kept")
-        family = service.workers | children_of(service.process.pid, "contactsvc.embedded")
+        family = service.workers | children_of(service.process.pid, "contactsvc.runtime.embedded")
         assert len(family) == 3
         service.process.kill()
         async with two_workers(tmp_path, "--listen", address) as second, AsyncContactsClient(second.address) as sdk:
@@ -301,7 +301,7 @@ async def test_the_death_of_the_supervisor_leaves_no_orphan_and_a_restart_works_
 async def test_the_death_of_the_embedded_database_ends_the_service(tmp_path: Path) -> None:
     async with two_workers(tmp_path) as service:
         workers = service.workers
-        (database,) = children_of(service.process.pid, "contactsvc.embedded")
+        (database,) = children_of(service.process.pid, "contactsvc.runtime.embedded")
         os.kill(database, signal.SIGKILL)
         code = await service.code()
 
@@ -421,7 +421,7 @@ async def test_a_worker_that_hangs_is_killed_and_another_one_takes_its_place(
 ) -> None:
     async with port.held(ListenAddress("127.0.0.1", 0)) as address:
         # The same as of a service, with less patience.
-        workers = Workers(2, {"listen": str(address), "mongodb_uri": embedded_uri}, hangs=1)
+        workers = WorkerPool(2, {"listen": str(address), "mongodb_uri": embedded_uri}, hangs=1)
         given_up = workers.start()
         try:
             async with asyncio.timeout(PATIENCE):
@@ -511,10 +511,10 @@ async def test_what_a_worker_could_not_finish_saying_is_no_message() -> None:
 
 async def test_workers_that_have_not_begun_stop_at_once(embedded_uri: str) -> None:
     async with port.held(ListenAddress("127.0.0.1", 0)) as address:
-        workers = Workers(2, {"listen": str(address), "mongodb_uri": embedded_uri})
+        workers = WorkerPool(2, {"listen": str(address), "mongodb_uri": embedded_uri})
         workers.start()
         try:
-            # Worker 1 waits for worker 0, which is held.
+            # WorkerProcess 1 waits for worker 0, which is held.
             await until(lambda: workers.all[1].state == "waiting")
             (first, _) = sorted(children_of(os.getpid(), "worker"))
             os.kill(first, signal.SIGSTOP)

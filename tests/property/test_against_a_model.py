@@ -375,7 +375,7 @@ class Callers(RuleBasedStateMachine):
         return [message for page in pages for message in page.contact_methods]
 
     def new_request_id(self) -> str:
-        # Remembered for longer than an example takes, hence never the same in two of them.
+        # IdempotencyRecord for longer than an example takes, hence never the same in two of them.
         return f"request-{next(_request_numbers)}"
 
     def named(self, data: st.DataObject, request: Any) -> Any:

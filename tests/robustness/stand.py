@@ -24,11 +24,12 @@ from typing import Any
 
 import grpc
 
-from contactsvc import embedded, store
+from contactsvc import store
 from contactsvc.config import ListenAddress
 from contactsvc.domain.ids import now_utc
-from contactsvc.domain.values import ValueRules
-from contactsvc.server import Server
+from contactsvc.domain.normalization import ValueRules
+from contactsvc.runtime import embedded
+from contactsvc.runtime.server import Server
 from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc
 from tests.robustness.faults import processes
 from tests.robustness.faults.disk import Disk

@@ -19,15 +19,15 @@ import pytest
 from contactsvc import store
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.environment import Environment
-from contactsvc.domain.ledger import Difference
+from contactsvc.domain.ledger import ChangeSet
 from contactsvc.errors import StoreUnavailable
-from contactsvc.service.store import Store
-from contactsvc.store.batched_store import BatchedStore
-from contactsvc.store.batching import Batcher
+from contactsvc.service.ports import Store
+from contactsvc.store.coalescing.batcher import Batcher
+from contactsvc.store.coalescing.store import CoalescingStore
 from contactsvc.store.deployment import COLLECTION
 from contactsvc.store.documents import to_document
-from contactsvc.store.steps import Step
 from contactsvc.store.transactions import KeyLocks, retried
+from contactsvc.store.writes import DocumentWrite
 from tests.conftest import serving
 from tests.robustness import aftermath
 from tests.robustness.checker import check
@@ -42,18 +42,18 @@ _FIRST_CALLS = 5
 _CALLERS = 16
 
 
-class WithoutTransactions(BatchedStore):
+class WithoutTransactions(CoalescingStore):
     """Writes one document after the other, and now and then breaks off in between."""
 
     async def atomically(self, work: Callable[[Store], Awaitable[T]], *, keys: Collection[Hashable]) -> T:
         async with self._locks.held(keys):
             return await retried(lambda: work(self))
 
-    async def _write_one_by_one(self, steps: Sequence[Step]) -> None:
+    async def _write_one_by_one(self, steps: Sequence[DocumentWrite]) -> None:
         for position, step in enumerate(steps):
             if position and random.random() < 0.2:  # noqa: S311 - guards nothing
                 raise StoreUnavailable
-            await step.alone(self._collection)
+            await step.apply(self._collection)
 
 
 class EarlyBatcher(Batcher[str, ContactMethod]):
@@ -76,7 +76,7 @@ class EarlyBatcher(Batcher[str, ContactMethod]):
             answered.exception()
 
 
-class SlowAnswers(BatchedStore):
+class SlowAnswers(CoalescingStore):
     """Reads that are answered some time after the database has answered: nothing is wrong with that."""
 
     batcher: type[Batcher[str, ContactMethod]] = Batcher
@@ -97,14 +97,14 @@ class EarlyAnswers(SlowAnswers):
     batcher = EarlyBatcher
 
 
-class EarlyAcknowledgement(BatchedStore):
+class EarlyAcknowledgement(CoalescingStore):
     """Single inserts are acknowledged before they are written."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._unwritten: set[asyncio.Task[None]] = set()
 
-    async def write(self, difference: Difference) -> None:
+    async def write(self, difference: ChangeSet) -> None:
         if len(difference.inserted) == len(difference) == 1 and not difference.inserted[0].is_primary:
             task = asyncio.create_task(self._write_later(difference))
             self._unwritten.add(task)
@@ -112,13 +112,13 @@ class EarlyAcknowledgement(BatchedStore):
         else:
             await super().write(difference)
 
-    async def _write_later(self, difference: Difference) -> None:
+    async def _write_later(self, difference: ChangeSet) -> None:
         await asyncio.sleep(0.02)
         # Whoever loses a race here has been told that all is well.
         await asyncio.gather(super().write(difference), return_exceptions=True)
 
 
-class WithoutMemory(BatchedStore):
+class WithoutMemory(CoalescingStore):
     """Requests are not remembered."""
 
     def _within(self, session: Any) -> Any:
@@ -127,12 +127,12 @@ class WithoutMemory(BatchedStore):
         inner.write = lambda difference: write(_forgetful(difference))  # type: ignore[method-assign]
         return inner
 
-    async def write(self, difference: Difference) -> None:
+    async def write(self, difference: ChangeSet) -> None:
         await super().write(_forgetful(difference))
 
 
-def _forgetful(difference: Difference) -> Difference:
-    return Difference(
+def _forgetful(difference: ChangeSet) -> ChangeSet:
+    return ChangeSet(
         [replace(record, requests=()) for record in difference.inserted],
         [(before, replace(after, requests=())) for before, after in difference.replaced],
         [replace(record, requests=()) for record in difference.removed],
@@ -140,10 +140,10 @@ def _forgetful(difference: Difference) -> Difference:
     )
 
 
-class Unconditional(BatchedStore):
+class Unconditional(CoalescingStore):
     """A single record is replaced whether or not it is still as it was read."""
 
-    async def write(self, difference: Difference) -> None:
+    async def write(self, difference: ChangeSet) -> None:
         if len(difference.replaced) == len(difference) == 1:
             before, after = difference.replaced[0]
             await self._collection.replace_one({"_id": before.id}, to_document(after))
@@ -167,7 +167,7 @@ class Case:
 
     rules: set[str]
     mix: dict[str, float]
-    kind: type[BatchedStore] = BatchedStore
+    kind: type[CoalescingStore] = CoalescingStore
     dropped: str = ""
     repeated: float = 0.05
     services: int = 1

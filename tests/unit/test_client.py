@@ -34,8 +34,8 @@ from contactsvc_client import (
 from contactsvc_client import errors as sdk_errors
 from contactsvc_client.filters import filter_message, sort_messages
 
-from contactsvc import statuses
 from contactsvc.errors import TransactionsUnsupported
+from contactsvc.rpc.status import status_of
 from contactsvc.v1 import contact_methods_pb2 as pb
 from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc
 from tests.conftest import Api
@@ -61,7 +61,7 @@ class FakeService(pb_grpc.ContactMethodsServiceServicer):
 
     async def CreateContactMethod(self, request: Any, context: Any) -> Any:  # noqa: N802
         if request.request_id and not self.transactional:
-            status = statuses.status_of(TransactionsUnsupported("a request_id"))
+            status = status_of(TransactionsUnsupported("a request_id"))
             trailing = (("grpc-status-details-bin", status.SerializeToString()),)
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, status.message, trailing)
         return await self._answer(request, context, pb.CreateContactMethodResponse())
@@ -329,7 +329,7 @@ async def test_the_blocking_client_has_the_same_methods_and_works(embedded_api: 
 def test_importing_the_client_loads_neither_drivers_nor_server() -> None:
     script = (
         "import sys, contactsvc_client;"
-        "bad = {'motor', 'pymongo', 'bson', 'phonenumbers', 'contactsvc.server', 'contactsvc.store'};"
+        "bad = {'motor', 'pymongo', 'bson', 'phonenumbers', 'contactsvc.runtime.server', 'contactsvc.store'};"
         "sys.exit(str(bad & set(sys.modules)) if bad & set(sys.modules) else 0)"
     )
 

@@ -14,11 +14,11 @@ import yaml
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from contactsvc import metrics
-from contactsvc.cli import main
-from contactsvc.health import LIVENESS
+from contactsvc.cli.main import main
+from contactsvc.rpc.health import LIVENESS
+from contactsvc.runtime.supervisor import WorkerProcess, supervision
+from contactsvc.telemetry import metrics
 from contactsvc.v1 import contact_methods_pb2 as pb
-from contactsvc.workers import Worker, supervision
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file())
@@ -284,7 +284,7 @@ def exported() -> dict[str, set[str]]:
         for sample in family.samples:
             # A supervisor adds the worker.
             labels.setdefault(sample.name, {"worker"}).update(sample.labels)
-    for family in supervision([Worker(0, {})]):
+    for family in supervision([WorkerProcess(0, {})]):
         for sample in family.samples:
             labels.setdefault(sample.name, set()).update(sample.labels)
     return labels

@@ -10,7 +10,7 @@ import pytest
 from contactsvc.doctor import Check, Finding, Fix, Repair, Report, Severity, Verdict, planning, run, verdict_on
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
 from contactsvc.domain.environment import Environment
-from contactsvc.domain.values import ValueRules
+from contactsvc.domain.normalization import ValueRules
 
 STRICT, LENIENT = ValueRules(), ValueRules(lenient=True)
 IN_MEXICO = ValueRules(default_region="MX")

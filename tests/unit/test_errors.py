@@ -6,8 +6,9 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from contactsvc import errors, statuses
-from contactsvc.logs import _JsonFormatter, _TextFormatter
+from contactsvc import errors
+from contactsvc.rpc.status import code_of, status_of
+from contactsvc.telemetry.logs import _JsonFormatter, _TextFormatter
 from contactsvc.v1 import contact_methods_pb2 as pb
 
 EXAMPLES: list[errors.ContactsvcError] = [
@@ -42,10 +43,10 @@ def test_the_examples_are_all_errors_there_are() -> None:
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 def test_every_error_has_a_status_and_a_documented_reason(error: errors.ContactsvcError) -> None:
-    status = statuses.status_of(error)
+    status = status_of(error)
     info = error_details_pb2.ErrorInfo()
 
-    assert statuses.code_of(error) in grpc.StatusCode
+    assert code_of(error) in grpc.StatusCode
     assert status.message == error.message
     assert status.details[0].Unpack(info)
     assert (info.domain, info.reason) == ("contactsvc", error.reason)

@@ -13,14 +13,14 @@ from contactsvc_client.records import ACTIONS, from_proto
 from contactsvc_client.records import TYPES as CLIENT_TYPES
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
-from contactsvc.convert.requests import DELETE_POLICIES, SORT_FIELDS, TYPES
-from contactsvc.convert.responses import ACTION_NUMBERS, TYPE_NUMBERS, to_proto
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
+from contactsvc.domain.idempotency import IdempotencyRecord, RequestFingerprint
 from contactsvc.domain.listing import SortField
-from contactsvc.domain.memory import Remembered, RequestMark
+from contactsvc.domain.normalization import ValueRules
 from contactsvc.domain.operations import Action, Applied
 from contactsvc.domain.primary import PrimaryDeletePolicy
-from contactsvc.domain.values import ValueRules
+from contactsvc.rpc.requests import DELETE_POLICIES, SORT_FIELDS, TYPES
+from contactsvc.rpc.responses import ACTION_NUMBERS, TYPE_NUMBERS, to_proto
 from contactsvc.store.documents import from_document, to_document
 from contactsvc.transfer import formats
 from contactsvc.v1 import contact_methods_pb2 as pb
@@ -55,8 +55,8 @@ FULL = ContactMethod(
     updated_at=NOW.replace(hour=15, microsecond=3_000),
     etag="01",
     requests=(
-        Remembered(
-            RequestMark("request_1", b"digest"),
+        IdempotencyRecord(
+            RequestFingerprint("request_1", b"digest"),
             NOW,
             (Applied(Action.UPDATED, "contact_00000000000000000000000002", ("contact_00000000000000000000000003",)),),
         ),

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from contactsvc.convert import responses
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType
 from contactsvc.domain.listing import Filter, Listing
-from contactsvc.domain.values import ValueRules
+from contactsvc.domain.normalization import ValueRules
+from contactsvc.rpc import responses
 from contactsvc.store.documents import to_document
 from contactsvc.store.paging import Paging
 

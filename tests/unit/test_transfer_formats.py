@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contactsvc.cli import _progress_bar
+from contactsvc.cli.main import _progress_bar
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
-from contactsvc.domain.values import ValueRules
+from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import InvalidFields
 from contactsvc.transfer import formats
-from contactsvc.transfer.export import CsvSink, JsonLinesSink
+from contactsvc.transfer.exporter import CsvSink, JsonLinesSink
 from contactsvc.transfer.formats import Header, NotOurFormat, Row
-from contactsvc.transfer.reading import CsvList, JsonLines
+from contactsvc.transfer.sources import CsvList, JsonLines
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

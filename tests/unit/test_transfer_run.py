@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from contactsvc.cli import _completed, main
+from contactsvc.cli.main import _completed, main
 from contactsvc.config import Settings
 from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
 from contactsvc.domain.environment import Environment
-from contactsvc.domain.ledger import Difference
+from contactsvc.domain.ledger import ChangeSet
 from contactsvc.domain.listing import Filter
 from contactsvc.errors import ConfigurationError, FieldViolation, InvalidFields, PrimaryConflict, StartupError
+from contactsvc.transfer.dry_run import DryRunStore
 from contactsvc.transfer.formats import Row
-from contactsvc.transfer.reading import Numbered
-from contactsvc.transfer.restore import Counts, OnConflict, Place, Restore
+from contactsvc.transfer.importer import Counts, OnConflict, Place, Restore
 from contactsvc.transfer.run import _written, export_to, import_from
-from contactsvc.transfer.trial import TrialStore
+from contactsvc.transfer.sources import Numbered
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 # Nothing that these tests do reaches a database.
@@ -49,7 +49,7 @@ class Empty:
     async def find_memories(self, ids: Collection[str]) -> dict[str, Any]:
         return {}
 
-    async def write(self, difference: Difference) -> None:
+    async def write(self, difference: ChangeSet) -> None:
         self.written += len(difference.inserted)
 
     async def atomically(self, work: Callable[[Place], Awaitable[Any]], *, keys: Collection[Hashable]) -> Any:
@@ -208,7 +208,7 @@ async def test_a_record_that_a_list_names_twice_is_refused_and_the_last_line_of_
             *(row(f"other {i}", line=3 + i, is_exact=is_exact) for i in range(between)),
             row(line=900, is_exact=is_exact, label="last"),
         ]
-        with closing(TrialStore(Empty())) as place:  # type: ignore[arg-type]  # a Store has more
+        with closing(DryRunStore(Empty())) as place:  # type: ignore[arg-type]  # a Store has more
             work = restore(place, told)
             await work.run(rows)
         counts.append(work.counts)
@@ -219,10 +219,10 @@ async def test_a_record_that_a_list_names_twice_is_refused_and_the_last_line_of_
 
 
 async def test_a_trial_keeps_records_as_they_are() -> None:
-    with closing(TrialStore(Empty())) as trial:  # type: ignore[arg-type]
+    with closing(DryRunStore(Empty())) as trial:  # type: ignore[arg-type]
         numbered = row()
         assert isinstance(numbered.row, Row)
-        await trial.write(Difference(inserted=[numbered.row.record], replaced=[], removed=[], memories=[], revived=[]))
+        await trial.write(ChangeSet(inserted=[numbered.row.record], replaced=[], removed=[], memories=[], revived=[]))
 
         assert await trial.find_by_ids(["contact_1"]) == [numbered.row.record]
 

@@ -23,7 +23,7 @@ from pymongo.errors import (
 
 from contactsvc import store
 from contactsvc.domain.environment import Environment
-from contactsvc.store.batched_store import BatchedStore
+from contactsvc.store.coalescing.store import CoalescingStore
 from contactsvc.store.deployment import COLLECTION
 from contactsvc.store.drivers import Collection, Driver, Session
 from contactsvc.store.transactions import KeyLocks
@@ -184,7 +184,7 @@ class _Driver:
         return getattr(self._driver, name)
 
 
-async def faulty_stores(deployment: store.Deployment, prefix: str, plan: Plan) -> dict[Environment, BatchedStore]:
+async def faulty_stores(deployment: store.Deployment, prefix: str, plan: Plan) -> dict[Environment, CoalescingStore]:
     """Open the stores of a deployment, with commands that fail by a plan."""
     stores = {}
     for environment in Environment:
@@ -193,5 +193,5 @@ async def faulty_stores(deployment: store.Deployment, prefix: str, plan: Plan) -
         await deployment.open_store(name)
         collection: Any = _Collection(deployment.driver.database(name)[COLLECTION], plan)
         driver: Any = _Driver(deployment.driver, plan)
-        stores[environment] = BatchedStore(collection, driver, KeyLocks(), tells_each=deployment.tells_each)
+        stores[environment] = CoalescingStore(collection, driver, KeyLocks(), tells_each=deployment.tells_each)
     return stores

@@ -1,1 +1,0 @@
-"""Protobuf <-> domain: requests.py reads what callers send, responses.py writes what they get."""

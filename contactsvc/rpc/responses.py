@@ -1,0 +1,184 @@
+"""Responses: domain -> protobuf."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from contactsvc import chunks
+from contactsvc.domain.contact_method import ContactMethod, ContactMethodType
+from contactsvc.domain.listing import Page
+from contactsvc.domain.operations import Action
+from contactsvc.errors import ContactsvcError
+from contactsvc.rpc.status import code_number_of
+from contactsvc.service import Deleted, Found, Outcome, Synced, Written
+from contactsvc.v1 import contact_methods_pb2 as pb
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# The stubs have a type for each enum, and its numbers as plain integers.
+TYPE_NUMBERS: dict[ContactMethodType, Any] = {
+    type_: pb.ContactMethodType.Value(f"CONTACT_METHOD_TYPE_{type_.name}") for type_ in ContactMethodType
+}
+ACTION_NUMBERS: dict[Action, Any] = {
+    action: pb.UpsertAction.Value(f"UPSERT_ACTION_{action.name}") for action in Action if action is not Action.DELETED
+}
+
+
+def created(written: Written) -> pb.CreateContactMethodResponse:
+    """Return the answer to a create."""
+    return pb.CreateContactMethodResponse(
+        contact_method=to_proto(written.contact_method), demoted_ids=written.demoted_ids
+    )
+
+
+def updated(written: Written) -> pb.UpdateContactMethodResponse:
+    """Return the answer to an update."""
+    return pb.UpdateContactMethodResponse(
+        contact_method=to_proto(written.contact_method), demoted_ids=written.demoted_ids
+    )
+
+
+def upserted(written: Written) -> pb.UpsertContactMethodResponse:
+    """Return the answer to an upsert."""
+    return pb.UpsertContactMethodResponse(
+        contact_method=to_proto(written.contact_method),
+        action=ACTION_NUMBERS[written.action],
+        demoted_ids=written.demoted_ids,
+    )
+
+
+def deleted(deleted: Deleted) -> pb.DeleteContactMethodResponse:
+    """Return the answer to a delete."""
+    return pb.DeleteContactMethodResponse(promoted_id=deleted.promoted_id)
+
+
+def found(found: Found) -> pb.BatchGetContactMethodsResponse:
+    """Return the answer to the question for several records."""
+    return pb.BatchGetContactMethodsResponse(
+        contact_methods=map(to_proto, found.contact_methods), missing_ids=found.missing_ids
+    )
+
+
+def synced(synced: Synced) -> pb.SyncClientContactMethodsResponse:
+    """Return the answer to a sync."""
+    return pb.SyncClientContactMethodsResponse(
+        created=map(to_proto, synced.created),
+        updated=map(to_proto, synced.updated),
+        unchanged=map(to_proto, synced.unchanged),
+        deleted_ids=synced.deleted_ids,
+        demoted_ids=synced.demoted_ids,
+    )
+
+
+def primary(record: ContactMethod | None) -> pb.GetPrimaryContactMethodResponse:
+    """Return the answer to the question for a primary."""
+    return pb.GetPrimaryContactMethodResponse(contact_method=None if record is None else to_proto(record))
+
+
+async def listed(page: Page) -> pb.ListContactMethodsResponse:
+    """Return the answer with a page."""
+    return pb.ListContactMethodsResponse(
+        contact_methods=await chunks.map_yielding(to_proto, page.contact_methods),
+        next_page_token=page.next_page_token,
+        total_size=page.total_size,
+    )
+
+
+async def client_listed(page: Page) -> pb.ListClientContactMethodsResponse:
+    """Return the answer with a page of one client."""
+    return pb.ListClientContactMethodsResponse(
+        contact_methods=await chunks.map_yielding(to_proto, page.contact_methods), next_page_token=page.next_page_token
+    )
+
+
+async def streamed(page: Page) -> pb.StreamContactMethodsResponse:
+    """Return one page of a stream."""
+    return pb.StreamContactMethodsResponse(
+        contact_methods=await chunks.map_yielding(to_proto, page.contact_methods), next_page_token=page.next_page_token
+    )
+
+
+def batch_created(outcomes: Iterable[Outcome]) -> pb.BatchCreateContactMethodsResponse:
+    """Return the answer to a batch of creates."""
+    return pb.BatchCreateContactMethodsResponse(
+        results=[pb.BatchCreateContactMethodsResult(**_result(outcome)) for outcome in outcomes]
+    )
+
+
+def batch_updated(outcomes: Iterable[Outcome]) -> pb.BatchUpdateContactMethodsResponse:
+    """Return the answer to a batch of updates."""
+    return pb.BatchUpdateContactMethodsResponse(
+        results=[pb.BatchUpdateContactMethodsResult(**_result(outcome)) for outcome in outcomes]
+    )
+
+
+def batch_deleted(outcomes: Iterable[Outcome]) -> pb.BatchDeleteContactMethodsResponse:
+    """Return the answer to a batch of deletes."""
+    return pb.BatchDeleteContactMethodsResponse(
+        results=[pb.BatchDeleteContactMethodsResult(**_result(outcome)) for outcome in outcomes]
+    )
+
+
+def batch_upserted(outcomes: Iterable[Outcome]) -> pb.BatchUpsertContactMethodsResponse:
+    """Return the answer to a batch of upserts."""
+    return pb.BatchUpsertContactMethodsResponse(
+        results=[
+            pb.BatchUpsertContactMethodsResult(
+                **_result(outcome), action=ACTION_NUMBERS[outcome.action] if isinstance(outcome, Written) else None
+            )
+            for outcome in outcomes
+        ]
+    )
+
+
+def _result(outcome: Outcome) -> dict[str, Any]:
+    """Return the fields that the result of one item has in every batch."""
+    match outcome:
+        case ContactsvcError():
+            return {"error": _batch_error(outcome)}
+        case Deleted():
+            return {"deleted_id": outcome.id}
+        case Written():
+            return {"contact_method": to_proto(outcome.contact_method), "demoted_ids": outcome.demoted_ids}
+
+
+def to_proto(record: ContactMethod) -> pb.ContactMethod:
+    """Return the message of a record."""
+    return pb.ContactMethod(
+        id=record.id,
+        client_id=record.client_id,
+        type=TYPE_NUMBERS[record.type],
+        value=record.value.text,
+        normalized_value=record.value.normalized or "",
+        label=record.label,
+        is_primary=record.is_primary,
+        is_verified=record.verified_at is not None,
+        verified_at=None if record.verified_at is None else _timestamp(record.verified_at),
+        external_id=record.external_id,
+        metadata=record.metadata,
+        created_at=_timestamp(record.created_at),
+        updated_at=_timestamp(record.updated_at),
+        etag=record.etag,
+    )
+
+
+def _batch_error(error: ContactsvcError) -> pb.BatchError:
+    return pb.BatchError(
+        code=code_number_of(error),
+        reason=error.reason,
+        message=error.message,
+        field_violations=[
+            pb.FieldViolation(field=violation.field, description=violation.description)
+            for violation in error.violations
+        ],
+        metadata=error.metadata,
+    )
+
+
+def _timestamp(time: datetime) -> Timestamp:
+    # Half the time that the methods of Timestamp take.
+    since = time - _EPOCH
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)

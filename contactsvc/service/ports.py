@@ -1,0 +1,114 @@
+"""What the use cases need of a database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable
+from typing import Protocol, TypeVar
+
+from contactsvc.domain.contact_method import ContactMethod, Slot
+from contactsvc.domain.idempotency import IdempotencyRecord
+from contactsvc.domain.ledger import ChangeSet
+from contactsvc.domain.listing import Listing, Page
+from contactsvc.errors import ContactsvcError
+
+T = TypeVar("T")
+
+
+class Store(Protocol):
+    """The contact methods of one environment, and the memory of requests.
+
+    Any method may raise StoreUnavailable. Writes are durable when the method returns.
+    """
+
+    @property
+    def transactional(self) -> bool:
+        """Whether `atomically` is atomic. Without it a crash between two writes leaves the first."""
+        ...
+
+    async def find(self, id_: str) -> ContactMethod | None:
+        """Return the record with this id."""
+        ...
+
+    async def find_by_ids(self, ids: Collection[str]) -> list[ContactMethod]:
+        """Return the records with these ids, in any order."""
+        ...
+
+    async def find_by_external_id(self, external_id: str) -> ContactMethod | None:
+        """Return the record with this external id."""
+        ...
+
+    async def find_by_external_ids(self, external_ids: Collection[str]) -> list[ContactMethod]:
+        """Return the records with these external ids, in any order."""
+        ...
+
+    async def find_by_metadata(self, key: str, value: str, client_id: str | None, *, limit: int) -> list[ContactMethod]:
+        """Return up to `limit` records that carry the pair."""
+        ...
+
+    async def find_primary(self, slot: Slot) -> ContactMethod | None:
+        """Return the primary of the slot."""
+        ...
+
+    async def find_primaries(self, slots: Collection[Slot]) -> list[ContactMethod]:
+        """Return the primaries of these slots."""
+        ...
+
+    async def find_in_slot(self, slot: Slot) -> list[ContactMethod]:
+        """Return all records of the client and type."""
+        ...
+
+    async def find_of_client(self, client_id: str) -> list[ContactMethod]:
+        """Return all records of the client."""
+        ...
+
+    async def find_page(self, listing: Listing) -> Page:
+        """Return one page; raise InvalidPageToken when the token does not belong to the listing."""
+        ...
+
+    def stream_pages(self, listing: Listing) -> AsyncGenerator[Page]:
+        """Yield page after page to the end, as they are asked for, holding two at a time; errors as in `find_page`."""
+        ...
+
+    async def find_request(self, request_id: str) -> IdempotencyRecord | None:
+        """Return the request that is remembered under this id, expired or not."""
+        ...
+
+    async def find_memories(self, ids: Collection[str]) -> dict[str, tuple[IdempotencyRecord, ...]]:
+        """Return what is remembered under the ids of deleted records, by id."""
+        ...
+
+    async def forget(self, request: IdempotencyRecord) -> None:
+        """Forget this request, if it is still remembered; not a later one under the same id."""
+        ...
+
+    async def write(self, difference: ChangeSet) -> None:
+        """Store a difference; one of several documents only inside `atomically`.
+
+        Raises:
+            LostRace: a record to be replaced or removed has changed meanwhile, or a slot or external id is taken.
+            RequestAlreadyApplied: the request has been carried out before.
+        """
+        ...
+
+    async def atomically(self, work: Callable[[Store], Awaitable[T]], *, keys: Collection[Hashable]) -> T:
+        """Run `work` on a store whose writes take effect together, and again when it loses a race.
+
+        Of the calls in this process that name the same key one runs at a time, since transactions that fight over one
+        record abort each other.
+
+        Raises:
+            Aborted: it lost every race.
+        """
+        ...
+
+
+class LostRace(Exception):
+    """Another write was faster, and this one did nothing; it may be worked out anew. Never leaves the use cases.
+
+    Attributes:
+        outcome: what the caller is told when every attempt ends so.
+    """
+
+    def __init__(self, outcome: ContactsvcError) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome

@@ -1,0 +1,1 @@
+"""Calls that arrive together, answered by one database command."""

@@ -1,0 +1,228 @@
+"""A store that answers point reads, and makes single writes, together with those that arrive at the same time.
+
+Everything else is as in MongoStore, and so is what each call means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo.errors import BulkWriteError, OperationFailure
+
+from contactsvc import deadlines
+from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, Slot
+from contactsvc.domain.ledger import ChangeSet
+from contactsvc.domain.listing import Filter, Listing, Page
+from contactsvc.errors import EtagMismatch, StoreUnavailable
+from contactsvc.service.ports import LostRace
+from contactsvc.store import queries
+from contactsvc.store.coalescing.batcher import Batcher
+from contactsvc.store.coalescing.group_commit import GroupCommit
+from contactsvc.store.documents import metadata_pair, to_records
+from contactsvc.store.driver_errors import NO_SUCH_COMMAND_CODES, duplicates_translated, outcome_of, translated
+from contactsvc.store.drivers import Collection as MongoCollection
+from contactsvc.store.drivers import Document, Driver
+from contactsvc.store.paging import Paging
+from contactsvc.store.store import MongoStore
+from contactsvc.store.transactions import KeyLocks
+from contactsvc.store.writes import DocumentWrite, Insert, Remove, Replace, writes_of
+
+# Of one pair more than two records are of no interest (the question is only whether there is exactly one), so that a
+# pair that thousands carry must not make everyone wait for them.
+_MOST_OF_A_PAIR = 4
+
+
+class CoalescingStore(MongoStore):
+    """Contact methods in one MongoDB collection, for many callers at once; see MongoStore.
+
+    Args:
+        collection: where they are.
+        driver: opens sessions; None on a deployment without transactions.
+        locks: shared by all stores of a process that write to this collection.
+        tells_each: whether the deployment tells of each write of a command what came of it (MongoDB 8.0 and later).
+            Without that, changes are made one by one.
+    """
+
+    def __init__(
+        self, collection: MongoCollection, driver: Driver | None, locks: KeyLocks, *, tells_each: bool = False
+    ) -> None:
+        super().__init__(collection, driver, locks)
+        self._by_id = Batcher[str, ContactMethod](self._ask_ids)
+        self._by_external_id = Batcher[str, ContactMethod](self._ask_external_ids)
+        self._primaries = Batcher[Slot, ContactMethod](self._ask_primaries)
+        self._by_pair = Batcher[str, list[ContactMethod]](self._ask_pairs)
+        self._first_pages = Batcher[_FirstPage, Page](self._ask_first_pages)
+        self._insert = GroupCommit[Insert](self._insert_all)
+        self._change = GroupCommit[Replace | Remove](self._change_all)
+        self._tells_each = tells_each
+
+    async def find(self, id_: str) -> ContactMethod | None:
+        """Return the record with this id."""
+        return await self._by_id(id_)
+
+    async def find_by_ids(self, ids: Collection[str]) -> list[ContactMethod]:
+        """Return the records with these ids, in any order."""
+        if len(ids) > 1:
+            return await super().find_by_ids(ids)
+        return [record for id_ in ids if (record := await self._by_id(id_)) is not None]
+
+    async def find_by_external_id(self, external_id: str) -> ContactMethod | None:
+        """Return the record with this external id."""
+        return await self._by_external_id(external_id)
+
+    async def find_by_external_ids(self, external_ids: Collection[str]) -> list[ContactMethod]:
+        """Return the records with these external ids, in any order."""
+        if len(external_ids) > 1:
+            return await super().find_by_external_ids(external_ids)
+        return [record for id_ in external_ids if (record := await self._by_external_id(id_)) is not None]
+
+    async def find_primary(self, slot: Slot) -> ContactMethod | None:
+        """Return the primary of the slot."""
+        return await self._primaries(slot)
+
+    async def find_by_metadata(self, key: str, value: str, client_id: str | None, *, limit: int) -> list[ContactMethod]:
+        """Return up to `limit` records that carry the pair."""
+        if client_id is not None or limit >= _MOST_OF_A_PAIR:
+            return await super().find_by_metadata(key, value, client_id, limit=limit)
+        return (await self._by_pair(metadata_pair(key, value)) or [])[:limit]
+
+    async def find_page(self, listing: Listing) -> Page:
+        """Return one page; raise InvalidPageToken when the token does not belong to the listing."""
+        first = _FirstPage.of(listing)
+        page = None if first is None else await self._first_pages(first)
+        return await super().find_page(listing) if page is None else page
+
+    async def write(self, difference: ChangeSet) -> None:
+        """Store a difference; one of several documents only inside `atomically`."""
+        steps = writes_of(difference)
+        match steps:
+            case [Insert() as step]:
+                await self._insert(step)
+            case [Replace() | Remove() as step] if self._tells_each and self._driver is not None:
+                await self._change(step)
+            case _:
+                await super().write(difference)
+
+    async def _ask_ids(self, ids: Collection[str]) -> Mapping[str, ContactMethod]:
+        return {record.id: record for record in await super().find_by_ids(ids)}
+
+    async def _ask_external_ids(self, external_ids: Collection[str]) -> Mapping[str, ContactMethod]:
+        records = await super().find_by_external_ids(external_ids)
+        return {record.external_id: record for record in records if record.external_id is not None}
+
+    async def _ask_primaries(self, slots: Collection[Slot]) -> Mapping[Slot, ContactMethod]:
+        return {record.slot: record for record in await self.find_primaries(slots)}
+
+    async def _ask_pairs(self, pairs: Collection[str]) -> Mapping[str, list[ContactMethod]]:
+        limit = _MOST_OF_A_PAIR * len(pairs)
+        found: dict[str, list[ContactMethod]] = {pair: [] for pair in pairs}
+        documents = await self._find({"metadata": queries.any_of(list(pairs))}, limit=limit)
+        for document, record in zip(documents, to_records(documents), strict=True):
+            for pair in document["metadata"]:
+                if pair in found:
+                    found[pair].append(record)
+        if len(documents) == limit and len(pairs) > 1:
+            # Some pair may have crowded out another one.
+            for pair, records in found.items():
+                if len(records) < _MOST_OF_A_PAIR:
+                    found[pair] = await self._find_records({"metadata": pair}, limit=_MOST_OF_A_PAIR)
+        return found
+
+    async def _ask_first_pages(self, firsts: Collection[_FirstPage]) -> Mapping[_FirstPage, Page]:
+        """Return the pages of clients that have few records; those of others are left out, and asked for alone."""
+        if len(firsts) == 1:
+            (first,) = firsts
+            return {first: await super().find_page(first.listing)}
+        clients = {first.client_id for first in firsts}
+        limit = sum(first.page_size + 1 for first in firsts)
+        documents = await self._find({"client_id": queries.any_of(list(clients))}, limit=limit)
+        if len(documents) == limit:
+            return {}
+        documents.sort(key=lambda document: (document["created_at"], document["_id"]))
+        of_client: dict[str, list[Document]] = {client_id: [] for client_id in clients}
+        for document in documents:
+            of_client[document["client_id"]].append(document)
+        return {first: await first.page(of_client[first.client_id], self._collection.full_name) for first in firsts}
+
+    async def _insert_all(self, steps: Sequence[Insert]) -> Mapping[int, Exception]:
+        documents = [step.document for step in steps]
+        with translated():
+            if len(documents) == 1:
+                with duplicates_translated():
+                    await self._collection.insert_one(documents[0])
+                return {}
+            try:
+                await self._collection.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                if error.details["writeConcernErrors"]:
+                    raise StoreUnavailable from error
+                return {failure["index"]: outcome_of(failure) for failure in error.details["writeErrors"]}
+        return {}
+
+    async def _change_all(self, steps: Sequence[Replace | Remove]) -> Mapping[int, Exception]:
+        assert self._driver is not None  # noqa: S101 - told of each write, so it is no standalone server
+        async with self._driver.writers:
+            # Nobody waits for a write that would begin after the deadline.
+            deadlines.remaining_ms()
+            if len(steps) > 1 and self._tells_each:
+                try:
+                    with translated():
+                        told = await self._driver.write_each([step.bulk(self._collection.full_name) for step in steps])
+                except OperationFailure as error:
+                    if error.code not in NO_SUCH_COMMAND_CODES:
+                        raise
+                    # MongoDB 8.0 has it only once its feature compatibility version is 8.0 as well. Nothing was done.
+                    self._tells_each = False
+                else:
+                    outcomes = {position: _outcome(found) for position, found in enumerate(told)}
+                    return {position: outcome for position, outcome in outcomes.items() if outcome is not None}
+            outcomes = {position: await self._outcome_alone(step) for position, step in enumerate(steps)}
+        return {position: outcome for position, outcome in outcomes.items() if outcome is not None}
+
+    async def _outcome_alone(self, step: DocumentWrite) -> Exception | None:
+        """Take a step by itself; return what is wrong with it."""
+        try:
+            with translated(), duplicates_translated():
+                return None if await step.apply(self._collection) else LostRace(EtagMismatch())
+        except Exception as error:
+            return error
+
+
+def _outcome(found: int | Mapping[str, Any]) -> Exception | None:
+    """Return what is wrong with a write that has found so many documents, or failed so."""
+    if isinstance(found, int):
+        return None if found else LostRace(EtagMismatch())
+    return outcome_of(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _FirstPage:
+    """The question for the first page of a client's records, of one type if it is named."""
+
+    client_id: str
+    type: ContactMethodType | None
+    page_size: int
+
+    @classmethod
+    def of(cls, listing: Listing) -> _FirstPage | None:
+        """Return the question that a listing is; None when it is another one."""
+        asked = listing.filter
+        if len(asked.client_ids) != 1 or len(asked.types) > 1:
+            return None
+        first = cls(asked.client_ids[0], asked.types[0] if asked.types else None, listing.page_size)
+        return first if first.listing == listing else None
+
+    @property
+    def listing(self) -> Listing:
+        """The question as a listing."""
+        types = (self.type,) if self.type else ()
+        return Listing(filter=Filter(client_ids=(self.client_id,), types=types), page_size=self.page_size)
+
+    async def page(self, documents: list[Document], environment: str) -> Page:
+        """Return the page, out of all records of the client in the order of the listing."""
+        own = [document for document in documents if self.type in {None, document["type"]}]
+        paging = Paging(self.listing, environment)
+        count = paging.fitting(own)
+        return await paging.page(own[:count], more=len(own) > count)

@@ -1,0 +1,1 @@
+"""Logs, metrics and traces, and what they are told of a call."""

@@ -12,7 +12,8 @@ from functools import cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
+from contactsvc.domain.contact_method import ContactMethod
+from contactsvc.domain.kinds import ContactMethodType, ContactValue
 from contactsvc.store.deployment import COLLECTION
 from contactsvc.store.documents import to_document
 from contactsvc.store.drivers import Driver

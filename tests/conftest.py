@@ -20,7 +20,7 @@ from mongomock_motor import AsyncMongoMockClient
 
 from contactsvc import store
 from contactsvc.config import ListenAddress
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.kinds import Environment
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.runtime import embedded
 from contactsvc.runtime.server import Server

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from contactsvc.config import Settings
 from contactsvc.domain.api_keys import ApiKey, Permission, new_key
-from contactsvc.domain.environment import Environment
-from contactsvc.domain.ids import now_utc
+from contactsvc.domain.clock import now_utc
+from contactsvc.domain.kinds import Environment
 from contactsvc.errors import StartupError
 from contactsvc.runtime.database import connected
 from contactsvc.store.keys import MongoKeyStore

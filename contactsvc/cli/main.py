@@ -21,8 +21,7 @@ import click
 from contactsvc import __version__, config
 from contactsvc.cli import stdio
 from contactsvc.domain.api_keys import Permission
-from contactsvc.domain.contact_method import ContactMethodType
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.kinds import ContactMethodType, Environment
 from contactsvc.errors import ConfigurationError, ContactsvcError, StartupError
 
 T = TypeVar("T")

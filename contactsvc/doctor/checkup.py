@@ -7,9 +7,9 @@ from enum import Enum, auto
 
 from contactsvc.doctor.plan import Fix, Plan, Repair
 from contactsvc.doctor.report import Check, Finding, Report, Severity, plural
+from contactsvc.domain.clock import now_utc
 from contactsvc.domain.contact_method import ContactMethod
-from contactsvc.domain.environment import Environment
-from contactsvc.domain.ids import now_utc
+from contactsvc.domain.kinds import Environment
 from contactsvc.domain.normalization import InvalidValue, ValueRules
 from contactsvc.domain.primary import next_primary
 from contactsvc.store.documents import SCHEMA_VERSION

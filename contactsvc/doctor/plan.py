@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import IO
 
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.kinds import Environment
 
 
 class Repair(StrEnum):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from contactsvc.doctor.plan import Fix, Repair
+from contactsvc.domain.clock import now_utc
 from contactsvc.domain.contact_method import ContactMethod, changed
-from contactsvc.domain.ids import new_etag, now_utc
+from contactsvc.domain.ids import new_etag
 from contactsvc.domain.normalization import InvalidValue, ValueRules
 from contactsvc.store.inspection import Inspection
 

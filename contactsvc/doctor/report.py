@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from contactsvc.doctor.plan import Fix
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.kinds import Environment
 
 FOUND = 1
 """The exit code when something is wrong, or the database cannot be examined."""

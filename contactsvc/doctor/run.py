@@ -12,7 +12,7 @@ from contactsvc.doctor.checkup import Checkup
 from contactsvc.doctor.plan import Plan, planning
 from contactsvc.doctor.repair import Repairer
 from contactsvc.doctor.report import Check, Finding, Report, Severity, plural
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.kinds import Environment
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import ConfigurationError, ContactsvcError, DatabaseRefuses, StartupError
 from contactsvc.runtime.database import connected

@@ -11,7 +11,7 @@ from enum import StrEnum
 from hashlib import sha256
 from types import MappingProxyType
 
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.kinds import Environment
 
 _PREFIX = "contactsvc"
 _ID_BYTES = 6

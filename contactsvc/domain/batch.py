@@ -6,9 +6,11 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from contactsvc.domain.contact_method import NewContactMethod, Slot
+from contactsvc.domain.contact_method import NewContactMethod
+from contactsvc.domain.kinds import Slot
 from contactsvc.domain.ledger import Ledger
-from contactsvc.domain.operations import Applied, Operation, Outcome, Update, Upsert, contested_by
+from contactsvc.domain.operations import Operation, Update, Upsert, contested_by
+from contactsvc.domain.outcomes import Applied, Outcome
 from contactsvc.domain.primary import rival_claims
 from contactsvc.errors import ContactsvcError, ExternalIdTaken, FieldViolation, InvalidFields
 

@@ -5,41 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from contactsvc.domain.idempotency import IdempotencyRecord
-
-
-class ContactMethodType(StrEnum):
-    """The kinds of contact method."""
-
-    EMAIL = "email"
-    PHONE = "phone"
-    FAX = "fax"
-    OTHER = "other"
-
-
-class Unset:
-    """The type of `UNSET`, which says that a field is absent from a request."""
-
-    def __repr__(self) -> str:
-        return "UNSET"
-
-
-UNSET: Final = Unset()
-
-Slot = tuple[str, ContactMethodType]
-"""A client and a type: the place that at most one primary can take."""
-
-
-@dataclass(frozen=True, slots=True)
-class ContactValue:
-    """A value as people write it, and the form in which it is compared (None: could not be parsed, lenient mode)."""
-
-    text: str
-    normalized: str | None
+from contactsvc.domain.idempotency import IdempotencyRecord
+from contactsvc.domain.kinds import UNSET, ContactMethodType, ContactValue, Slot, Unset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from contactsvc.domain.operations import Outcome
+from contactsvc.domain.outcomes import Outcome
 
 MEMORY = timedelta(hours=24)
 """How long a request is remembered."""

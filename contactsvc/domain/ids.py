@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-from datetime import UTC, datetime
 
-Clock = Callable[[], datetime]
-"""Returns the present time, aware and in UTC, cut to milliseconds (all that the store keeps)."""
+from contactsvc.domain.clock import Clock, now_utc
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 # Two characters, ten bits, at a time.
@@ -22,12 +19,6 @@ _RANDOM_BITS = 80
 # How many random bytes are fetched at a time. Each fetch lets other threads take the interpreter, which costs a call
 # more than everything else that is done for an id.
 _FETCHED = 4096
-
-
-def now_utc() -> datetime:
-    """Return the present time in UTC, cut to milliseconds."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 class _Randomness:
@@ -60,6 +51,11 @@ def new_request_id() -> str:
     return _random_bytes(16).hex()
 
 
+def id_of_number(number: int) -> str:
+    """Return the id that says a number of 128 bits; a greater number makes a greater id."""
+    return "contact_" + "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
+
+
 def is_contact_method_id(id_: object) -> bool:
     """Tell whether it is an id as they are made here; an import may bring others."""
     return isinstance(id_, str) and _FORM.fullmatch(id_) is not None
@@ -80,4 +76,4 @@ class ContactMethodIds:
             # Drawn lower in the same millisecond, or the clock stepped back: count on, by a step that nobody can guess.
             number = self._last + 1 + int.from_bytes(_random_bytes(4))
         self._last = number
-        return "contact_" + "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
+        return id_of_number(number)

@@ -8,63 +8,24 @@ touch (`slots_to_take` and `slots_to_inherit` say what), and stores the differen
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from contactsvc.domain import validation
-from contactsvc.domain.contact_method import (
-    ContactMethod,
-    ContactMethodChange,
-    ContactMethodType,
-    NewContactMethod,
-    Slot,
-    Unset,
-    changed,
-)
+from contactsvc.domain.change_set import ChangeSet
+from contactsvc.domain.contact_method import ContactMethod, ContactMethodChange, NewContactMethod, changed
 from contactsvc.domain.idempotency import IdempotencyRecord, RequestAlreadyApplied, unexpired
 from contactsvc.domain.ids import new_etag
+from contactsvc.domain.kinds import ContactMethodType, Slot, Unset
 from contactsvc.domain.normalization import InvalidValue, ValueRules
-from contactsvc.domain.operations import Action, Applied, Delete, Operation, Update, Upsert
+from contactsvc.domain.operations import Delete, Operation, Update, Upsert
+from contactsvc.domain.outcomes import Action, Applied
 from contactsvc.domain.primary import FlagIntent, PrimaryDeletePolicy, flag_intent, next_primary
+from contactsvc.domain.record_set import RecordSet
 from contactsvc.errors import ContactMethodNotFound, EtagMismatch, ExternalIdTaken, PrimaryRejected
 
 # A record that is written often must not grow with every write: from so many on, its requests are remembered elsewhere.
 _MOST_REQUESTS_IN_A_RECORD = 16
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeSet:
-    """What has to be stored.
-
-    Attributes:
-        inserted: new records.
-        replaced: changed records, before and after.
-        removed: deleted records; their `requests` must go on being remembered.
-        memories: requests to be remembered apart from records.
-        revived: records that were deleted and come back under their ids; their `requests` are what is remembered of
-            them.
-    """
-
-    inserted: Sequence[ContactMethod]
-    replaced: Sequence[tuple[ContactMethod, ContactMethod]]
-    removed: Sequence[ContactMethod]
-    memories: Sequence[tuple[IdempotencyRecord, ...]]
-    revived: Sequence[ContactMethod] = ()
-
-    def __len__(self) -> int:
-        """Return how many documents have to be written."""
-        return len(self.inserted) + len(self.replaced) + len(self.removed) + len(self.memories) + len(self.revived)
-
-    @property
-    def contested(self) -> set[Slot]:
-        """The primary slots whose primary changes."""
-        versions = [
-            *self.inserted,
-            *self.revived,
-            *self.removed,
-            *(version for pair in self.replaced for version in pair),
-        ]
-        return {version.slot for version in versions if version.is_primary}
 
 
 class Ledger:
@@ -85,32 +46,27 @@ class Ledger:
 
     def reset(self) -> None:
         """Undo all operations."""
-        self._records: dict[str, ContactMethod] = {}
-        self._by_external_id: dict[str, str] = {}
-        self._primaries: dict[Slot, str] = {}
+        self._records = RecordSet(self._before.values())
         self._swept_along: set[str] = set()
-        for record in self._before.values():
-            self._put(record)
 
     def read(self, records: Iterable[ContactMethod]) -> None:
         """Take in stored records; only before the first operation."""
         for record in records:
             self._before[record.id] = record
-            self._put(record)
+            self._records.put(record)
 
     def of_client(self, client_id: str) -> list[ContactMethod]:
         """Return the client's records as they are now, oldest first."""
-        found = [record for record in self._records.values() if record.client_id == client_id]
+        found = [record for record in self._records if record.client_id == client_id]
         return sorted(found, key=lambda record: (record.created_at, record.id))
 
     def find(self, id_: str) -> ContactMethod | None:
         """Return the record with this id as it is now."""
-        return self._records.get(id_)
+        return self._records.find(id_)
 
     def find_by_external_id(self, external_id: str) -> ContactMethod | None:
         """Return the record with this external id as it is now."""
-        id_ = self._by_external_id.get(external_id)
-        return None if id_ is None else self._records[id_]
+        return self._records.find_by_external_id(external_id)
 
     def was_stored(self, id_: str) -> bool:
         """Tell whether the record was there before the operations."""
@@ -126,7 +82,7 @@ class Ledger:
             record.slot
             for operation in operations
             if isinstance(operation, Delete) and operation.policy is PrimaryDeletePolicy.PROMOTE_NEXT
-            if (record := self._records.get(operation.id)) and record.is_primary
+            if (record := self._records.find(operation.id)) and record.is_primary
         }
 
     def apply(self, operation: Operation) -> Applied:
@@ -163,7 +119,7 @@ class Ledger:
             etag=new_etag(),
         )
         demoted = self._demote(record.slot) if record.is_primary else ()
-        self._put(record)
+        self._records.put(record)
         return Applied(Action.CREATED, record.id, demoted, claimed=record.slot if record.is_primary else None)
 
     def update(self, id_: str, change: ContactMethodChange, *, etag: str) -> Applied:
@@ -175,7 +131,7 @@ class Ledger:
             InvalidFields: the change does not go together with what the record has.
             ExternalIdTaken: another record has the external id.
         """
-        before = self._records.get(id_)
+        before = self._records.find(id_)
         if before is None:
             raise ContactMethodNotFound("id")
         self._check_etag(before, etag)
@@ -183,14 +139,14 @@ class Ledger:
             self._check_external_id(change.external_id, of=id_)
         slot = before.client_id, before.type if isinstance(change.type, Unset) else change.type
         intent = flag_intent(before, change.is_primary, change.type)
-        if intent is FlagIntent.TAKE_IF_FREE and slot in self._primaries:
+        if intent is FlagIntent.TAKE_IF_FREE and self._records.find_primary(slot) is not None:
             intent = FlagIntent.CLEAR
         after = self._after(before, change, intent)
         claimed = slot if change.is_primary is True else None
         if after is before:
             return Applied(Action.UNCHANGED, id_, claimed=claimed)
         demoted = self._demote(slot, keep=id_) if after.is_primary else ()
-        self._put(after)
+        self._records.put(after)
         self._swept_along.discard(id_)
         return Applied(Action.UPDATED, id_, demoted, claimed=claimed)
 
@@ -202,7 +158,7 @@ class Ledger:
             EtagMismatch: it has another etag.
             PrimaryRejected: it is primary, and the policy says no.
         """
-        present = self._records.get(operation.id)
+        present = self._records.find(operation.id)
         if present is None:
             if operation.allow_missing:
                 return Applied(Action.DELETED, operation.id)
@@ -210,18 +166,18 @@ class Ledger:
         self._check_etag(present, operation.etag)
         if present.is_primary and operation.policy is PrimaryDeletePolicy.REJECT:
             raise PrimaryRejected
-        self._take_away(present)
+        self._records.remove(present)
         heir = None
         if present.is_primary and operation.policy is PrimaryDeletePolicy.PROMOTE_NEXT:
-            heir = next_primary(record for record in self._records.values() if record.slot == present.slot)
+            heir = next_primary(record for record in self._records if record.slot == present.slot)
         if heir is None:
             return Applied(Action.DELETED, present.id)
-        self._put(changed(heir, {"is_primary": True}, now=self.now, etag=new_etag()))
+        self._records.put(changed(heir, {"is_primary": True}, now=self.now, etag=new_etag()))
         return Applied(Action.DELETED, present.id, promoted_id=heir.id)
 
     def net(self, applied: Applied) -> Applied:
         """Return what came of an operation, seen from the end: others may have changed its record before or after."""
-        before, after = self._before.get(applied.id), self._records.get(applied.id)
+        before, after = self._before.get(applied.id), self._records.find(applied.id)
         if after is None:
             return applied
         action = Action.CREATED if before is None else Action.UNCHANGED if after is before else Action.UPDATED
@@ -237,7 +193,7 @@ class Ledger:
             RequestAlreadyApplied: that record remembers the request already, which no unique index would mind.
         """
         self._restore_what_came_full_circle()
-        inserted = [record for id_, record in self._records.items() if id_ not in self._before]
+        inserted = [record for record in self._records if record.id not in self._before]
         replaced = [
             (before, replace(after, requests=unexpired(after.requests, self.now)))
             for before, after in self._pairs()
@@ -311,7 +267,7 @@ class Ledger:
             case NewContactMethod():
                 return [operation.slot] if operation.is_primary else []
             case Update():
-                record, change = self._records.get(operation.id), operation.change
+                record, change = self._records.find(operation.id), operation.change
             case Upsert():
                 record, change = self.find_by_external_id(operation.external_id), operation.description.as_change()
                 if record is None:
@@ -336,45 +292,27 @@ class Ledger:
             raise EtagMismatch
 
     def _check_external_id(self, external_id: str | None, *, of: str | None = None) -> None:
-        holder = None if external_id is None else self._by_external_id.get(external_id)
-        if holder not in {None, of}:
-            raise ExternalIdTaken(holder)
+        holder = self._records.find_by_external_id(external_id)
+        if holder is not None and holder.id != of:
+            raise ExternalIdTaken(holder.id)
 
     def _demote(self, slot: Slot, *, keep: str | None = None) -> tuple[str, ...]:
-        holder = self._primaries.get(slot)
-        if holder is None or holder == keep:
+        holder = self._records.find_primary(slot)
+        if holder is None or holder.id == keep:
             return ()
-        present = self._records[holder]
-        if present is self._before.get(holder):
-            self._swept_along.add(holder)
-        self._put(changed(present, {"is_primary": False}, now=self.now, etag=new_etag()))
-        return (holder,)
-
-    def _put(self, record: ContactMethod) -> None:
-        if (present := self._records.get(record.id)) is not None:
-            self._take_away(present)
-        self._records[record.id] = record
-        if record.external_id is not None:
-            self._by_external_id[record.external_id] = record.id
-        if record.is_primary:
-            self._primaries[record.slot] = record.id
-
-    def _take_away(self, record: ContactMethod) -> None:
-        del self._records[record.id]
-        # Of records that were read one after the other while others wrote, two may seem to hold one place.
-        if record.external_id is not None and self._by_external_id.get(record.external_id) == record.id:
-            del self._by_external_id[record.external_id]
-        if self._primaries.get(record.slot) == record.id:
-            del self._primaries[record.slot]
+        if holder is self._before.get(holder.id):
+            self._swept_along.add(holder.id)
+        self._records.put(changed(holder, {"is_primary": False}, now=self.now, etag=new_etag()))
+        return (holder.id,)
 
     def _restore_what_came_full_circle(self) -> None:
         """Give back its etag to a record that was changed and changed back: an etag changes with its record only."""
         for before, after in list(self._pairs()):
             if after is not before and replace(after, etag=before.etag, updated_at=before.updated_at) == before:
-                self._put(before)
+                self._records.put(before)
 
     def _pairs(self) -> Iterator[tuple[ContactMethod, ContactMethod]]:
         for id_, before in self._before.items():
-            after = self._records.get(id_)
+            after = self._records.find(id_)
             if after is not None:
                 yield before, after

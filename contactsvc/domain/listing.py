@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from contactsvc.domain.contact_method import ContactMethod, ContactMethodType
+from contactsvc.domain.contact_method import ContactMethod
+from contactsvc.domain.kinds import ContactMethodType
 
 
 class SortField(StrEnum):

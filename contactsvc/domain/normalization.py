@@ -15,7 +15,7 @@ from typing import assert_never
 import email_validator
 import phonenumbers
 
-from contactsvc.domain.contact_method import ContactMethodType, ContactValue
+from contactsvc.domain.kinds import ContactMethodType, ContactValue
 
 _MEXICO = 52
 

@@ -1,23 +1,13 @@
-"""The writes that callers can ask for, and what came of one."""
+"""The writes that callers can ask for."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 
-from contactsvc.domain.contact_method import (
-    UNSET,
-    ContactMethodChange,
-    ContactMethodType,
-    ContactValue,
-    MetadataChange,
-    NewContactMethod,
-    Slot,
-    Unset,
-)
+from contactsvc.domain.contact_method import ContactMethodChange, MetadataChange, NewContactMethod
+from contactsvc.domain.kinds import UNSET, ContactMethodType, ContactValue, Unset
 from contactsvc.domain.primary import PrimaryDeletePolicy
-from contactsvc.errors import ContactsvcError
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,37 +108,3 @@ class Sync:
     client_id: str
     items: tuple[SyncItem, ...]
     replace: bool
-
-
-class Action(StrEnum):
-    """What was done with a record."""
-
-    CREATED = "created"
-    UPDATED = "updated"
-    UNCHANGED = "unchanged"
-    DELETED = "deleted"
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What came of an operation.
-
-    Attributes:
-        action: what was done.
-        id: with which record.
-        demoted_ids: the records that lost the primary flag to it.
-        promoted_id: the record that became primary in place of a deleted one.
-        count: how many records, of a write that is about all of a client's and names none.
-        claimed: the primary slot that the operation asked for by name.
-    """
-
-    action: Action
-    id: str
-    demoted_ids: tuple[str, ...] = ()
-    promoted_id: str | None = None
-    count: int = 1
-    claimed: Slot | None = field(default=None, compare=False)
-
-
-Outcome = Applied | ContactsvcError
-"""What came of an operation, or why nothing did."""

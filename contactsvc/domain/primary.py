@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from enum import Enum, auto
 
-from contactsvc.domain.contact_method import UNSET, ContactMethod, ContactMethodType, Slot, Unset
+from contactsvc.domain.contact_method import ContactMethod
+from contactsvc.domain.kinds import UNSET, ContactMethodType, Slot, Unset
 
 
 class PrimaryDeletePolicy(Enum):

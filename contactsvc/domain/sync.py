@@ -6,9 +6,11 @@ from collections import defaultdict
 from functools import partial
 
 from contactsvc.domain.batch import Step, apply_in_order, raise_refusal
-from contactsvc.domain.contact_method import ContactMethod, ContactMethodType
+from contactsvc.domain.contact_method import ContactMethod
+from contactsvc.domain.kinds import ContactMethodType
 from contactsvc.domain.ledger import Ledger
-from contactsvc.domain.operations import Applied, Delete, Description, Outcome, Sync, SyncItem
+from contactsvc.domain.operations import Delete, Description, Sync, SyncItem
+from contactsvc.domain.outcomes import Applied, Outcome
 from contactsvc.errors import (
     ContactMethodNotFound,
     ContactsvcError,

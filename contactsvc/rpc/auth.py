@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from contactsvc.domain.api_keys import PERMISSIONS, ApiKey, parts_of
-from contactsvc.domain.environment import Environment
-from contactsvc.domain.ids import Clock, now_utc
+from contactsvc.domain.clock import Clock, now_utc
+from contactsvc.domain.kinds import Environment
 from contactsvc.errors import (
     ContactsvcError,
     FieldViolation,

@@ -22,8 +22,8 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import DecodeError, Message
 
 from contactsvc import deadlines
-from contactsvc.domain.environment import Environment
 from contactsvc.domain.ids import new_request_id
+from contactsvc.domain.kinds import Environment
 from contactsvc.errors import ContactsvcError, DeadlineExceeded, InternalFault, MalformedRequest
 from contactsvc.rpc.admission import ConcurrencyLimiter
 from contactsvc.rpc.auth import Authenticator, Caller

@@ -17,17 +17,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from contactsvc.domain import validation
 from contactsvc.domain.batch import Batch
-from contactsvc.domain.contact_method import (
-    UNSET,
-    ContactMethodChange,
-    ContactMethodType,
-    ContactValue,
-    MetadataChange,
-    NewContactMethod,
-    Slot,
-    Unset,
-)
+from contactsvc.domain.clock import EPOCH
+from contactsvc.domain.contact_method import ContactMethodChange, MetadataChange, NewContactMethod
 from contactsvc.domain.idempotency import RequestFingerprint
+from contactsvc.domain.kinds import UNSET, ContactMethodType, ContactValue, Slot, Unset
 from contactsvc.domain.listing import OLDEST_FIRST, Filter, Listing, SortField, SortKey, TimeRange
 from contactsvc.domain.normalization import InvalidValue, ValueRules
 from contactsvc.domain.operations import Delete, Description, Operation, Sync, SyncItem, Update, Upsert
@@ -47,7 +40,6 @@ DELETE_POLICIES = {
         if policy is not PrimaryDeletePolicy.LEAVE_NONE
     },
 }
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGEST_BYTES = 16
 # Of the year 9999, the last that a Timestamp and a datetime have.
 _LAST_SECOND = 253_402_300_799
@@ -469,7 +461,7 @@ def _time_range(
 def _time(problems: Violations, path: str, raw: Timestamp) -> datetime | None:
     # Rounded up: stored times have milliseconds, and `>= 10.0005 s` and `< 10.0005 s` both part them below 10.001 s.
     try:
-        return _EPOCH + timedelta(milliseconds=raw.seconds * 1000 - (-raw.nanos // 1_000_000))
+        return EPOCH + timedelta(milliseconds=raw.seconds * 1000 - (-raw.nanos // 1_000_000))
     except OverflowError:
         if raw.seconds == _LAST_SECOND:
             return datetime.max.replace(tzinfo=UTC)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from contactsvc import chunks
-from contactsvc.domain.contact_method import ContactMethod, ContactMethodType
+from contactsvc.domain.clock import EPOCH
+from contactsvc.domain.contact_method import ContactMethod
+from contactsvc.domain.kinds import ContactMethodType
 from contactsvc.domain.listing import Page
-from contactsvc.domain.operations import Action
+from contactsvc.domain.outcomes import Action
 from contactsvc.errors import ContactsvcError
 from contactsvc.rpc.status import code_number_of
 from contactsvc.service import Deleted, Found, Outcome, Synced, Written
 from contactsvc.v1 import contact_methods_pb2 as pb
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The stubs have a type for each enum, and its numbers as plain integers.
 TYPE_NUMBERS: dict[ContactMethodType, Any] = {
     type_: pb.ContactMethodType.Value(f"CONTACT_METHOD_TYPE_{type_.name}") for type_ in ContactMethodType
@@ -180,5 +181,5 @@ def _batch_error(error: ContactsvcError) -> pb.BatchError:
 
 def _timestamp(time: datetime) -> Timestamp:
     # Half the time that the methods of Timestamp take.
-    since = time - _EPOCH
+    since = time - EPOCH
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.kinds import Environment
 from contactsvc.rpc import responses
 from contactsvc.rpc.pipeline import Call
 from contactsvc.rpc.requests import RequestParser

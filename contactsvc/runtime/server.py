@@ -16,8 +16,9 @@ import grpc
 
 from contactsvc import store
 from contactsvc.config import ListenAddress, Settings, refuse_network_without_keys
-from contactsvc.domain.environment import Environment
-from contactsvc.domain.ids import Clock, ContactMethodIds, now_utc
+from contactsvc.domain.clock import Clock, now_utc
+from contactsvc.domain.ids import ContactMethodIds
+from contactsvc.domain.kinds import Environment
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import StartupError
 from contactsvc.rpc import health, reflection

@@ -7,13 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from contactsvc.domain.batch import Batch
-from contactsvc.domain.contact_method import ContactMethod, NewContactMethod, Slot
+from contactsvc.domain.clock import Clock
+from contactsvc.domain.contact_method import ContactMethod, NewContactMethod
 from contactsvc.domain.idempotency import RequestFingerprint
-from contactsvc.domain.ids import Clock
+from contactsvc.domain.kinds import Slot
 from contactsvc.domain.ledger import Ledger
 from contactsvc.domain.listing import Listing, Page
 from contactsvc.domain.normalization import ValueRules
-from contactsvc.domain.operations import Action, Applied, Delete, Operation, Sync, Update, Upsert
+from contactsvc.domain.operations import Delete, Operation, Sync, Update, Upsert
+from contactsvc.domain.outcomes import Action, Applied
 from contactsvc.domain.sync import apply_sync
 from contactsvc.errors import (
     ContactMethodNotFound,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable
 from typing import Protocol, TypeVar
 
-from contactsvc.domain.contact_method import ContactMethod, Slot
+from contactsvc.domain.change_set import ChangeSet
+from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.idempotency import IdempotencyRecord
-from contactsvc.domain.ledger import ChangeSet
+from contactsvc.domain.kinds import Slot
 from contactsvc.domain.listing import Listing, Page
 from contactsvc.errors import ContactsvcError
 

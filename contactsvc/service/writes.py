@@ -12,12 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
+from contactsvc.domain.change_set import ChangeSet
+from contactsvc.domain.clock import Clock
 from contactsvc.domain.contact_method import ContactMethod, NewContactMethod
 from contactsvc.domain.idempotency import IdempotencyRecord, RequestAlreadyApplied, RequestFingerprint
-from contactsvc.domain.ids import Clock
-from contactsvc.domain.ledger import ChangeSet, Ledger
+from contactsvc.domain.ledger import Ledger
 from contactsvc.domain.normalization import ValueRules
-from contactsvc.domain.operations import Action, Applied, Delete, Operation, Outcome, Update, Upsert, contested_by
+from contactsvc.domain.operations import Delete, Operation, Update, Upsert, contested_by
+from contactsvc.domain.outcomes import Action, Applied, Outcome
 from contactsvc.errors import (
     ContactsvcError,
     DeadlineExceeded,

@@ -12,7 +12,7 @@ from pymongo import DESCENDING
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
 
-from contactsvc.domain.ids import now_utc
+from contactsvc.domain.clock import now_utc
 from contactsvc.errors import ConfigurationError, StartupError, StoreUnavailable
 from contactsvc.store.coalescing.store import CoalescingStore
 from contactsvc.store.documents import UnknownLayout, is_of_newer_layout

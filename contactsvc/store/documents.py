@@ -34,10 +34,11 @@ from datetime import datetime
 from types import NoneType
 from typing import Final
 
-from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue, Slot
+from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.idempotency import IdempotencyRecord, RequestFingerprint
 from contactsvc.domain.ids import is_contact_method_id
-from contactsvc.domain.operations import Action, Applied, Outcome
+from contactsvc.domain.kinds import ContactMethodType, ContactValue, Slot
+from contactsvc.domain.outcomes import Action, Applied, Outcome
 from contactsvc.errors import ContactsvcError, FieldViolation, SafeToLog
 from contactsvc.store.drivers import Document
 

@@ -9,7 +9,7 @@ import logging
 from datetime import datetime
 
 from contactsvc.domain.api_keys import ApiKey, Permission
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.kinds import Environment
 from contactsvc.store.driver_errors import refusals_translated
 from contactsvc.store.drivers import Collection, Document
 

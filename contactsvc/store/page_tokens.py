@@ -12,15 +12,15 @@ import hashlib
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import bson
 
+from contactsvc.domain.clock import EPOCH
 from contactsvc.errors import InvalidPageToken
 from contactsvc.store.drivers import Document
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FINGERPRINT_BYTES = 8
 
 
@@ -33,7 +33,7 @@ def fingerprint(database: str, query: Document, keys: Sequence[tuple[str, int]])
 def encode(mark: bytes, keys: Sequence[tuple[str, int]], last: Document) -> str:
     """Return the token of the position after the document `last`."""
     *times, id_ = (last[field] for field, _ in keys)
-    position = [*((time - _EPOCH) // timedelta(milliseconds=1) for time in times), id_]
+    position = [*((time - EPOCH) // timedelta(milliseconds=1) for time in times), id_]
     return urlsafe_b64encode(mark + json.dumps(position, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
@@ -47,7 +47,7 @@ def decode(mark: bytes, keys: Sequence[tuple[str, int]], token: str) -> list[Any
         raw = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
         *times, id_ = json.loads(raw[_FINGERPRINT_BYTES:])
         # What is no text at all, such as half a surrogate pair, is found out by encoding it.
-        position = [*(_EPOCH + timedelta(milliseconds=int(time)) for time in times), str(id_).encode().decode()]
+        position = [*(EPOCH + timedelta(milliseconds=int(time)) for time in times), str(id_).encode().decode()]
     except (UnicodeError, binascii.Error, ValueError, TypeError, OverflowError, RecursionError):
         raise InvalidPageToken from None
     if raw[:_FINGERPRINT_BYTES] != mark or len(position) != len(keys):

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING
 
-from contactsvc.domain.contact_method import Slot
+from contactsvc.domain.clock import EPOCH
+from contactsvc.domain.kinds import Slot
 from contactsvc.domain.listing import Filter, SortKey, TimeRange
 from contactsvc.store.documents import SCHEMA_VERSION, metadata_pair, value_key
 from contactsvc.store.drivers import Document
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # A document that is no contact method (documents.py) has an _id, and lacks most other fields.
-_CONTACT_METHODS: Final[Document] = {"created_at": {"$gte": _EPOCH}}
+_CONTACT_METHODS: Final[Document] = {"created_at": {"$gte": EPOCH}}
 
 EARLIER_LAYOUTS: Final[Document] = {"schema_version": {"$lt": SCHEMA_VERSION}}
 """The documents that are not in the present layout yet."""

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 from pymongo.errors import DuplicateKeyError
 
 from contactsvc import chunks, deadlines
-from contactsvc.domain.contact_method import ContactMethod, Slot
+from contactsvc.domain.change_set import ChangeSet
+from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.idempotency import IdempotencyRecord
-from contactsvc.domain.ledger import ChangeSet
+from contactsvc.domain.kinds import Slot
 from contactsvc.domain.listing import Listing, Page
 from contactsvc.errors import EtagMismatch, StoreUnavailable
 from contactsvc.service.ports import LostRace, Store

@@ -8,8 +8,8 @@ from typing import Any
 
 from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 
+from contactsvc.domain.change_set import ChangeSet
 from contactsvc.domain.contact_method import ContactMethod
-from contactsvc.domain.ledger import ChangeSet
 from contactsvc.store.documents import to_document, to_memory
 from contactsvc.store.drivers import Collection, Document
 

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from contextlib import closing
 from typing import TypeVar
 
-from contactsvc.domain.contact_method import ContactMethod, Slot
+from contactsvc.domain.change_set import ChangeSet
+from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.idempotency import IdempotencyRecord
-from contactsvc.domain.ledger import ChangeSet
+from contactsvc.domain.kinds import Slot
 from contactsvc.service.ports import Store
 from contactsvc.transfer.importer import Place
 

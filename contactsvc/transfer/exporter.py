@@ -14,8 +14,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import IO, Protocol
 
+from contactsvc.domain.clock import Clock, now_utc
 from contactsvc.domain.contact_method import ContactMethod
-from contactsvc.domain.ids import Clock, now_utc
 from contactsvc.domain.listing import Filter, Listing, SortField, SortKey, TimeRange
 from contactsvc.domain.validation import MAX_PAGE_SIZE
 from contactsvc.service.ports import Store

@@ -17,7 +17,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from contactsvc.domain import validation
-from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
+from contactsvc.domain.contact_method import ContactMethod
+from contactsvc.domain.ids import id_of_number
+from contactsvc.domain.kinds import ContactMethodType, ContactValue
 from contactsvc.domain.normalization import InvalidValue, ValueRules
 from contactsvc.errors import FieldViolation, InvalidFields
 
@@ -31,7 +33,6 @@ SET_BY_THE_SERVICE: Final = ("id", "normalized_value", "verified_at", "created_a
 """What an export has as well, and an import of CSV does not read."""
 
 _RECORD_KEYS = frozenset({*CSV_COLUMNS, *SET_BY_THE_SERVICE})
-_ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIR = "metadata."
 
 
@@ -338,7 +339,7 @@ def listed_id(client_id: str, type_: ContactMethodType, value: ContactValue, ext
     """Return the id of a record of a list: always the same one for the same record."""
     of = [external_id] if external_id is not None else [client_id, type_.value, value.normalized or value.text]
     number = int.from_bytes(hashlib.sha256(json.dumps(of).encode()).digest()[:16])
-    return "contact_" + "".join(_ID_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+    return id_of_number(number)
 
 
 def _pairs(problems: validation.Violations, found: Any) -> dict[str, str]:

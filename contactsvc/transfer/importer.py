@@ -15,10 +15,12 @@ from enum import StrEnum, auto
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from contactsvc.domain.contact_method import ContactMethod, Slot, changed
+from contactsvc.domain.change_set import ChangeSet
+from contactsvc.domain.contact_method import ContactMethod, changed
 from contactsvc.domain.idempotency import IdempotencyRecord
 from contactsvc.domain.ids import new_etag
-from contactsvc.domain.ledger import ChangeSet
+from contactsvc.domain.kinds import Slot
+from contactsvc.domain.record_set import RecordSet
 from contactsvc.errors import Aborted, InvalidFields
 from contactsvc.transfer.formats import Row
 from contactsvc.transfer.sources import Numbered
@@ -231,7 +233,7 @@ class Restore:
         self, place: Place, batch: Sequence[Numbered], *, last: bool
     ) -> tuple[list[_Decision], ChangeSet]:
         records = [numbered.row.record for numbered in batch if isinstance(numbered.row, Row)]
-        there = _There(
+        found = [
             await place.find_by_ids({record.id for record in records}) if records else [],
             await place.find_by_external_ids(external_ids)
             if (external_ids := {record.external_id for record in records if record.external_id is not None})
@@ -239,9 +241,12 @@ class Restore:
             await place.find_primaries(slots)
             if (slots := {record.slot for record in records if record.is_primary})
             else [],
-        )
+        ]
+        before = {record.id: record for some in found for record in some}
+        there = RecordSet(before.values())
         decisions = [self._one(numbered, there, last=last) for numbered in batch]
-        inserted, replaced = there.inserted(), there.replaced()
+        inserted = [record for record in there if record.id not in before]
+        replaced = [(before[record.id], record) for record in there if record is not before.get(record.id, record)]
         memories: dict[str, tuple[IdempotencyRecord, ...]] = (
             await place.find_memories([record.id for record in inserted]) if inserted else {}
         )
@@ -254,17 +259,17 @@ class Restore:
         )
         return decisions, difference
 
-    def _one(self, numbered: Numbered, there: _There, *, last: bool) -> _Decision:
+    def _one(self, numbered: Numbered, there: RecordSet, *, last: bool) -> _Decision:
         """Decide about a row, and note it as done."""
         row = numbered.row
         if isinstance(row, InvalidFields):
             problems = tuple((violation.field, violation.description) for violation in row.violations)
             return _Decision(_What.FAILED, problems)
-        wanted, present = row.record, there.records.get(row.record.id)
-        holder = there.by_external_id.get(wanted.external_id) if wanted.external_id is not None else None
+        wanted, present = row.record, there.find(row.record.id)
+        holder = there.find_by_external_id(wanted.external_id)
         if not row.is_exact:
             if holder is not None:
-                present = there.records[holder]
+                present = holder
             named = wanted.id if present is None else present.id
             if (first := self._named.setdefault(named, numbered.line)) != numbered.line:
                 return _failed("record", f"is that of line {first} as well")
@@ -281,11 +286,11 @@ class Restore:
         else:
             after = replace(wanted, etag=new_etag())
         blocked = _What.FAILED if last else _What.WAITS
-        if holder not in {None, after.id}:
-            return _Decision(blocked, (("external_id", f"is that of {holder}"),))
-        primary = there.primaries.get(after.slot)
-        if after.is_primary and primary not in {None, after.id}:
-            return _Decision(blocked, (("is_primary", f"{primary} is the primary of this client and type"),))
+        if holder is not None and holder.id != after.id:
+            return _Decision(blocked, (("external_id", f"is that of {holder.id}"),))
+        primary = there.find_primary(after.slot) if after.is_primary else None
+        if primary is not None and primary.id != after.id:
+            return _Decision(blocked, (("is_primary", f"{primary.id} is the primary of this client and type"),))
         there.put(after)
         return _Decision(_What.CREATED if present is None else _What.UPDATED)
 
@@ -302,38 +307,3 @@ class Restore:
 
 def _failed(name: str, rule: str) -> _Decision:
     return _Decision(_What.FAILED, ((name, rule),))
-
-
-class _There:
-    """The records that a batch may meet, as they are after the rows so far."""
-
-    def __init__(self, *found: Iterable[ContactMethod]) -> None:
-        self.records: dict[str, ContactMethod] = {}
-        self.by_external_id: dict[str, str] = {}
-        self.primaries: dict[Slot, str] = {}
-        for records in found:
-            for record in records:
-                self.put(record)
-        self._before = dict(self.records)
-
-    def put(self, record: ContactMethod) -> None:
-        """Take in a record, in the place of the one with its id."""
-        present = self.records.get(record.id)
-        if present is not None:
-            if present.external_id is not None and self.by_external_id.get(present.external_id) == record.id:
-                del self.by_external_id[present.external_id]
-            if self.primaries.get(present.slot) == record.id:
-                del self.primaries[present.slot]
-        self.records[record.id] = record
-        if record.external_id is not None:
-            self.by_external_id[record.external_id] = record.id
-        if record.is_primary:
-            self.primaries[record.slot] = record.id
-
-    def inserted(self) -> list[ContactMethod]:
-        """Return the records that were not there before."""
-        return [record for id_, record in self.records.items() if id_ not in self._before]
-
-    def replaced(self) -> list[tuple[ContactMethod, ContactMethod]]:
-        """Return the records that have changed, before and after."""
-        return [(before, self.records[id_]) for id_, before in self._before.items() if self.records[id_] is not before]

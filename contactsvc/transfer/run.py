@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from contactsvc.config import Settings
-from contactsvc.domain.environment import Environment
-from contactsvc.domain.ids import now_utc
+from contactsvc.domain.clock import now_utc
+from contactsvc.domain.kinds import Environment
 from contactsvc.domain.listing import Filter
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import ConfigurationError, StartupError

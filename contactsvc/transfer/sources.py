@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import IO, Any, Protocol
 
-from contactsvc.domain.contact_method import ContactMethod, Slot
+from contactsvc.domain.contact_method import ContactMethod
+from contactsvc.domain.kinds import Slot
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import FieldViolation, InvalidFields
 from contactsvc.transfer import formats

@@ -11,7 +11,7 @@ import grpc
 import pytest
 from motor.motor_asyncio import AsyncIOMotorCursor
 
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.kinds import Environment
 from contactsvc.domain.listing import Filter, Listing, Page
 from contactsvc.store.store import MongoStore
 from contactsvc.store.transactions import KeyLocks

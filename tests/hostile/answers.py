@@ -15,7 +15,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
-from contactsvc.domain.contact_method import ContactMethodType
+from contactsvc.domain.kinds import ContactMethodType
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.hostile.messages import TRACES, class_of

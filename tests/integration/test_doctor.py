@@ -16,7 +16,7 @@ import pytest
 from contactsvc_client import AsyncContactsClient, ContactsError
 
 from contactsvc import doctor, store
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.kinds import Environment
 from contactsvc.store.deployment import COLLECTION
 from contactsvc.store.documents import SCHEMA_VERSION
 from contactsvc.store.drivers import Collection, Document

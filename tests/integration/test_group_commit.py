@@ -9,10 +9,10 @@ import pytest
 from pymongo.errors import OperationFailure
 
 from contactsvc import deadlines
+from contactsvc.domain.change_set import ChangeSet
 from contactsvc.domain.contact_method import ContactMethod
-from contactsvc.domain.environment import Environment
 from contactsvc.domain.ids import new_etag
-from contactsvc.domain.ledger import ChangeSet
+from contactsvc.domain.kinds import Environment
 from contactsvc.errors import DeadlineExceeded
 from contactsvc.store.coalescing.store import CoalescingStore
 from contactsvc.store.drivers import Driver

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contactsvc import store
-from contactsvc.domain.contact_method import ContactMethodType
+from contactsvc.domain.kinds import ContactMethodType
 from contactsvc.domain.listing import Filter, Listing
 from contactsvc.errors import StartupError
 from contactsvc.store.deployment import COLLECTION

@@ -8,8 +8,8 @@ import pytest
 from contactsvc_client import AsyncContactsClient
 
 from contactsvc import store
-from contactsvc.domain.environment import Environment
-from contactsvc.domain.ledger import ChangeSet
+from contactsvc.domain.change_set import ChangeSet
+from contactsvc.domain.kinds import Environment
 from contactsvc.errors import EtagMismatch
 from contactsvc.service.ports import LostRace
 from contactsvc.store.coalescing.store import CoalescingStore

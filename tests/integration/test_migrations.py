@@ -15,8 +15,7 @@ import grpc
 import pytest
 
 from contactsvc import store
-from contactsvc.domain.contact_method import ContactMethodType
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.kinds import ContactMethodType, Environment
 from contactsvc.errors import StartupError
 from contactsvc.store.deployment import COLLECTION, Deployment
 from contactsvc.store.documents import SCHEMA_VERSION

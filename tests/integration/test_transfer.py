@@ -20,7 +20,7 @@ from contactsvc_client import AsyncContactsClient
 
 from contactsvc import store
 from contactsvc.config import Settings
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.kinds import Environment
 from contactsvc.domain.listing import Filter
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import StartupError

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import grpc
 
 from contactsvc import store
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.kinds import Environment
 from contactsvc.store.store import MongoStore
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import DRIVER, Api, serving

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from contactsvc.domain.api_keys import PERMISSIONS, ApiKey, Permission, new_key
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.kinds import Environment
 from contactsvc.errors import StoreUnavailable
 from contactsvc.rpc.auth import Authenticator, check_permissions
 from contactsvc.v1 import contact_methods_pb2 as pb

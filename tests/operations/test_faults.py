@@ -5,7 +5,7 @@ from typing import Any
 
 import grpc
 
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.kinds import Environment
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import OpenStores, failure_of, serving
 

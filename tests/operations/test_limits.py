@@ -16,8 +16,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from contactsvc.domain.api_keys import ApiKey, Permission, new_key
-from contactsvc.domain.contact_method import ContactMethodType
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.kinds import ContactMethodType, Environment
 from contactsvc.rpc.auth import Authenticator
 from contactsvc.rpc.pipeline import CallReport
 from contactsvc.runtime.server import Limits

@@ -12,7 +12,7 @@ from typing import Any
 from pymongo import AsyncMongoClient
 
 from contactsvc.domain.contact_method import ContactMethod
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.kinds import Environment
 from contactsvc.store.deployment import COLLECTION
 from contactsvc.store.documents import to_records
 from contactsvc.v1 import contact_methods_pb2 as pb

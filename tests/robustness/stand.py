@@ -26,7 +26,7 @@ import grpc
 
 from contactsvc import store
 from contactsvc.config import ListenAddress
-from contactsvc.domain.ids import now_utc
+from contactsvc.domain.clock import now_utc
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.runtime import embedded
 from contactsvc.runtime.server import Server

@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 import pytest
 
 from contactsvc import store
+from contactsvc.domain.change_set import ChangeSet
 from contactsvc.domain.contact_method import ContactMethod
-from contactsvc.domain.environment import Environment
-from contactsvc.domain.ledger import ChangeSet
+from contactsvc.domain.kinds import Environment
 from contactsvc.errors import StoreUnavailable
 from contactsvc.service.ports import Store
 from contactsvc.store.coalescing.batcher import Batcher

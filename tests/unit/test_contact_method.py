@@ -3,7 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue, changed
+from contactsvc.domain.contact_method import ContactMethod, changed
+from contactsvc.domain.kinds import ContactMethodType, ContactValue
 from contactsvc.domain.primary import next_primary
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from contactsvc.doctor import Check, Finding, Fix, Repair, Report, Severity, Verdict, planning, run, verdict_on
-from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.contact_method import ContactMethod
+from contactsvc.domain.kinds import ContactMethodType, ContactValue, Environment
 from contactsvc.domain.normalization import ValueRules
 
 STRICT, LENIENT = ValueRules(), ValueRules(lenient=True)

@@ -13,11 +13,12 @@ from contactsvc_client.records import ACTIONS, from_proto
 from contactsvc_client.records import TYPES as CLIENT_TYPES
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
-from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
+from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.idempotency import IdempotencyRecord, RequestFingerprint
+from contactsvc.domain.kinds import ContactMethodType, ContactValue
 from contactsvc.domain.listing import SortField
 from contactsvc.domain.normalization import ValueRules
-from contactsvc.domain.operations import Action, Applied
+from contactsvc.domain.outcomes import Action, Applied
 from contactsvc.domain.primary import PrimaryDeletePolicy
 from contactsvc.rpc.requests import DELETE_POLICIES, SORT_FIELDS, TYPES
 from contactsvc.rpc.responses import ACTION_NUMBERS, TYPE_NUMBERS, to_proto

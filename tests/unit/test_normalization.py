@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contactsvc.domain import normalization
-from contactsvc.domain.contact_method import ContactMethodType
+from contactsvc.domain.kinds import ContactMethodType
 from contactsvc.domain.normalization import InvalidValue, ValueRules
 
 EMAIL, PHONE, FAX, OTHER = ContactMethodType

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from contactsvc.domain.contact_method import ContactMethod, ContactMethodType
+from contactsvc.domain.contact_method import ContactMethod
+from contactsvc.domain.kinds import ContactMethodType
 from contactsvc.domain.listing import Filter, Listing
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.rpc import responses

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contactsvc.cli.main import _progress_bar
-from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
+from contactsvc.domain.contact_method import ContactMethod
+from contactsvc.domain.kinds import ContactMethodType, ContactValue
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import InvalidFields
 from contactsvc.transfer import formats

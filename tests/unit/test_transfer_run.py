@@ -14,9 +14,9 @@ from click.testing import CliRunner
 
 from contactsvc.cli.main import _completed, main
 from contactsvc.config import Settings
-from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, ContactValue
-from contactsvc.domain.environment import Environment
-from contactsvc.domain.ledger import ChangeSet
+from contactsvc.domain.change_set import ChangeSet
+from contactsvc.domain.contact_method import ContactMethod
+from contactsvc.domain.kinds import ContactMethodType, ContactValue, Environment
 from contactsvc.domain.listing import Filter
 from contactsvc.errors import ConfigurationError, FieldViolation, InvalidFields, PrimaryConflict, StartupError
 from contactsvc.transfer.dry_run import DryRunStore

@@ -12,8 +12,9 @@ from typing import Any
 from pymongo.errors import BulkWriteError, OperationFailure
 
 from contactsvc import deadlines
-from contactsvc.domain.contact_method import ContactMethod, ContactMethodType, Slot
-from contactsvc.domain.ledger import ChangeSet
+from contactsvc.domain.change_set import ChangeSet
+from contactsvc.domain.contact_method import ContactMethod
+from contactsvc.domain.kinds import ContactMethodType, Slot
 from contactsvc.domain.listing import Filter, Listing, Page
 from contactsvc.errors import EtagMismatch, StoreUnavailable
 from contactsvc.service.ports import LostRace

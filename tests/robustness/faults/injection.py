@@ -22,7 +22,7 @@ from pymongo.errors import (
 )
 
 from contactsvc import store
-from contactsvc.domain.environment import Environment
+from contactsvc.domain.kinds import Environment
 from contactsvc.store.coalescing.store import CoalescingStore
 from contactsvc.store.deployment import COLLECTION
 from contactsvc.store.drivers import Collection, Driver, Session

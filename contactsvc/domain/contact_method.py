@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from contactsvc.domain.idempotency import IdempotencyRecord
-from contactsvc.domain.kinds import UNSET, ContactMethodType, ContactValue, Slot, Unset
+from contactsvc.domain.kinds import ContactMethodType, ContactValue, Slot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,50 +35,6 @@ class ContactMethod:
     def slot(self) -> Slot:
         """The primary slot that this record competes for."""
         return self.client_id, self.type
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewContactMethod:
-    """A valid request for a new contact method."""
-
-    client_id: str
-    type: ContactMethodType
-    value: ContactValue
-    label: str | None
-    is_primary: bool
-    external_id: str | None
-    metadata: Mapping[str, str]
-
-    @property
-    def slot(self) -> Slot:
-        """The primary slot that the record will compete for."""
-        return self.client_id, self.type
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetadataChange:
-    """Pairs to set and keys to remove, upon the present pairs or (`replace`) upon none."""
-
-    set: Mapping[str, str]
-    remove: frozenset[str]
-    replace: bool
-
-    def applied_to(self, present: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the pairs after the change."""
-        kept = {} if self.replace else {key: value for key, value in present.items() if key not in self.remove}
-        return {**kept, **self.set}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContactMethodChange:
-    """A valid request to change a contact method; UNSET fields are left alone, None clears."""
-
-    type: ContactMethodType | Unset = UNSET
-    value: str | Unset = UNSET
-    label: str | Unset | None = UNSET
-    is_primary: bool | Unset = UNSET
-    external_id: str | Unset | None = UNSET
-    metadata: MetadataChange | Unset = UNSET
 
 
 def changed(present: ContactMethod, fields: Mapping[str, object], *, now: datetime, etag: str) -> ContactMethod:

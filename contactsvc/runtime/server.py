@@ -104,16 +104,18 @@ class Server:
         in_flight = ConcurrencyLimiter(limits.in_flight, limits.in_flight_per_key, metrics.rejected)
         metrics.in_flight.set_function(lambda: in_flight.count)
         gate = gate or Authenticator(None, monotonic=time.monotonic)
-        self._calls = CallPipeline(gate, in_flight, metrics, longest=limits.longest_call, tracing=tracing, log=call_log)
+        self._calls = CallPipeline(
+            gate, in_flight, metrics, max_seconds=limits.longest_call, tracing=tracing, on_end=call_log
+        )
         self.health = Health(("", SERVICE.full_name))
         self._server = grpc.aio.server(options=_options(limits, shares_port))
         make_id = make_id or ContactMethodIds(clock)
-        services = {
-            environment: ContactMethods(store_, rules, clock=clock, make_id=make_id)
+        parser = RequestParser(rules)
+        servicers = {
+            environment: ContactMethodsServicer(ContactMethods(store_, rules, clock=clock, make_id=make_id), parser)
             for environment, store_ in stores.items()
         }
-        servicer = ContactMethodsServicer(services, RequestParser(rules))
-        self._server.add_generic_rpc_handlers([self._calls.handler(SERVICE, servicer)])
+        self._server.add_generic_rpc_handlers([self._calls.handler(SERVICE, servicers)])
         self._server.add_generic_rpc_handlers([self.health.handler])
         if reflects:
             reflection.enable(self._server, (SERVICE.full_name, health.SERVICE))

@@ -1,4 +1,4 @@
-"""The contact method itself, and what a change makes of it."""
+"""The contact method."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contactsvc.domain.kinds import ContactMethodType, ContactValue, Slot
 class ContactMethod:
     """A contact method as stored; times are aware, in UTC, with millisecond precision.
 
-    `requests` are the requests that wrote it, remembered with it; no part of what callers see or of what is compared.
+    `requests` are idempotency records of requests that wrote it; callers do not see them, and they are not compared.
     """
 
     id: str
@@ -40,15 +40,15 @@ class ContactMethod:
 def changed(present: ContactMethod, fields: Mapping[str, object], *, now: datetime, etag: str) -> ContactMethod:
     """Return `present` with `fields`, or `present` itself when nothing differs.
 
-    The verification belongs to the type and the normalized value, and goes when either changes. A record never becomes
-    older by a change, even when the clock steps back.
+    The verification belongs to type and normalized value, and is cleared when either changes. `updated_at` never
+    decreases, even when the clock steps back.
     """
     after: ContactMethod = replace(present, **fields)  # type: ignore[arg-type]
     if after == present:
         return present
     same_target = (after.type, after.value.normalized) == (present.type, present.value.normalized)
     if after.value.normalized is None and after.value.text != present.value.text:
-        # Without a normalized form the text is all there is to compare.
+        # Without a normal form the text is what is compared.
         same_target = False
     return replace(
         after,

@@ -1,0 +1,32 @@
+"""Fixtures of the tests that prepare a database by hand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from contactsvc import store
+from contactsvc.domain.kinds import Environment
+from contactsvc.store import Deployment
+from tests.conftest import DRIVER, serving
+from tests.integration.transfer_world import World
+
+
+@pytest.fixture(scope="session")
+async def deployment(embedded_uri: str) -> AsyncIterator[Deployment]:
+    """Connect to the embedded database once for the whole session."""
+    connected = await store.connect(embedded_uri, DRIVER)
+    try:
+        yield connected
+    finally:
+        await connected.close()
+
+
+@pytest.fixture
+async def world(embedded_uri: str, deployment: Deployment) -> AsyncIterator[World]:
+    """Make two fresh databases, and run a service on the first one."""
+    name, other = World.new_name(), World.new_name()
+    stores = {environment: await deployment.open_store(f"{name}_{environment}") for environment in Environment}
+    async with serving(stores) as api:
+        yield World(embedded_uri, deployment, name, other, api)

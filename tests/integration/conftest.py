@@ -10,6 +10,7 @@ from contactsvc import store
 from contactsvc.domain.kinds import Environment
 from contactsvc.store import Deployment
 from tests.conftest import DRIVER, serving
+from tests.integration.doctor_patient import Patient
 from tests.integration.transfer_world import World
 
 
@@ -30,3 +31,13 @@ async def world(embedded_uri: str, deployment: Deployment) -> AsyncIterator[Worl
     stores = {environment: await deployment.open_store(f"{name}_{environment}") for environment in Environment}
     async with serving(stores) as api:
         yield World(embedded_uri, deployment, name, other, api)
+
+
+@pytest.fixture
+async def patient(request: pytest.FixtureRequest, embedded_uri: str, deployment: Deployment) -> Patient:
+    """Make a fresh database with valid documents; a parameter is the driver with which doctor connects."""
+    made = Patient(embedded_uri, World.new_name(), getattr(request, "param", DRIVER), deployment)
+    for environment in Environment:
+        await deployment.open_store(f"{made.name}_{environment}")
+    await made.insert_valid()
+    return made

@@ -1,6 +1,6 @@
 """Reads the contact methods of an environment for an export, while others write.
 
-A first cursor reads everything, oldest first, so that records that nobody changes come exactly once. Then pages in the
+A first cursor reads everything, oldest first, so that unchanged records come exactly once. Then pages in the
 order of the last change read what changed since the start: a change behind the cursor comes again further on, so that
 the end of the file has the latest state. A write takes effect later than the time it carries, so the last minute is
 read once more. Of several lines of a record the last one counts.

@@ -195,12 +195,14 @@ COLUMNS: Final = tuple(sorted(FIELDS, key=lambda field: field.column))
 """The fields in the order of an exported CSV."""
 GIVEN: Final = tuple(field for field in FIELDS if not field.is_set_by_service)
 """The fields that an import of CSV reads."""
+_BLANK: Final[Mapping[str, Any]] = {
+    field.name: None for field in FIELDS if field.is_set_by_service and field.name != "normalized_value"
+}
 
 
 def to_json(record: ContactMethod) -> dict[str, Any]:
     """Return the fields of a record as a JSON object."""
-    found = ((field, field.write(record)) for field in FIELDS)
-    return {field.name: value for field, value in found if value is not None or field.writes_null}
+    return {field.name: value for field in FIELDS if (value := field.write(record)) is not None or field.writes_null}
 
 
 def restored_record(problems: Violations, found: Mapping[str, Any], rules: ValueRules) -> ContactMethod:
@@ -238,14 +240,8 @@ def listed_record(problems: Violations, found: Mapping[str, Any], rules: ValueRu
     fields = _read(problems, found, GIVEN)
     fields["value"] = value = _value(problems, fields, rules)
     problems.raise_if_any()
-    by_service: dict[str, Any] = {field.name: None for field in FIELDS if field.is_set_by_service}
-    del by_service["normalized_value"]
-    by_service |= {
-        "id": derived_id(fields["client_id"], fields["type"], value, fields["external_id"]),
-        "created_at": now,
-        "updated_at": now,
-    }
-    return ContactMethod(**fields, **by_service, etag="")
+    id_ = derived_id(fields["client_id"], fields["type"], value, fields["external_id"])
+    return ContactMethod(**{**_BLANK, **fields, "id": id_, "created_at": now, "updated_at": now}, etag="")
 
 
 def derived_id(client_id: str, type_: ContactMethodType, value: ContactValue, external_id: str | None) -> str:

@@ -242,6 +242,7 @@ def export_contact_methods(
         settings = config.load(flags, os.environ)
         from contactsvc.domain.listing import Filter
         from contactsvc.telemetry import logs
+        from contactsvc.transfer.formats import FileFormat
         from contactsvc.transfer.run import export_to
 
         logs.configure(as_json=False, level="ERROR")
@@ -253,9 +254,9 @@ def export_contact_methods(
                     path,
                     settings,
                     Environment(environment),
-                    as_csv=_is_csv(format_, output),
+                    file_format=FileFormat.chosen(format_, output),
                     wanted=wanted,
-                    progress=progress,
+                    on_progress=progress,
                 ),
                 "what was exported is not whole; run it again",
             )
@@ -308,6 +309,7 @@ def import_contact_methods(
     with _exit_codes():
         settings = config.load(flags, os.environ)
         from contactsvc.telemetry import logs
+        from contactsvc.transfer.formats import FileFormat
         from contactsvc.transfer.importer import OnConflict
         from contactsvc.transfer.run import import_from
 
@@ -319,12 +321,12 @@ def import_contact_methods(
                     file,
                     settings,
                     Environment(environment),
-                    as_csv=_is_csv(format_, file.name),
+                    file_format=FileFormat.chosen(format_, file.name),
                     on_conflict=OnConflict(on_conflict),
-                    stops=(on_error or ("skip" if dry_run else "stop")) == "stop",
+                    stop_on_error=(on_error or ("skip" if dry_run else "stop")) == "stop",
                     dry_run=dry_run,
-                    tell=tell,
-                    progress=lambda done: progress(done, size),
+                    on_message=tell,
+                    on_progress=lambda done: progress(done, size),
                 ),
                 "nothing was written" if dry_run else "what was written stays; run it again",
             )
@@ -332,10 +334,6 @@ def import_contact_methods(
         click.echo(json.dumps(summary) if as_json else f"{'would be ' if dry_run else ''}{counts}")
         if counts.failed:
             sys.exit(_FAILED)
-
-
-def _is_csv(format_: str | None, name: str) -> bool:
-    return format_ == "csv" or (format_ is None and name.lower().endswith(".csv"))
 
 
 def _completed(work: Coroutine[Any, Any, T], interrupted: str) -> T:

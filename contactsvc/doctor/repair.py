@@ -9,7 +9,7 @@ from contactsvc.domain.clock import now_utc
 from contactsvc.domain.contact_method import ContactMethod, changed
 from contactsvc.domain.ids import new_etag
 from contactsvc.domain.normalization import InvalidValue, ValueRules
-from contactsvc.store.inspection import Inspection
+from contactsvc.store import Repairs
 
 _CHANGED_MEANWHILE = "somebody has changed it meanwhile, which counts; run doctor again"
 
@@ -17,7 +17,7 @@ _CHANGED_MEANWHILE = "somebody has changed it meanwhile, which counts; run docto
 class Repairer:
     """Carries out changes in one environment."""
 
-    def __init__(self, examination: Inspection, rules: ValueRules) -> None:
+    def __init__(self, examination: Repairs, rules: ValueRules) -> None:
         self._examination = examination
         self._rules = rules
         # The etags of what was changed by an earlier change of the plan.

@@ -16,7 +16,7 @@ from contactsvc.domain.kinds import Environment
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import ConfigurationError, ContactsvcError, DatabaseRefuses, StartupError
 from contactsvc.runtime.database import connected
-from contactsvc.store.inspection import inspection_of
+from contactsvc.store import STANDALONE_WARNING, inspection_of, repairs_of
 
 
 def run(
@@ -74,11 +74,7 @@ async def _examine(settings: Settings, report: Report, plan: Plan) -> None:
         where = f"connected to MongoDB {deployment.version} ({kind}) with the {settings.driver} driver"
         report.find(Finding(severity=Severity.NOTE, check=Check.DATABASE, message=where))
         if not deployment.transactional:
-            standalone = (
-                "this is a standalone server, which has no transactions: atomic batches, syncs and request_ids are "
-                "refused, and a crash while a primary changes can leave none; run it as a replica set"
-            )
-            report.find(Finding(severity=Severity.WARNING, check=Check.DATABASE, message=standalone))
+            report.find(Finding(severity=Severity.WARNING, check=Check.DATABASE, message=STANDALONE_WARNING))
         with _reporting_refusals(report):
             if not await deployment.key_store(f"{settings.database}_keys").all():
                 _find_open_gate(settings, report)
@@ -110,7 +106,7 @@ async def _mend(settings: Settings, report: Report, plan: Plan) -> None:
     rules = ValueRules(settings.default_region, settings.value_validation_lenient)
     async with _reporting_what_stops_it(report), connected(settings) as deployment:
         menders = {
-            environment: Repairer(inspection_of(deployment, f"{settings.database}_{environment}"), rules)
+            environment: Repairer(repairs_of(deployment, f"{settings.database}_{environment}"), rules)
             for environment in Environment
         }
         for fix in plan:

@@ -19,9 +19,7 @@ from contactsvc.domain.listing import Filter
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import ConfigurationError, StartupError
 from contactsvc.runtime.database import connected
-from contactsvc.store.documents import UnreadableDocument
-from contactsvc.store.driver_errors import refusals_translated
-from contactsvc.store.inspection import inspection_of
+from contactsvc.store import UnreadableDocument, inspection_of, refusals_translated
 from contactsvc.transfer.dry_run import DryRunStore
 from contactsvc.transfer.exporter import CsvSink, JsonLinesSink, export
 from contactsvc.transfer.formats import NotOurFormat

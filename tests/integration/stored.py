@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from contactsvc.store.documents import SCHEMA_VERSION
-from contactsvc.store.drivers import Document
+from contactsvc.store import SCHEMA_VERSION, Document
 
 PERSONAL = "somebody"
 """All contact values of these documents hold it, so that it must never be printed."""

@@ -17,10 +17,7 @@ from contactsvc_client import AsyncContactsClient, ContactsError
 
 from contactsvc import doctor, store
 from contactsvc.domain.kinds import Environment
-from contactsvc.store.deployment import COLLECTION
-from contactsvc.store.documents import SCHEMA_VERSION
-from contactsvc.store.drivers import Collection, Document
-from contactsvc.store.indexes import INDEXES
+from contactsvc.store import COLLECTION, INDEXES, SCHEMA_VERSION, Collection, Document
 from tests.conftest import serving
 from tests.integration.service_process import ended, running_service
 from tests.integration.stored import NOON, PERSONAL, document

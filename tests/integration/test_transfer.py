@@ -24,9 +24,7 @@ from contactsvc.domain.kinds import Environment
 from contactsvc.domain.listing import Filter
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import StartupError
-from contactsvc.store.deployment import COLLECTION, Deployment
-from contactsvc.store.documents import SCHEMA_VERSION, from_document
-from contactsvc.store.drivers import Collection, Document
+from contactsvc.store import COLLECTION, SCHEMA_VERSION, Collection, Deployment, Document, from_document
 from contactsvc.transfer.exporter import JsonLinesSink, export
 from contactsvc.transfer.formats import Header, Row
 from contactsvc.transfer.importer import Counts, OnConflict, Restore
@@ -483,7 +481,7 @@ async def test_a_document_that_cannot_be_read_is_named(
         await world.collection.replace_one({"_id": "plain"}, before)
 
     *others, newer = failures
-    assert set(others) == {"the document plain cannot be read; `contactsvc doctor` says what it lacks"}
+    assert set(others) == {"the document plain cannot be read; run `contactsvc doctor` to list its invalid fields"}
     assert newer.startswith(f"the document plain has layout {SCHEMA_VERSION + 1}")
     assert os.listdir(tmp_path) == ["a.jsonl"]
     assert "UnreadableDocument" in caplog.text

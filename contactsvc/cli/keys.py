@@ -12,7 +12,7 @@ from contactsvc.domain.clock import now_utc
 from contactsvc.domain.kinds import Environment
 from contactsvc.errors import StartupError
 from contactsvc.runtime.database import connected
-from contactsvc.store.keys import MongoKeyStore
+from contactsvc.store import MongoKeyStore
 
 
 async def create_key(

@@ -12,9 +12,9 @@ from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.kinds import Environment
 from contactsvc.domain.normalization import InvalidValue, ValueRules
 from contactsvc.domain.primary import next_primary
-from contactsvc.store.documents import SCHEMA_VERSION
-from contactsvc.store.inspection import MOST_NAMED, Group, IndexState, InspectedDocument, InspectedIndex, Inspection
-from contactsvc.store.migrations import READABLE
+from contactsvc.store import MAX_GROUP_IDS as MOST_NAMED
+from contactsvc.store import READABLE, SCHEMA_VERSION, IndexState, InspectedDocument, InspectedIndex, Inspection
+from contactsvc.store import DuplicateGroup as Group
 
 # The consequence of a missing index. All others only make lookups fast.
 _WITHOUT_INDEX = {

@@ -9,7 +9,7 @@ from contactsvc.domain.clock import now_utc
 from contactsvc.domain.contact_method import ContactMethod, changed
 from contactsvc.domain.ids import new_etag
 from contactsvc.domain.normalization import InvalidValue, ValueRules
-from contactsvc.store.inspection import Inspection
+from contactsvc.store import Repairs
 
 _CHANGED = "changed by another writer since the checkup; run doctor again"
 
@@ -18,12 +18,12 @@ class Repairer:
     """Carries out repairs in one environment.
 
     Args:
-        inspection: reads and writes the environment.
+        repairs: reads and writes single contact methods of the environment.
         rules: how values are read.
     """
 
-    def __init__(self, inspection: Inspection, rules: ValueRules) -> None:
-        self._inspection = inspection
+    def __init__(self, repairs: Repairs, rules: ValueRules) -> None:
+        self._repairs = repairs
         self._rules = rules
         # A record may have several repairs: the etags that earlier ones left, by id.
         self._etags: dict[str, str] = {}
@@ -38,20 +38,20 @@ class Repairer:
             case Repair.MAKE_FINDABLE:
                 return await self._make_findable(fix)
             case Repair.MIGRATE:
-                await self._inspection.migrate()
+                await self._repairs.migrate()
                 return ""
             case Repair.FORGET:
-                await self._inspection.remove_expired(now_utc())
+                await self._repairs.remove_expired(now_utc())
                 return ""
             case Repair.CREATE_INDEX:
-                if await self._inspection.create_index(fix.target):
+                if await self._repairs.create_index(fix.target):
                     return ""
                 return "conflicts with the data or another index; see the findings below"
 
     async def _demote(self, fix: Fix) -> str:
         # If the keeper is not primary any more, demoting this one would leave none.
-        keeper = await self._inspection.find(fix.keeper, fix.keeper_etag)
-        present = await self._inspection.find(fix.target, fix.etag)
+        keeper = await self._repairs.find(fix.keeper, fix.keeper_etag)
+        present = await self._repairs.find(fix.target, fix.etag)
         if keeper is None or not keeper.is_primary or present is None:
             return _CHANGED
         return await self._replace(present, {"is_primary": False})
@@ -68,17 +68,17 @@ class Repairer:
 
     async def _make_findable(self, fix: Fix) -> str:
         present = await self._find_target(fix)
-        if present is None or not await self._inspection.make_findable(present):
+        if present is None or not await self._repairs.make_findable(present):
             return _CHANGED
         return ""
 
     async def _find_target(self, fix: Fix) -> ContactMethod | None:
         """Return the record to repair, unless another writer has changed it."""
-        return await self._inspection.find(fix.target, self._etags.get(fix.target, fix.etag))
+        return await self._repairs.find(fix.target, self._etags.get(fix.target, fix.etag))
 
     async def _replace(self, present: ContactMethod, fields: Mapping[str, object]) -> str:
         after = changed(present, fields, now=now_utc(), etag=new_etag())
-        if not await self._inspection.replace(present, after):
+        if not await self._repairs.replace(present, after):
             return _CHANGED
         self._etags[after.id] = after.etag
         return ""

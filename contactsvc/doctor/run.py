@@ -16,12 +16,7 @@ from contactsvc.domain.kinds import Environment
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import ConfigurationError, ContactsvcError, DatabaseRefuses, StartupError
 from contactsvc.runtime.database import connected
-from contactsvc.store.inspection import inspection_of
-
-_STANDALONE = (
-    "this MongoDB is a standalone server without transactions: atomic batches, syncs and request_ids are refused, and "
-    "a crash while the primary changes can leave a client without one (never with two); run it as a replica set"
-)
+from contactsvc.store import STANDALONE_WARNING, inspection_of, repairs_of
 
 
 def run(
@@ -79,7 +74,7 @@ async def _check(settings: Settings, report: Report, plan: Plan) -> None:
         connection = f"connected to MongoDB {deployment.version} ({kind}) with the {settings.driver} driver"
         report.add(Finding(severity=Severity.NOTE, check=Check.DATABASE, message=connection))
         if not deployment.transactional:
-            report.add(Finding(severity=Severity.WARNING, check=Check.DATABASE, message=_STANDALONE))
+            report.add(Finding(severity=Severity.WARNING, check=Check.DATABASE, message=STANDALONE_WARNING))
         with _reporting_refusals(report):
             if not await deployment.key_store(f"{settings.database}_keys").all():
                 _report_missing_keys(settings, report)
@@ -94,7 +89,7 @@ async def _repair(settings: Settings, report: Report, plan: Plan) -> None:
     rules = ValueRules(settings.default_region, settings.value_validation_lenient)
     async with _reporting_failures(report), connected(settings) as deployment:
         repairers = {
-            environment: Repairer(inspection_of(deployment, f"{settings.database}_{environment}"), rules)
+            environment: Repairer(repairs_of(deployment, f"{settings.database}_{environment}"), rules)
             for environment in Environment
         }
         for fix in plan:

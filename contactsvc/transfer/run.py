@@ -14,9 +14,7 @@ from contactsvc.domain.listing import Filter
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import StartupError
 from contactsvc.runtime.database import connected
-from contactsvc.store.documents import UnreadableDocument
-from contactsvc.store.driver_errors import refusals_translated
-from contactsvc.store.inspection import inspection_of
+from contactsvc.store import UnreadableDocument, inspection_of, refusals_translated
 from contactsvc.transfer.dry_run import DryRunStore
 from contactsvc.transfer.exporter import export
 from contactsvc.transfer.files import check_output, input_file, output_file, reading

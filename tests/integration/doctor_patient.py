@@ -12,9 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contactsvc import doctor
-from contactsvc.store import Deployment
-from contactsvc.store.deployment import COLLECTION
-from contactsvc.store.drivers import Collection, Document
+from contactsvc.store import COLLECTION, Collection, Deployment, Document
 from tests.integration.service_process import ended
 from tests.integration.stored import (
     LONG_AGO,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from contactsvc.store.documents import SCHEMA_VERSION
-from contactsvc.store.drivers import Document
+from contactsvc.store import SCHEMA_VERSION, Document
 
 PERSONAL = "somebody"
 """Part of every contact value in these documents, so that tests can check that none is printed."""

@@ -6,8 +6,7 @@ import pytest
 from contactsvc_client import AsyncContactsClient, ContactsError
 
 from contactsvc.domain.kinds import Environment
-from contactsvc.store.documents import SCHEMA_VERSION
-from contactsvc.store.drivers import Document
+from contactsvc.store import SCHEMA_VERSION, Document
 from tests.conftest import serving
 from tests.integration.doctor_patient import Patient
 from tests.integration.stored import NOON, PERSONAL, PERSONAL_DIGITS, document, phone, remembered_request

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from contactsvc.store.indexes import INDEXES
+from contactsvc.store import INDEXES
 from tests.integration.doctor_patient import Patient, double_primary, stale_value
 from tests.integration.stored import (
     LONG_AGO,

@@ -44,7 +44,7 @@ async def changed_store(on_embedded: OpenStores, refusal: int | None = None) -> 
     stores: Any = await on_embedded()
     original = stores[Environment.LIVE]
     driver: Any = DriverOf(original._driver, refusal)
-    stores[Environment.LIVE] = CoalescingStore(original._collection, driver, KeyLocks(), tells_each=True)
+    stores[Environment.LIVE] = CoalescingStore(original._collection, driver, KeyLocks(), reports_each_write=True)
     return stores[Environment.LIVE], driver, stores
 
 

@@ -10,9 +10,8 @@ from contactsvc import store
 from contactsvc.domain.kinds import ContactMethodType
 from contactsvc.domain.listing import Filter, Listing
 from contactsvc.errors import StartupError
-from contactsvc.store.deployment import COLLECTION
+from contactsvc.store import COLLECTION, MongoStore
 from contactsvc.store.queries import NEWER_LAYOUTS
-from contactsvc.store.store import MongoStore
 from contactsvc.store.transactions import KeyLocks
 from tests.conftest import DRIVER
 

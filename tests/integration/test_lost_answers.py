@@ -12,9 +12,8 @@ from contactsvc.domain.change_set import ChangeSet
 from contactsvc.domain.kinds import Environment
 from contactsvc.errors import EtagMismatch
 from contactsvc.service.ports import LostRace
+from contactsvc.store import COLLECTION, MongoStore
 from contactsvc.store.coalescing.store import CoalescingStore
-from contactsvc.store.deployment import COLLECTION
-from contactsvc.store.store import MongoStore
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import DRIVER, Api, serving

@@ -17,12 +17,8 @@ import pytest
 from contactsvc import store
 from contactsvc.domain.kinds import ContactMethodType, Environment
 from contactsvc.errors import StartupError
-from contactsvc.store.deployment import COLLECTION, Deployment
-from contactsvc.store.documents import SCHEMA_VERSION
-from contactsvc.store.drivers import Collection, Document
-from contactsvc.store.inspection import inspection_of
+from contactsvc.store import COLLECTION, SCHEMA_VERSION, Collection, Deployment, Document, MongoStore, repairs_of
 from contactsvc.store.migrations import OLDEST_READ, STEPS, migrated, update_of
-from contactsvc.store.store import MongoStore
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import DRIVER, Api, failure_of, serving
@@ -44,7 +40,7 @@ class Database:
         return {document["_id"]: document for document in await self.collection.find({}).to_list(length=None)}
 
     async def migrate(self) -> int:
-        return await inspection_of(self.deployment, f"{self.name}_live").migrate()
+        return await repairs_of(self.deployment, f"{self.name}_live").migrate()
 
 
 @pytest.fixture(params=[True, False], ids=["batching", "no batching"])

@@ -10,8 +10,7 @@ import pytest
 
 from contactsvc.domain.kinds import Environment
 from contactsvc.errors import StartupError
-from contactsvc.store.documents import SCHEMA_VERSION, from_document
-from contactsvc.store.drivers import Document
+from contactsvc.store import SCHEMA_VERSION, Document, from_document
 from contactsvc.transfer.exporter import ExportHeader
 from contactsvc.transfer.importer import Counts
 from contactsvc.transfer.json_lines import JsonLinesSink
@@ -118,7 +117,7 @@ async def test_an_unreadable_document_is_named(world: World, tmp_path: Path, cap
 
     *others, newer = failures
     assert len(set(others)) == 1
-    assert others[0].startswith("the document plain cannot be read; `contactsvc doctor` ")
+    assert others[0].startswith("the document plain cannot be read; run `contactsvc doctor` ")
     assert newer.startswith(f"the document plain has layout {SCHEMA_VERSION + 1}")
     assert os.listdir(tmp_path) == ["a.jsonl"]
     assert "UnreadableDocument" in caplog.text

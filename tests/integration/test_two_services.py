@@ -9,7 +9,7 @@ import grpc
 
 from contactsvc import store
 from contactsvc.domain.kinds import Environment
-from contactsvc.store.store import MongoStore
+from contactsvc.store import MongoStore
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import DRIVER, Api, serving
 

@@ -14,9 +14,7 @@ from typing import Any
 from contactsvc.config import Settings
 from contactsvc.domain.kinds import Environment
 from contactsvc.domain.listing import Filter
-from contactsvc.store import Deployment
-from contactsvc.store.deployment import COLLECTION
-from contactsvc.store.drivers import Collection, Document
+from contactsvc.store import COLLECTION, Collection, Deployment, Document
 from contactsvc.transfer.formats import FileFormat
 from contactsvc.transfer.importer import Counts, OnConflict
 from contactsvc.transfer.run import export_to, import_from

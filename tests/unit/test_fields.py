@@ -22,7 +22,7 @@ from contactsvc.domain.outcomes import Action, Applied
 from contactsvc.domain.primary import PrimaryDeletePolicy
 from contactsvc.rpc.enums import ACTION_NUMBERS, DELETE_POLICIES, SORT_FIELDS, TYPE_NUMBERS, TYPES
 from contactsvc.rpc.responses import to_proto
-from contactsvc.store.documents import from_document, to_document
+from contactsvc.store import from_document, to_document
 from contactsvc.transfer import csv_rows, fields, json_lines
 from contactsvc.v1 import contact_methods_pb2 as pb
 

@@ -9,7 +9,7 @@ from contactsvc.domain.kinds import ContactMethodType
 from contactsvc.domain.listing import Filter, Listing
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.rpc import responses
-from contactsvc.store.documents import to_document
+from contactsvc.store import to_document
 from contactsvc.store.paging import Paging
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from contactsvc.config import parse_bool
 from contactsvc.domain import validation
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.ids import id_of_number
@@ -210,7 +211,7 @@ def to_listed(cells: Mapping[str, str], rules: ValueRules, *, now: datetime) -> 
     problems = validation.Violations()
     given: dict[str, Any] = {name: cells[name] for name in CSV_COLUMNS if cells.get(name)}
     if "is_primary" in given:
-        given["is_primary"] = _yes_or_no(problems, given["is_primary"])
+        given["is_primary"] = _bool(problems, "is_primary", given["is_primary"])
     metadata: Any = {}
     if "metadata" in given:
         try:
@@ -354,10 +355,12 @@ def _pairs(problems: validation.Violations, found: Any) -> dict[str, str]:
     return found
 
 
-def _yes_or_no(problems: validation.Violations, cell: str) -> bool:
-    if cell.lower() not in {"true", "1", "yes", "false", "0", "no"}:
-        problems.add("is_primary", "must be true or false")
-    return cell.lower() in {"true", "1", "yes"}
+def _bool(problems: validation.Violations, name: str, cell: str) -> bool:
+    try:
+        return parse_bool(cell)
+    except ValueError as error:
+        problems.add(name, str(error))
+        return False
 
 
 def _line(found: Mapping[str, Any]) -> bytes:

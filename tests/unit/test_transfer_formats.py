@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contactsvc.cli.main import _progress_bar
+from contactsvc.cli.transfer import progress_bar
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.kinds import ContactMethodType, ContactValue
 from contactsvc.domain.normalization import ValueRules
@@ -364,7 +364,7 @@ def test_a_progress_bar_is_not_continued_by_a_message(monkeypatch: pytest.Monkey
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
 
-    with _progress_bar("importing") as (progress, tell):
+    with progress_bar("importing") as (progress, tell):
         progress(1, 2)
         tell("line 2: first")
         tell("line 3: second")

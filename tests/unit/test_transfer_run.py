@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from contactsvc.cli.main import _completed, main
+from contactsvc.cli.exits import run_until_terminated
+from contactsvc.cli.main import main
 from contactsvc.config import Settings
 from contactsvc.domain.change_set import ChangeSet
 from contactsvc.domain.contact_method import ContactMethod
@@ -170,7 +171,7 @@ def test_an_export_that_is_interrupted_leaves_nothing(tmp_path: Path, number: si
             await asyncio.sleep(5)
 
     with pytest.raises(StartupError, match=r"^interrupted; run it again$"):
-        _completed(work(), "run it again")
+        run_until_terminated(work(), "run it again")
 
     assert os.listdir(tmp_path) == []
 

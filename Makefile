@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROTO := protos/contactsvc/v1/contact_methods.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check bench robustness robustness-soak format protos clean
+.PHONY: help serve test check bench robustness robustness-soak format protos docs clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ protos: $(VENV)/.dev ## Generate the stubs from the proto, and the blocking clie
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. --grpc_python_out=. $(PROTO)
 	$(BIN)/python -m grpc_tools.protoc -I protos --include_source_info --descriptor_set_out=contactsvc/v1/contact_methods.binpb $(PROTO)
 	$(BIN)/python clients/python/generate_blocking.py
+
+docs: $(VENV)/.dev ## Generate docs/configuration.md from the table of settings
+	$(BIN)/python docs/generate_configuration.py
 
 clean: ## Remove the virtual environment and caches (data is kept)
 	rm -rf $(VENV) benchmarks/node/node_modules benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis

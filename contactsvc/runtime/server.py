@@ -59,11 +59,11 @@ class Limits:
         connection_age: after how many seconds a connection is ended; 0 is never.
     """
 
-    in_flight: int = 1_000
-    in_flight_per_key: int = 250
-    message_bytes: int = 4 * 1024 * 1024
-    longest_call: float = 30.0
-    connection_age: float = 0.0
+    in_flight: int = Settings.max_in_flight
+    in_flight_per_key: int = Settings.max_in_flight_per_key
+    message_bytes: int = Settings.max_message_bytes
+    longest_call: float = Settings.max_deadline
+    connection_age: float = Settings.max_connection_age
 
 
 class Server:

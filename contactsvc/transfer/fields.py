@@ -14,14 +14,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
+from contactsvc.config import parse_bool
 from contactsvc.domain import validation
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.ids import id_of_number
 from contactsvc.domain.kinds import UNSET, ContactMethodType, ContactValue
 from contactsvc.domain.normalization import InvalidValue, ValueRules
 from contactsvc.domain.validation import Violations
-
-_TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
 
 
 def format_time(time: datetime) -> str:
@@ -138,8 +137,10 @@ def _is_unicode(text: str) -> bool:
 
 
 def _flag_of_cell(cell: str) -> object:
-    word = cell.lower()
-    return word in _TRUE if word in _TRUE | _FALSE else cell
+    try:
+        return parse_bool(cell)
+    except ValueError:
+        return cell
 
 
 def _json_of_cell(cell: str) -> object:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from contactsvc.cli.main import _completed as run_until_terminated
-from contactsvc.cli.main import _progress_bar as progress_bar
+from contactsvc.cli.exits import run_until_terminated
 from contactsvc.cli.main import main
+from contactsvc.cli.transfer import progress_bar
 from contactsvc.errors import StartupError
 from contactsvc.transfer.files import output_file
 

@@ -25,7 +25,7 @@ from contactsvc.rpc import health, reflection
 from contactsvc.rpc.admission import ConcurrencyLimiter
 from contactsvc.rpc.auth import Authenticator, check_permissions
 from contactsvc.rpc.health import Health, follow_database
-from contactsvc.rpc.pipeline import CallPipeline, CallReport, Tracing
+from contactsvc.rpc.pipeline import CallPipeline, Tracing
 from contactsvc.rpc.requests import RequestParser
 from contactsvc.rpc.servicer import ContactMethodsServicer
 from contactsvc.runtime import embedded
@@ -33,6 +33,7 @@ from contactsvc.runtime.signals import Sender, Signals
 from contactsvc.runtime.supervisor_link import SupervisorLink
 from contactsvc.service import ContactMethods, Store
 from contactsvc.telemetry import logs
+from contactsvc.telemetry.call_report import CallReport
 from contactsvc.telemetry.metrics import AdminServer, Metrics
 from contactsvc.v1 import contact_methods_pb2 as pb
 

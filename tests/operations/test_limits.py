@@ -18,9 +18,9 @@ from google.rpc import error_details_pb2, status_pb2
 from contactsvc.domain.api_keys import ApiKey, Permission, new_key
 from contactsvc.domain.kinds import ContactMethodType, Environment
 from contactsvc.rpc.auth import Authenticator
-from contactsvc.rpc.pipeline import CallReport
 from contactsvc.runtime.server import Limits
-from contactsvc.telemetry.logs import CallLog, _JsonFormatter, _TextFormatter
+from contactsvc.telemetry.call_report import CallReport
+from contactsvc.telemetry.logs import CallLog, JsonFormatter, TextFormatter
 from contactsvc.telemetry.metrics import Metrics
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import Api, OpenStores, failure_of, serving
@@ -243,7 +243,7 @@ async def test_no_log_and_no_error_shows_what_callers_sent(
                     errors.append(f"{error.details()} {error.trailing_metadata()}")
 
     call_log.flush()
-    lines = [_JsonFormatter().format(record) for record in caplog.records] + written.getvalue().splitlines()
+    lines = [JsonFormatter().format(record) for record in caplog.records] + written.getvalue().splitlines()
     assert grpc.StatusCode.INTERNAL in codes
     assert len(errors) > 5
     assert len(lines) > 8
@@ -259,7 +259,7 @@ def test_a_library_s_line_shows_nothing_that_it_quotes() -> None:
         logging.LogRecord("opentelemetry.trace", logging.WARNING, "x.py", 1, "Invalid header %s", args, None),
     ]
 
-    lines = [formatter.format(record) for record in quoting for formatter in (_JsonFormatter(), _TextFormatter())]
+    lines = [formatter.format(record) for record in quoting for formatter in (JsonFormatter(), TextFormatter())]
 
     assert PLANTED not in "".join(lines)
     assert "Invalid header %s" in lines[2]
@@ -312,7 +312,7 @@ async def test_every_call_has_one_log_line_with_its_request_id(on_embedded: Open
         assert "reason" not in json.loads(second)
     else:
         start, *fields = first.split(" call ", 1)
-        assert re.fullmatch(r"\S+Z INFO    contactsvc.rpc.pipeline:", start)
+        assert re.fullmatch(r"\S+Z INFO    contactsvc.calls:", start)
         named = dict(field.split("=", 1) for field in fields[0].split(" "))
         assert float(named.pop("ms")) >= 0
         assert named == {key: str(value) for key, value in list(expected.items())[3:]}

@@ -133,7 +133,7 @@ def serve(**flags: str | None) -> None:
             asyncio.run(supervise(settings, flags, _announce))
             return
         # Loaded only now: gRPC and the drivers take half a second that --help and a bad flag need not.
-        from contactsvc.runtime.server import serve as run
+        from contactsvc.runtime.serving import serve as run
 
         _run(run(settings, _announce, _tell))
 
@@ -147,7 +147,7 @@ def worker() -> None:
         raise click.UsageError("only `contactsvc serve` starts workers; see its --workers")
     with _exit_codes(tell_why):
         # Before it is told what to do, so that all workers load at the same time.
-        from contactsvc.runtime.server import serve as run
+        from contactsvc.runtime.serving import serve as run
         from contactsvc.runtime.supervisor_link import SupervisorLink
 
         async def work() -> None:

@@ -12,7 +12,8 @@ DOMAIN = "contactsvc"
 NOT_FOUND = StatusCode.NOT_FOUND
 INVALID_ARGUMENT = StatusCode.INVALID_ARGUMENT
 RESOURCE_EXHAUSTED = StatusCode.RESOURCE_EXHAUSTED
-"""What health, which has no errors of ours, ends with."""
+UNAVAILABLE = StatusCode.UNAVAILABLE
+"""Statuses of health and of the drain, which have no errors of the contract."""
 
 # Details travel in the trailing metadata, of which gRPC's callers take 8 KiB for certain; encoded they grow by a half.
 _MOST_VIOLATION_BYTES = 4_000

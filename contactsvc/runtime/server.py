@@ -61,7 +61,7 @@ class Server:
     Args:
         stores: one per environment.
         rules: normalization of values.
-        auth: authenticates callers; None admits everyone.
+        authenticator: authenticates callers; None admits everyone.
         limits: of the process.
         metrics: of the process.
         tracing: traces calls; None turns it off.
@@ -80,7 +80,7 @@ class Server:
         stores: Mapping[Environment, Store],
         rules: ValueRules,
         *,
-        auth: Authenticator | None = None,
+        authenticator: Authenticator | None = None,
         limits: Limits | None = None,
         metrics: Metrics | None = None,
         tracing: Tracing | None = None,
@@ -95,15 +95,17 @@ class Server:
         metrics = metrics or Metrics()
         in_flight = ConcurrencyLimiter(limits.max_in_flight, limits.max_in_flight_per_key, metrics.rejected)
         metrics.in_flight.set_function(lambda: in_flight.count)
-        auth = auth or Authenticator(None, monotonic=time.monotonic)
-        self._calls = CallPipeline(auth, in_flight, metrics, longest=limits.max_deadline, tracing=tracing, log=call_log)
+        authenticator = authenticator or Authenticator(None, monotonic=time.monotonic)
+        self._calls = CallPipeline(
+            authenticator, in_flight, metrics, max_seconds=limits.max_deadline, tracing=tracing, on_end=call_log
+        )
         make_id = make_id or ContactMethodIds(clock)
-        services = {
-            environment: ContactMethods(store_, rules, clock=clock, make_id=make_id)
+        parser = RequestParser(rules)
+        servicers = {
+            environment: ContactMethodsServicer(ContactMethods(store_, rules, clock=clock, make_id=make_id), parser)
             for environment, store_ in stores.items()
         }
-        servicer = ContactMethodsServicer(services, RequestParser(rules))
-        self._handler = DrainingHandler(self._calls.handler(SERVICE, servicer))
+        self._handler = DrainingHandler(self._calls.handler(SERVICE, servicers))
         self.health = Health(("", SERVICE.full_name))
         self._server = grpc.aio.server(options=_options(limits, shares_port))
         self._server.add_generic_rpc_handlers([self._handler, self.health.handler])

@@ -96,15 +96,15 @@ async def _serve(
             environment: await deployment.open_store(f"{settings.database}_{environment}", batching=settings.batching)
             for environment in Environment
         }
-        auth = Authenticator(deployment.key_store(f"{settings.database}_keys"), monotonic=time.monotonic)
-        await auth.refresh()
-        if auth.open:
+        authenticator = Authenticator(deployment.key_store(f"{settings.database}_keys"), monotonic=time.monotonic)
+        await authenticator.refresh()
+        if authenticator.open:
             refuse_network_without_keys(settings)
         call_log = _call_log(settings, supervisor)
         server = Server(
             stores,
             ValueRules(settings.default_region, settings.value_validation_lenient),
-            auth=auth,
+            authenticator=authenticator,
             limits=_limits(settings),
             metrics=metrics,
             tracing=stack.enter_context(_tracing()) if settings.tracing else None,
@@ -122,14 +122,14 @@ async def _serve(
         address = await server.start(settings.listen, certificates.credentials() if certificates else None)
         metrics.database_up.set(1)
         work = [
-            auth.keep_fresh(),
+            authenticator.keep_fresh(),
             metrics.watch_event_loop(),
             follow_database(server.health, deployment.ping, metrics.database_up.set),
         ]
         if certificates is not None:
             work.append(certificates.remind())
         await stack.enter_async_context(_background(*work))
-        if auth.open:
+        if authenticator.open:
             _log.warning("no API keys: everyone who reaches %s is let in until a key is created", address)
         signals.started = True
         on_ready(str(address))

@@ -62,10 +62,10 @@ async def test_calls_above_a_limit_are_refused_with_a_retry_delay(
         now=datetime.now(UTC),
         expires_at=None,
     )
-    auth = Authenticator(OneKey(key) if with_key else None, monotonic=time.monotonic)
-    await auth.refresh()
+    authenticator = Authenticator(OneKey(key) if with_key else None, monotonic=time.monotonic)
+    await authenticator.refresh()
     headers = [("authorization", f"Bearer {text}")] if with_key else []
-    async with serving(stores, auth=auth, limits=limits, metrics=metrics) as api:
+    async with serving(stores, authenticator=authenticator, limits=limits, metrics=metrics) as api:
         calls = [asyncio.ensure_future(failure_of(get(api, metadata=headers))) for _ in range(3)]
         await store.wait_for(3)
 

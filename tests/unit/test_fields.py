@@ -20,8 +20,8 @@ from contactsvc.domain.listing import SortField
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.domain.outcomes import Action, Applied
 from contactsvc.domain.primary import PrimaryDeletePolicy
-from contactsvc.rpc.requests import DELETE_POLICIES, SORT_FIELDS, TYPES
-from contactsvc.rpc.responses import ACTION_NUMBERS, TYPE_NUMBERS, to_proto
+from contactsvc.rpc.enums import ACTION_NUMBERS, DELETE_POLICIES, SORT_FIELDS, TYPE_NUMBERS, TYPES
+from contactsvc.rpc.responses import to_proto
 from contactsvc.store.documents import from_document, to_document
 from contactsvc.transfer import formats
 from contactsvc.v1 import contact_methods_pb2 as pb

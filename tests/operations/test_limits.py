@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +31,24 @@ async def held(open_stores: OpenStores) -> tuple[Any, HeldStore]:
 
 def get(api: Api, **options: Any) -> Any:
     return api.stub.GetContactMethod(pb.GetContactMethodRequest(id="nobody"), **options)
+
+
+@asynccontextmanager
+async def slot_in_use(store: Any) -> AsyncIterator[None]:
+    """Keep a write of the emails of client_1 under way inside the block; others wait for it."""
+    begun, end = asyncio.Event(), asyncio.Event()
+
+    async def write(_: Any) -> None:
+        begun.set()
+        await end.wait()
+
+    writing = asyncio.create_task(store.atomically(write, keys=[("client_1", ContactMethodType.EMAIL)]))
+    await begun.wait()
+    try:
+        yield
+    finally:
+        end.set()
+        await writing
 
 
 def value_of(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -106,7 +126,7 @@ async def test_a_write_that_waits_for_its_turn_ends_at_its_deadline_and_writes_n
     stores = await on_embedded()
     async with serving(stores) as api:
         record, primary = await api.create(), await api.create(is_primary=True)
-        async with stores[Environment.LIVE]._locks.held([("client_1", ContactMethodType.EMAIL)]):
+        async with slot_in_use(stores[Environment.LIVE]):
             failure = await failure_of(
                 api.stub.UpdateContactMethod(pb.UpdateContactMethodRequest(id=record.id, is_primary=True), timeout=0.1)
             )
@@ -151,7 +171,7 @@ async def test_a_write_whose_caller_has_left_stays_in_flight(on_embedded: OpenSt
         record = await api.create(is_primary=True)
         other = await api.create()
         promote = pb.UpdateContactMethodRequest(id=other.id, is_primary=True)
-        async with stores[Environment.LIVE]._locks.held([("client_1", ContactMethodType.EMAIL)]):
+        async with slot_in_use(stores[Environment.LIVE]):
             call = api.stub.UpdateContactMethod(promote)
             while value_of(metrics, "contactsvc_in_flight_calls") != 1:
                 await api.get(record.id)

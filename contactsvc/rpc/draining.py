@@ -1,8 +1,10 @@
 """Refusal of new calls at the start of a shutdown, before gRPC closes its connections.
 
 gRPC's own shutdown ends every call that its core has received but not yet passed to a handler with CANCELLED, a status
-that no client retries (grpc/grpc#41785). So the server first refuses new calls with UNAVAILABLE, until callers have
-backed off; only then does gRPC close the connections.
+that clients do not retry by default (grpc/grpc#41785). So the server first refuses new calls with UNAVAILABLE and asks
+for a retry once the connections are closed. When callers have become quiet, gRPC closes them.
+
+Calls that arrive later than that still end with CANCELLED; the client of this project retries those as well.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ import grpc
 
 from contactsvc.rpc.status import UNAVAILABLE
 
-# Longer than the way from a caller to its handler. Shorter than the first backoff of the client's retries.
-_QUIET_SECONDS = 0.05
-# Shorter than all retries of the client together: refused callers must find a new connection with the last one.
-_MAX_REFUSAL_SECONDS = 0.5
+_TICK_SECONDS = 0.01
+# Ticks rather than one pause: on a busy machine a pause can elapse before the event loop has seen a received call.
+_QUIET_TICKS = 5
+_MAX_TICKS = 20
+# Longer than the refusal: a retry finds a new connection, and a caller spends only one of its attempts here.
+_RETRY_PUSHBACK_MS = 250
 
 
 class DrainingHandler(grpc.GenericRpcHandler):
@@ -25,23 +29,15 @@ class DrainingHandler(grpc.GenericRpcHandler):
 
     Args:
         handler: of the service.
-        quiet_seconds: time without a new call after which callers count as gone.
-        max_refusal_seconds: upper bound of the wait for that.
+        tick_seconds: interval at which `quiet` looks for new calls.
 
     Attributes:
         refused: number of refused calls.
     """
 
-    def __init__(
-        self,
-        handler: grpc.GenericRpcHandler,
-        *,
-        quiet_seconds: float = _QUIET_SECONDS,
-        max_refusal_seconds: float = _MAX_REFUSAL_SECONDS,
-    ) -> None:
+    def __init__(self, handler: grpc.GenericRpcHandler, *, tick_seconds: float = _TICK_SECONDS) -> None:
         self._handler = handler
-        self._quiet_seconds = quiet_seconds
-        self._max_refusal_seconds = max_refusal_seconds
+        self._tick_seconds = tick_seconds
         self._closed = False
         self.refused = 0
 
@@ -58,18 +54,18 @@ class DrainingHandler(grpc.GenericRpcHandler):
         self._closed = True
 
     async def quiet(self) -> None:
-        """Wait until no new calls arrive, within limits."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._max_refusal_seconds
-        while loop.time() < deadline:
-            before = self.refused
-            await asyncio.sleep(self._quiet_seconds)
-            if self.refused == before:
+        """Wait until several ticks in a row bring no new call, but not longer than the maximum."""
+        quiet, before = 0, self.refused
+        for _ in range(_MAX_TICKS):
+            await asyncio.sleep(self._tick_seconds)
+            quiet, before = (quiet + 1 if self.refused == before else 0), self.refused
+            if quiet == _QUIET_TICKS:
                 return
 
 
 async def _refuse(_: bytes, context: Any) -> bytes:
-    await context.abort(UNAVAILABLE, "the server is shutting down: retry on another connection")
+    trailing = (("grpc-retry-pushback-ms", str(_RETRY_PUSHBACK_MS)),)
+    await context.abort(UNAVAILABLE, "the server is shutting down: retry on another connection", trailing)
     raise AssertionError("abort returned")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -31,7 +31,9 @@ async def test_a_stopping_server_refuses_new_calls_and_finishes_those_in_flight(
         await store.wait_for(1)
 
         api.server.refuse_new_calls()
-        unary = await failure_of(api.stub.GetContactMethod(pb.GetContactMethodRequest(id=record.id)))
+        refused = api.stub.GetContactMethod(pb.GetContactMethodRequest(id=record.id))
+        unary = await failure_of(refused)
+        pushback = dict(await refused.trailing_metadata())["grpc-retry-pushback-ms"]
         stream = await failure_of(api.stub.StreamContactMethods(pb.StreamContactMethodsRequest()).read())
         health: Any = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         store.go.set()
@@ -40,6 +42,7 @@ async def test_a_stopping_server_refuses_new_calls_and_finishes_those_in_flight(
 
     # Without a reason of the contract, as gRPC itself reports an unreachable server.
     assert {(failure.code, failure.reason) for failure in (unary, stream)} == {(grpc.StatusCode.UNAVAILABLE, "")}
+    assert int(pushback) > 0
     assert health.status == health_pb2.HealthCheckResponse.SERVING
 
 
@@ -50,26 +53,23 @@ class EveryMethod(grpc.GenericRpcHandler):
         return object()
 
 
-async def test_a_drain_waits_until_no_new_calls_arrive_but_not_forever() -> None:
+@pytest.mark.parametrize(("calls", "all_refused"), [(0, True), (5, True), (1000, False)])
+async def test_a_drain_waits_for_late_calls_but_not_forever(calls: int, all_refused: bool) -> None:
+    handler = DrainingHandler(EveryMethod(), tick_seconds=0)
     details: Any = None
-    quiet = DrainingHandler(EveryMethod(), quiet_seconds=0, max_refusal_seconds=3600)
-    busy = DrainingHandler(EveryMethod(), quiet_seconds=0, max_refusal_seconds=0.1)
-    for handler in (quiet, busy):
-        handler.close()
+    handler.close()
 
-    async def call(handler: DrainingHandler, enough: Callable[[], bool]) -> None:
-        while not enough():
+    async def call() -> None:
+        for _ in range(calls):
             handler.service(details)
             await asyncio.sleep(0)
 
-    calling = asyncio.create_task(call(quiet, lambda: quiet.refused == 20))
-    await quiet.quiet()
-    assert quiet.refused == 20
-    await calling
+    calling = asyncio.create_task(call())
+    await handler.quiet()
 
-    waiting = asyncio.create_task(busy.quiet())
-    await call(busy, waiting.done)
-    await waiting
+    assert (handler.refused == calls) is all_refused
+    assert calling.done() is all_refused
+    calling.cancel()
 
 
 class Answers:

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import grpc
 from google.protobuf import symbol_database
@@ -27,6 +27,7 @@ from contactsvc.errors import ContactsvcError, DeadlineExceeded, InternalFault, 
 from contactsvc.rpc.admission import ConcurrencyLimiter
 from contactsvc.rpc.auth import Authenticator, Caller
 from contactsvc.rpc.status import code_of, status_of, trailing_of
+from contactsvc.telemetry.call_report import CallReport
 from contactsvc.telemetry.metrics import MethodMetrics, Metrics
 
 REQUEST_ID_HEADER = "x-request-id"
@@ -37,28 +38,6 @@ _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _SEND_TIMEOUT_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
-
-
-class CallReport(NamedTuple):
-    """How a call went, and nothing of what it carried.
-
-    Attributes:
-        method: the name of the RPC.
-        code: the name of its gRPC status.
-        reason: that of its error; empty when it succeeded.
-        seconds: how long it took.
-        request_id: that of its caller, or one made for it.
-        environment: in which it worked; empty when it was not let in.
-        key_id: the id of its API key; empty when it had none.
-    """
-
-    method: str
-    code: str
-    reason: str
-    seconds: float
-    request_id: str
-    environment: str
-    key_id: str
 
 
 class Context(Protocol):

@@ -12,7 +12,8 @@ DOMAIN = "contactsvc"
 NOT_FOUND = StatusCode.NOT_FOUND
 INVALID_ARGUMENT = StatusCode.INVALID_ARGUMENT
 RESOURCE_EXHAUSTED = StatusCode.RESOURCE_EXHAUSTED
-"""The codes of health checks, which have no errors of the service."""
+UNAVAILABLE = StatusCode.UNAVAILABLE
+"""The codes of health checks and of the drain, which have no errors of the service."""
 
 # Details travel in the trailing metadata, of which gRPC clients accept at least 8 KiB; encoding adds a half.
 _MAX_VIOLATION_BYTES = 4_000

@@ -200,7 +200,7 @@ async def test_a_second_signal_stops_a_drain_at_once(tmp_path: Path) -> None:
         service.process.send_signal(signal.SIGTERM)
         assert service.process.stderr is not None
         line = ""
-        while "not serving any more for health" not in line:
+        while "health reports NOT_SERVING" not in line:
             line = (await service.process.stderr.readline()).decode()
         assert (await contactsvc("probe", "--target", service.address))[0] == 1
         assert (await contactsvc("probe", "--target", service.address, "--service", "liveness"))[0] == 0

@@ -66,7 +66,11 @@ class Coalescer(Generic[I, O]):
         """
         deadlines.remaining_ms()
         if not self._running and self._sender is None:
-            return await self._execute_alone(item)
+            self._running += 1
+            try:
+                return await self._execute_one(item)
+            finally:
+                self._command_ended()
         call: _Call[I, O] = _Call(item, deadlines.when())
         self._waiting.append(call)
         if self._sender is None:
@@ -74,12 +78,9 @@ class Coalescer(Generic[I, O]):
             self._sender = asyncio.create_task(self._send_waiting())
         return await call.outcome
 
-    async def _execute_alone(self, item: I) -> O:
-        self._running += 1
-        try:
-            (outcome,) = await self._execute([item])
-        finally:
-            self._command_ended()
+    async def _execute_one(self, item: I) -> O:
+        """Execute an item alone; return its outcome, or raise it if it is an exception."""
+        (outcome,) = await self._execute([item])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome

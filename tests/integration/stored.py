@@ -1,4 +1,4 @@
-"""Documents as they lie in the database, for tests that put them there by themselves."""
+"""Stored documents, for tests that insert them directly."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from contactsvc.store import SCHEMA_VERSION, Document
 
 PERSONAL = "somebody"
-"""All contact values of these documents hold it, so that it must never be printed."""
+"""Part of every contact value of these documents; must never be printed."""
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 
 def document(id_: str, **fields: Any) -> Document:
-    """Return a sound document, an email unless told otherwise; what is None is left out."""
+    """Return a readable document, by default of an email. Fields that are None are left out."""
     text = f"{PERSONAL}.{id_}@example.com"
     whole = {
         "_id": id_,

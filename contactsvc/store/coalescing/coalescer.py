@@ -13,8 +13,8 @@ from typing import Final, Generic, TypeVar
 from contactsvc import deadlines
 from contactsvc.errors import DeadlineExceeded, StoreUnavailable
 
-I = TypeVar("I")  # noqa: E741 - the item of a call
-O = TypeVar("O")  # noqa: E741 - its outcome
+T = TypeVar("T")
+R = TypeVar("R")
 
 MAX_WAIT_SECONDS: Final = 0.05
 """How long waiting calls let a running command finish before another one is sent beside it. A slow command, which waits
@@ -31,7 +31,7 @@ _QUIET_TURN_SECONDS = 50e-6
 _MAX_GATHERING_SECONDS = 0.01
 
 
-class Coalescer(Generic[I, O]):
+class Coalescer(Generic[T, R]):
     """Executes single calls by common commands, by position: a list of items in, a list of their outcomes out.
 
     Args:
@@ -44,7 +44,7 @@ class Coalescer(Generic[I, O]):
 
     def __init__(
         self,
-        execute: Callable[[Sequence[I]], Awaitable[Sequence[O | Exception]]],
+        execute: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]],
         *,
         repeatable: bool,
         max_wait_seconds: float = MAX_WAIT_SECONDS,
@@ -52,13 +52,13 @@ class Coalescer(Generic[I, O]):
         self._execute = execute
         self._repeatable = repeatable
         self._max_wait_seconds = max_wait_seconds
-        self._waiting: list[_Call[I, O]] = []
+        self._waiting: list[_Call[T, R]] = []
         self._running = 0
         self._one_ended: asyncio.Future[None] | None = None
         self._sender: asyncio.Task[None] | None = None
         self._commands: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, item: I) -> O:
+    async def __call__(self, item: T) -> R:
         """Return the outcome of an item, or raise it if it is an exception.
 
         Raises:
@@ -66,20 +66,21 @@ class Coalescer(Generic[I, O]):
         """
         deadlines.remaining_ms()
         if not self._running and self._sender is None:
-            return await self._execute_alone(item)
-        call: _Call[I, O] = _Call(item, deadlines.when())
+            self._running += 1
+            try:
+                return await self._execute_one(item)
+            finally:
+                self._command_ended()
+        call: _Call[T, R] = _Call(item, deadlines.when())
         self._waiting.append(call)
         if self._sender is None:
             # A task of its own: the caller may be cancelled while others wait for the same command.
             self._sender = asyncio.create_task(self._send_waiting())
         return await call.outcome
 
-    async def _execute_alone(self, item: I) -> O:
-        self._running += 1
-        try:
-            (outcome,) = await self._execute([item])
-        finally:
-            self._command_ended()
+    async def _execute_one(self, item: T) -> R:
+        """Execute an item alone; return its outcome, or raise it if it is an exception."""
+        (outcome,) = await self._execute([item])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -129,7 +130,7 @@ class Coalescer(Generic[I, O]):
             quiet = quiet + 1 if len(self._waiting) == waiting and now - before < _QUIET_TURN_SECONDS else 0
             before = now
 
-    def _next_calls(self) -> list[_Call[I, O]]:
+    def _next_calls(self) -> list[_Call[T, R]]:
         """Take the calls of the next command: the oldest, without those that have left or whose deadline has passed."""
         calls, self._waiting = self._waiting[:_MAX_ITEMS_PER_COMMAND], self._waiting[_MAX_ITEMS_PER_COMMAND:]
         now = asyncio.get_running_loop().time()
@@ -138,7 +139,7 @@ class Coalescer(Generic[I, O]):
                 call.end(DeadlineExceeded())
         return [call for call in calls if not call.outcome.done()]
 
-    async def _run_command(self, calls: list[_Call[I, O]]) -> None:
+    async def _run_command(self, calls: list[_Call[T, R]]) -> None:
         try:
             await self._execute_calls(calls)
         finally:
@@ -147,7 +148,7 @@ class Coalescer(Generic[I, O]):
                 call.outcome.cancel()
             self._command_ended()
 
-    async def _execute_calls(self, calls: list[_Call[I, O]]) -> None:
+    async def _execute_calls(self, calls: list[_Call[T, R]]) -> None:
         # The command has the latest deadline of its calls. Each call leaves at its own.
         ends = [call.deadline for call in calls]
         deadlines.begin_until(None if None in ends else max(end for end in ends if end is not None))
@@ -169,15 +170,15 @@ class Coalescer(Generic[I, O]):
                 call.end(outcome)
 
 
-class _Call(Generic[I, O]):
+class _Call(Generic[T, R]):
     __slots__ = ("deadline", "item", "outcome")
 
-    def __init__(self, item: I, deadline: float | None) -> None:
+    def __init__(self, item: T, deadline: float | None) -> None:
         self.item = item
         self.deadline = deadline
-        self.outcome: asyncio.Future[O] = asyncio.get_running_loop().create_future()
+        self.outcome: asyncio.Future[R] = asyncio.get_running_loop().create_future()
 
-    def end(self, outcome: O | Exception) -> None:
+    def end(self, outcome: R | Exception) -> None:
         """Give the caller its outcome, unless it has left."""
         if self.outcome.done():
             return

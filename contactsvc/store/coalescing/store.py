@@ -81,7 +81,7 @@ class CoalescingStore(MongoStore):
         return await self._primaries(slot)
 
     async def find_by_metadata(self, key: str, value: str, client_id: str | None, *, limit: int) -> list[ContactMethod]:
-        """Return up to `limit` records that carry the pair."""
+        """Return up to `limit` records with the metadata pair."""
         if client_id is not None or limit >= _MAX_RECORDS_PER_PAIR:
             return await super().find_by_metadata(key, value, client_id, limit=limit)
         return (await self._by_pair(metadata_pair(key, value)) or [])[:limit]

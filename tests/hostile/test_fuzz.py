@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from contactsvc.v1 import contact_methods_pb2 as pb
 from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc
 from tests.conftest import Api
+from tests.examples import examples
 from tests.hostile.answers import WatchedLog, call, check_answer, check_record, check_together
 from tests.hostile.messages import CLIENTS, SEEDS, Known, as_shown, page_tokens, requests, spoilt_bytes
 
 EXAMPLES_VARIABLE = "CONTACTSVC_TEST_FUZZ_EXAMPLES"
-EXAMPLES = int(os.environ.get(EXAMPLES_VARIABLE, "12"))
+EXAMPLES = examples(default=8, long=40, variable=EXAMPLES_VARIABLE)
 METHODS = list(pb.DESCRIPTOR.services_by_name["ContactMethodsService"].methods)
 READS = [method for method in METHODS if method.GetOptions().idempotency_level]
 PAGED = [method for method in METHODS if "page_token" in method.input_type.fields_by_name]

@@ -16,8 +16,8 @@ PATIENCE = 8.0
 
 READ_ALL = """
 import sys
-from contactsvc.domain.contact_method import ContactMethodType
-from contactsvc.domain.values import InvalidValue, ValueRules
+from contactsvc.domain.kinds import ContactMethodType
+from contactsvc.domain.normalization import InvalidValue, ValueRules
 
 start = sys.argv[1]
 for part in ["a", "ab.", "a-", "ab-", "1", "1.", " ", "-", "(", "+", ".", "x", "ext", "\\u0301", "\\uff11", "xn--"]:

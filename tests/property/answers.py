@@ -10,7 +10,7 @@ import grpc
 
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import RpcFailure, failure_in
-from tests.property.model import Done, Erased, Expected, Fault, Faults, Outcome, Refused, Synced
+from tests.property.world import Erased, Expected, Fault, Faults, Refused, Result, Success, Synced
 
 CODES = {
     "INVALID_FIELD": grpc.StatusCode.INVALID_ARGUMENT,
@@ -58,7 +58,7 @@ class Comparison:
 
     def agrees(self, expected: Expected, actual: Any) -> bool:
         match expected:
-            case Done():
+            case Success():
                 return not isinstance(actual, RpcFailure) and self._is_done(expected, actual)
             case tuple():
                 return isinstance(actual, RpcFailure) and self._is_one_of(expected, actual)
@@ -88,7 +88,7 @@ class Comparison:
     def _are(self, predicted: Iterable[str], actual: Iterable[str]) -> bool:
         return [self.real(id_) for id_ in predicted] == list(actual)
 
-    def _is_done(self, done: Done, actual: Any) -> bool:
+    def _is_done(self, done: Success, actual: Any) -> bool:
         match actual:
             case pb.DeleteContactMethodResponse():
                 return (actual.promoted_id if actual.HasField("promoted_id") else None) == done.promoted
@@ -100,8 +100,8 @@ class Comparison:
             and getattr(actual, "action", pb.UPSERT_ACTION_UNSPECIFIED) == done.action
         )
 
-    def _is_outcome(self, outcome: Outcome, result: Any) -> bool:
-        if isinstance(outcome, Done):
+    def _is_outcome(self, outcome: Result, result: Any) -> bool:
+        if isinstance(outcome, Success):
             return result.WhichOneof("outcome") != "error" and self._is_done(outcome, result)
         if (
             result.WhichOneof("outcome") != "error"

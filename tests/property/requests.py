@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from contactsvc.v1 import contact_methods_pb2 as pb
-from tests.property.model import EMAIL, NORMALIZED, OTHER, PHONE
+from tests.property.world import EMAIL, NORMALIZED, OTHER, PHONE
 
 CLIENTS = ["c1", "c2"]
 TYPES = [EMAIL, OTHER, PHONE]

@@ -18,7 +18,8 @@ from grpc import StatusCode
 from contactsvc.domain.kinds import ContactMethodType
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.v1 import contact_methods_pb2 as pb
-from tests.hostile.messages import TRACES, class_of
+from tests.hostile.messages import class_of
+from tests.hostile.texts import TRACES
 
 # No call may take so long; DEADLINE_EXCEEDED is none of the statuses below.
 DEADLINE = 10.0

@@ -1,7 +1,7 @@
-"""Hypothesis strategies for requests, made from the descriptors of the proto: plausible ones, and ones of ill will.
+"""Hypothesis strategies for plausible and hostile requests, derived from the descriptors of the proto.
 
-A plausible request gets past the checks of single fields often enough to reach what lies behind them. Fields that these
-tables do not know are filled by their types, so that a new field is fuzzed from its first day.
+Plausible requests pass the checks of single fields often enough to reach the code behind them. Fields that the tables
+do not name are filled by type, so that a new field is fuzzed from the start.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SEEDS = 6
 
 @dataclass(frozen=True)
 class Known:
-    """What a caller may know of the records that there are; as many entries in every example."""
+    """What a caller knows of the present records; the number of entries is the same in every example."""
 
     ids: tuple[str, ...]
     etags: tuple[str, ...]
@@ -87,16 +87,16 @@ _unknown = st.sampled_from(
         b"\xfa\xff\xff\xff\x0f\x01\x00",  # field 536870911, the last there is
     ]
 )
-# Fields without which nothing behind the checks is reached.
+# Fields that a request needs to pass the checks of single fields.
 _NEEDED = frozenset({"id", "client_id", "type", "value", "key", "requests", "ids", "items", "field"})
-# These two have no field behind which they are needed in a filter or a sync, and rather narrow too much there.
+# In these messages no field is needed, and a field of those names restricts too much.
 _NOT_NEEDED_IN = frozenset(
     {"ContactMethodFilter", "SyncItem", "ListContactMethodsRequest", "StreamContactMethodsRequest"}
 )
 
 
 def class_of(descriptor: Descriptor) -> Any:
-    """Return the class of the messages."""
+    """Return the message class of a descriptor."""
     return symbol_database.Default().GetSymbol(descriptor.full_name)
 
 
@@ -105,7 +105,7 @@ class _Builder:
 
     Args:
         draw: draws from a strategy.
-        known: what the caller knows.
+        known: what the caller knows of the records.
     """
 
     def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any], known: Known) -> None:
@@ -152,7 +152,7 @@ class _Builder:
         needed = frozenset() if descriptor.name in _NOT_NEEDED_IN and self._draw(_flags) else _NEEDED
         for position, field in enumerate(fields):
             hostile = position in spoilt
-            # Of a filter with many conditions nothing is left: few of them, then.
+            # Few conditions: a filter with many matches nothing.
             wanted = (present >> position) & 1 and (field.name != "metadata" or (present >> position + 16) & 1)
             if (hostile and mood == "flawed") or wanted or (field.name in needed and mood != "wild"):
                 self._fill(message, field, hostile=hostile)
@@ -168,7 +168,7 @@ class _Builder:
         elif field.is_repeated:
             into = getattr(message, field.name)
             count = self._draw(_hostile_counts if hostile else _item_counts)
-            # Many different ones take long to make, and say nothing more.
+            # Repeat three elements: many different ones take long to build and find nothing more.
             made = [self._single(field, hostile=hostile) for _ in range(min(count, 3))]
             if made:
                 into.extend(made[position % len(made)] for position in range(count))
@@ -188,7 +188,7 @@ class _Builder:
             )
 
     def _single(self, field: FieldDescriptor, *, hostile: bool) -> Any:
-        """Build one value of the field, an element if it is repeated."""
+        """Build one value of the field, or one element if it is repeated."""
         if field.message_type is not None:
             return self.message(field.message_type)
         if not hostile and field.name in self._plausible:
@@ -221,7 +221,7 @@ def requests(draw: Any, descriptor: Descriptor, known: Known) -> Any:
 
 @st.composite
 def page_tokens(draw: Any, known: Known) -> str:
-    """Draw a page token: a real one, one put together of others, one with a forged position, or nonsense."""
+    """Draw a page token: real, spliced from two, with a forged position, or nonsense."""
 
     def token() -> str:
         return known.page_tokens[int(draw(_indexes)) % len(known.page_tokens)]
@@ -246,7 +246,7 @@ def page_tokens(draw: Any, known: Known) -> str:
 
 @st.composite
 def spoilt_bytes(draw: Any, descriptor: Descriptor, known: Known) -> bytes:
-    """Draw bytes that were a request once, or never."""
+    """Draw a corrupted request, or random bytes."""
     raw: bytes = draw(requests(descriptor, known)).SerializeToString()[:20_000]
     match draw(st.sampled_from(["random", "cut", "flipped", "flipped", "stuffed", "twice"])):
         case "random":
@@ -266,5 +266,5 @@ def spoilt_bytes(draw: Any, descriptor: Descriptor, known: Known) -> bytes:
 
 
 def as_shown(raw: bytes) -> str:
-    """Return bytes so that a failing example can be run again."""
+    """Return bytes as Python source, to reproduce a failing example."""
     return f"bytes.fromhex({binascii.hexlify(raw).decode()!r})"

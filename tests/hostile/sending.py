@@ -18,7 +18,7 @@ Headers = tuple[tuple[str, str | bytes], ...]
 
 
 async def send(api: Api, method: MethodDescriptor, raw: bytes, headers: Headers = ()) -> Answer:
-    """Send bytes to a method and return how that ends."""
+    """Send bytes to a method and return the answer."""
     received: list[bytes] = []
     options = [("grpc.max_receive_message_length", -1)]
     async with grpc.aio.insecure_channel(api.target, options=options) as channel:
@@ -36,7 +36,7 @@ async def send(api: Api, method: MethodDescriptor, raw: bytes, headers: Headers 
 
 
 async def answer_to(api: Api, method: MethodDescriptor, raw: bytes, headers: Headers = ()) -> Answer:
-    """Send bytes and check that the contract knows the answer, in details as in the log."""
+    """Send bytes and check that the answer, its details and the log obey the contract."""
     with WatchedLog() as log:
         answer = await send(api, method, raw, headers)
         log.check()

@@ -10,7 +10,7 @@ from tests.hostile.messages import class_of
 from tests.hostile.sending import METHODS, Headers, answer_to, expect_invalid_field, send
 from tests.hostile.texts import CANARIES
 
-# What gRPC itself does not send (control characters, anything but ASCII) is left out.
+# gRPC does not send control characters and non-ASCII text.
 ODD_IDS = ["a", "a" * 128, "a" * 129, "a" * 4000, "", " ", "a b", "~!@#$%^&*()", "{x}%s%d", "../..", "a,b"]
 
 
@@ -34,7 +34,7 @@ async def test_an_odd_environment_is_refused_and_not_repeated(hostile_api: Api, 
 
     answer = await answer_to(hostile_api, METHODS[rpc], request.SerializeToString(), (("x-environment", odd),))
 
-    # HTTP/2 lets no value begin or end with a space; whoever drops it leaves a good name.
+    # HTTP/2 forbids leading and trailing spaces in values; without them the name is valid.
     if odd.strip() != "live":
         expect_invalid_field(answer)
 
@@ -61,7 +61,7 @@ async def test_repeated_and_binary_headers_end_in_a_status_of_the_contract(
     assert answer.code in {StatusCode.OK, StatusCode.INVALID_ARGUMENT}
 
 
-async def test_an_unsure_environment_is_none(hostile_api: Api) -> None:
+async def test_two_different_environments_are_refused(hostile_api: Api) -> None:
     headers: Headers = (("x-environment", "test"), ("x-environment", "live"))
 
     expect_invalid_field(await answer_to(hostile_api, METHODS["ListContactMethods"], b"", headers))

@@ -20,13 +20,13 @@ from tests.hostile.sending import METHODS, answer_to, expect_invalid_field, send
 from tests.hostile.texts import CANARIES
 
 OTHER = pb.CONTACT_METHOD_TYPE_OTHER
-# What gRPC takes unless told otherwise.
+# gRPC's default limit.
 LIMIT = 4 * 1024 * 1024
 MANY = 100_000
 
 
 def fields_of(descriptor: Descriptor) -> Iterator[tuple[tuple[FieldDescriptor, ...], FieldDescriptor]]:
-    """Yield the fields of a message and of those in it, each with the fields that lead there."""
+    """Yield every field of a message and of its nested messages, with the path of fields to it."""
     for field in descriptor.fields:
         yield (), field
         inner = field.message_type
@@ -38,7 +38,7 @@ def fields_of(descriptor: Descriptor) -> Iterator[tuple[tuple[FieldDescriptor, .
 def request_with(
     method: MethodDescriptor, way: tuple[FieldDescriptor, ...], field: FieldDescriptor, content: Any
 ) -> Any:
-    """Return a request that has nothing but this content of this field."""
+    """Return a request in which only one field is set."""
     request = class_of(method.input_type)()
     at = request
     for step in way:
@@ -53,7 +53,7 @@ def request_with(
 
 
 def cases(kind: str) -> list[Any]:
-    """Return every field of a kind in every request, as parameters."""
+    """Return every field of a kind in every request, as test parameters."""
     found = []
     for method in METHODS.values():
         for way, field in fields_of(method.input_type):
@@ -112,7 +112,7 @@ async def test_a_message_above_the_limit_of_grpc_is_refused(hostile_api: Api, me
 
 
 async def test_a_batch_at_the_limits_of_items_and_pairs_is_stored(embedded_api: Api) -> None:
-    # Short values: the embedded database now and then stalls for many seconds over a batch of megabytes.
+    # Short values: the embedded database occasionally stalls for many seconds over a batch of several megabytes.
     metadata = {f"{number:040}": "v" for number in range(50)}
     requests = [
         pb.CreateContactMethodRequest(client_id="c", type=OTHER, value=f"value {number}", metadata=metadata)
@@ -127,7 +127,7 @@ async def test_a_batch_at_the_limits_of_items_and_pairs_is_stored(embedded_api: 
 
 
 async def create_large(api: Api) -> list[str]:
-    """Create records that together are larger than a message may be, and return their ids."""
+    """Create records that together exceed the message limit, and return their ids."""
     metadata = {f"{number:040}": "\U0001f600" * 500 for number in range(50)}
     requests = [
         pb.CreateContactMethodRequest(client_id="c", type=OTHER, value=f"value {number}", metadata=metadata)
@@ -203,7 +203,7 @@ def varint(number: int) -> bytes:
 
 
 def nested_bytes(depth: int) -> bytes:
-    """Return an unknown length-delimited field within itself, many times."""
+    """Return an unknown length-delimited field, nested many times."""
     lengths = [0]
     for _ in range(depth):
         lengths.append(lengths[-1] + 2 + len(varint(lengths[-1])))
@@ -262,5 +262,5 @@ async def test_hostile_requests_leave_no_memory_behind(hostile_api: Api) -> None
     finally:
         tracemalloc.stop()
 
-    # Each round sends and answers megabytes; one that stayed would show.
+    # Each round transfers megabytes, so that a leak of one would show.
     assert after_many - after_some < 1_000_000

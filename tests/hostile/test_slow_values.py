@@ -57,6 +57,4 @@ for part in ["a", "ab.", "a-", "ab-", "1", "1.", " ", "-", "(", "+", ".", "x", "
 def test_no_value_takes_long_to_normalize(start: str) -> None:
     process = subprocess.run([sys.executable, "-c", NORMALIZE_ALL, start, str(MAX_CPU_SECONDS)], check=False)
 
-    assert process.returncode == 0, (
-        f"exit code {process.returncode}: some values that start with {start!r} take too long"
-    )
+    assert process.returncode == 0, f"values that start with {start!r} take too long"

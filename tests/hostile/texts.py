@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-# Planted wherever text goes; no error and no log line may show them. None of them can be a metadata key, since a path
-# such as `metadata[key]` rightly shows those.
+# Planted in every text field; no error and no log line may show them. None is a valid metadata key, since paths such as
+# `metadata[key]` legitimately show keys.
 CANARIES = (
     "canary-5f3a9c@example.com",
     "Canary-5F3A9C@b\u00fccher.test",
     "+52 55 9876 1234",
     "canary-5f3a9c, third floor",
 )
-# What gives a canary away, however it is written: compared without case, spaces, dashes and brackets.
+# Parts of the canaries to search for, ignoring case, spaces, dashes and brackets.
 TRACES = ("canary5f3a9c", "5598761234")
 NOWHERE = "contact_00000000000000000000000000"
 

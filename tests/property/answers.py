@@ -1,4 +1,4 @@
-"""Whether what the service answered is what the model expects."""
+"""Comparison of the answers of the service with the predictions of the model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ITEM = re.compile(r"(?:requests|items|ids)\[(\d+)\]\.?")
 
 
 def outcome_of(call: Any, request: Any) -> Any:
-    """Make a blocking call and return its response, or how it failed."""
+    """Make a blocking call and return its response or failure."""
     try:
         return call(request, timeout=30)
     except grpc.RpcError as error:
@@ -34,7 +34,7 @@ def outcome_of(call: Any, request: Any) -> Any:
 
 
 def records_in(response: Any) -> Iterator[pb.ContactMethod]:
-    """Yield the records that the response to a write shows."""
+    """Yield the records in the response to a write."""
     if isinstance(response, RpcFailure):
         return
     if isinstance(response, pb.SyncClientContactMethodsResponse):
@@ -46,10 +46,10 @@ def records_in(response: Any) -> Iterator[pb.ContactMethod]:
 
 
 class Comparison:
-    """Compares an answer with what is expected, and learns the ids of new records on the way.
+    """Compares an answer with a prediction, and learns the ids of new records from it.
 
     Attributes:
-        names: the ids that the service gave to the records which the model calls `new-0`, `new-1`, ...
+        names: the ids of the records that the model calls `new-0`, `new-1`, ...
     """
 
     def __init__(self, known: Iterable[str]) -> None:

@@ -31,7 +31,7 @@ _request_numbers = itertools.count()
 
 @dataclass(frozen=True)
 class Written:
-    """A write that succeeded, to be repeated."""
+    """A write that succeeded."""
 
     rpc: str
     request: Any
@@ -68,7 +68,7 @@ class Conversation(RuleBasedStateMachine):
         self.gone: list[str] = []
         self.journal: list[Written] = []
         self.unused_request_ids: list[str] = []
-        # Not at the end of an example: one that fails may leave anything behind.
+        # At the start: a failed example may leave any records.
         for client_id in CLIENTS:
             stub.EraseClientContactMethods(pb.EraseClientContactMethodsRequest(client_id=client_id))
         self.messages = self.listed()
@@ -93,11 +93,11 @@ class Conversation(RuleBasedStateMachine):
         return [message for page in pages for message in page.contact_methods]
 
     def new_request_id(self) -> str:
-        # IdempotencyRecord for longer than an example takes, hence never the same in two of them.
+        # The service stores it for longer than an example takes, so it is unique in the whole run.
         return f"request-{next(_request_numbers)}"
 
     def named(self, data: st.DataObject, request: Any) -> Any:
-        """Give a request an id, or none, or one that failed: that is not remembered."""
+        """Give a request no request_id, a new one, or that of a failed write, which the service does not store."""
         choice = data.draw(st.sampled_from(["none", "new", "failed"]))
         if choice == "new":
             request.request_id = self.new_request_id()
@@ -121,7 +121,7 @@ class Conversation(RuleBasedStateMachine):
         return self.write(rpc, request, predict)
 
     def write(self, rpc: str, request: Any, predict: Predict) -> Any:
-        """Make a write, and hold the answer and the records after it against what the model predicts."""
+        """Make a write, and compare the answer and the resulting records with the prediction of the model."""
         note(f"{rpc}({request})")
         before = self.messages
         world = World(self.records, {id_: message.etag for id_, message in before.items()})
@@ -129,32 +129,32 @@ class Conversation(RuleBasedStateMachine):
         answer = self.call(rpc, request)
 
         self.messages = self.listed()
-        complaints = []
+        mismatches = []
         for after, expected in every_way(partial(predict, world)):
             comparison = Comparison(before)
             if not comparison.agrees(expected, answer):
-                complaints.append(f"expected {expected}")
+                mismatches.append(f"expected {expected}")
                 continue
             records = {comparison.real(id_): record for id_, record in after.records.items()}
             if [*records.items()] == [(id_, as_record(message)) for id_, message in self.messages.items()]:
                 break
-            complaints.append(f"expected {expected}, and the records {records}")
+            mismatches.append(f"expected {expected}, and the records {records}")
         else:
             actual = {id_: as_record(message) for id_, message in self.messages.items()}
             raise AssertionError(
                 f"{rpc}({request})\nupon {self.records}\nanswered {answer}\nwith the records {actual}\n"
-                + "\nor ".join(complaints)
+                + "\nor ".join(mismatches)
             )
         self.gone += [id_ for id_ in before if id_ not in self.messages]
         self.records = records
         self.check_records(before)
         for message in records_in(answer):
-            assert message == self.messages[message.id], "the answer shows another record than there is"
+            assert message == self.messages[message.id], "the answer shows a record that differs from the stored one"
         self.remember(rpc, request, answer)
         return answer
 
     def check_records(self, before: dict[str, pb.ContactMethod]) -> None:
-        """Check what holds for all records whatever the write was."""
+        """Check the invariants of all records."""
         slots = [record.slot for record in self.records.values() if record.is_primary]
         assert len(set(slots)) == len(slots), "two primaries of one client and type"
         external_ids = [record.external_id for record in self.records.values() if record.external_id is not None]
@@ -183,12 +183,12 @@ class Conversation(RuleBasedStateMachine):
             self.unused_request_ids.append(request.request_id)
             return
         results = getattr(answer, "results", None)
-        # Whether a partial batch of which every item failed has failed itself is open.
+        # The request_id of a partial batch in which every item failed is not stored.
         if results is None or any(result.WhichOneof("outcome") != "error" for result in results):
             self.journal.append(Written(rpc, request, answer))
 
     def expect_record(self, answer: Any, ids: list[str]) -> None:
-        """Expect the only record of `ids`, or NOT_FOUND where there is none."""
+        """Expect the only existing record of `ids`, or NOT_FOUND if none exists."""
         found = [self.messages[id_] for id_ in ids if id_ in self.messages]
         if found:
             assert [answer.contact_method] == found

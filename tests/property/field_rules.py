@@ -12,7 +12,7 @@ _METADATA_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,40}")
 
 
 def problems_of(request: Any, *, in_batch: bool = False) -> frozenset[str]:
-    """Return the paths of the fields that break their rules, as far as that can be told without any record."""
+    """Return the paths of the fields that violate a rule, apart from rules that depend on stored records."""
     match request:
         case pb.CreateContactMethodRequest():
             found = _problems_of_target(request)

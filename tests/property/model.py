@@ -36,12 +36,12 @@ def create(world: World, request: pb.CreateContactMethodRequest) -> Result:
 
 
 def update(world: World, request: pb.UpdateContactMethodRequest) -> Result:
-    """Change a record."""
+    """Update a record."""
     return change(world, request.id, request)
 
 
 def upsert(world: World, request: pb.UpsertContactMethodRequest) -> Result:
-    """Create a record or change it."""
+    """Create or update a record."""
     holder = world.holder(request.external_id)
     if holder is None:
         if request.etag:
@@ -50,7 +50,7 @@ def upsert(world: World, request: pb.UpsertContactMethodRequest) -> Result:
         done = insert(world, request.client_id, request, request.label or None, request.external_id, pairs)
         return replace(done, action=pb.UPSERT_ACTION_CREATED) if isinstance(done, Success) else done
     if world.records[holder].client_id != request.client_id:
-        # With a wrong etag as well, either may be said.
+        # If the etag is wrong, too, either fault may be reported.
         taken = Fault("EXTERNAL_ID_TAKEN", existing_id=holder)
         return (taken, Fault("ETAG_MISMATCH")) if request.etag else (taken,)
     before = world.records[holder]
@@ -74,7 +74,7 @@ def delete(world: World, request: pb.DeleteContactMethodRequest) -> Result:
     del world.records[request.id]
     heir = None
     if present.is_primary and request.on_primary == pb.PRIMARY_DELETE_POLICY_PROMOTE_NEXT:
-        # None is ever verified here, so the oldest it is.
+        # No record here is verified, so the oldest is next.
         heir = next((id_ for id_, record in world.records.items() if record.slot == present.slot), None)
     if heir is not None:
         world.put(heir, replace(world.records[heir], is_primary=True))
@@ -99,7 +99,7 @@ def batch(
     faults = {position: outcome for position, outcome in enumerate(outcomes) if not isinstance(outcome, Success)}
     if partial or not faults:
         return after, outcomes
-    # Also those whose fault shows only against the records, when others are wrong by themselves.
+    # Faults that depend on stored records are reported even if other items violate field rules.
     return world, Refused(faults, frozenset(faults))
 
 
@@ -114,7 +114,7 @@ def batch_delete(world: World, request: pb.BatchDeleteContactMethodsRequest) -> 
     if request.partial or not faults:
         return after, outcomes
     at_least = frozenset(faults)
-    # Of an id that occurs twice, both places may be named.
+    # Of an id that occurs twice, either position may be named.
     for position, id_ in enumerate(request.ids):
         if list(request.ids).count(id_) > 1:
             faults.setdefault(position, (Fault("CONTACT_METHOD_NOT_FOUND"),))
@@ -137,9 +137,9 @@ def in_order(
     path: str,
     claim_of: Callable[[World, Any], Slot | None] | None = None,
 ) -> tuple[World, list[Result]]:
-    """Apply the items one after the other, except for those that are broken or claim what another one claims.
+    """Apply the items one by one, except for invalid ones and those that claim the same primary as another item.
 
-    Whether an item claims a slot that it fails to take for another reason is open.
+    The contract leaves open whether an item that fails for another reason counts as a claim.
     """
     claim_of = claim_of or _claim_of
     numbers = {position: item if path == "items" else position for position, item in enumerate(items)}
@@ -192,7 +192,7 @@ def insert(
 
 
 def change(world: World, id_: str, request: Any) -> Result:
-    """Change a record to what an update, an upsert or an item of a sync says."""
+    """Update a record from an update, an upsert or an item of a sync."""
     before = world.records.get(id_)
     if before is None:
         return (Fault("CONTACT_METHOD_NOT_FOUND"),)
@@ -219,7 +219,7 @@ def change(world: World, id_: str, request: Any) -> Result:
     if world.holder(after.external_id) not in {None, id_}:
         faults += (Fault("EXTERNAL_ID_TAKEN", existing_id=world.holder(after.external_id)),)
     if after.value not in NORMALIZED[after.type]:
-        # The value and the type do not go together; either may be called wrong.
+        # The value is invalid for the type; either field may be reported.
         faults += (invalid("value"), invalid("type"))
     if faults:
         return faults
@@ -229,9 +229,9 @@ def change(world: World, id_: str, request: Any) -> Result:
 
 
 def etag_faults(world: World, id_: str, etag: str) -> Faults:
-    """Return what is wrong when the record has another etag: its own, unless an item of this very batch has changed it.
+    """Return a fault unless the etag is empty or that of the record before the batch.
 
-    That another item has taken its primary flag does not count.
+    An earlier item that names the record changes its etag. One that only demotes it does not count.
     """
     if not etag or (etag == world.etags.get(id_) and id_ not in world.touched):
         return ()
@@ -239,7 +239,7 @@ def etag_faults(world: World, id_: str, etag: str) -> Faults:
 
 
 def _claim_of(world: World, item: Any) -> Slot | None:
-    """Return the slot that an item asks for by name."""
+    """Return the primary slot that an item claims, if any."""
     if not item.is_primary:
         return None
     if not isinstance(item, pb.UpdateContactMethodRequest):

@@ -29,7 +29,7 @@ class Reads(Conversation):
 
     @rule(data=st.data())
     def read(self, data: st.DataObject) -> None:
-        # One rule for all reads, so that most steps are writes.
+        # A single rule for all reads, so that most steps are writes.
         reads = (
             self.get,
             self.get_by_metadata,
@@ -129,7 +129,7 @@ class Reads(Conversation):
         assert found == [self.messages[id_] for id_ in ids]
 
     def filtered(self, data: st.DataObject) -> tuple[pb.ContactMethodFilter, list[str]]:
-        """Draw a filter, and return the ids of the records that it lets through."""
+        """Draw a filter, and return it with the ids of the records that match."""
         times = [message.created_at for message in self.messages.values()]
         times += [message.updated_at for message in self.messages.values()]
         optional: dict[str, st.SearchStrategy[Any]] = {
@@ -179,6 +179,6 @@ class Reads(Conversation):
         ordered = sorted(ids, reverse=keys[-1].descending)
         for key in reversed(keys):
             by = self.created if key.field == pb.CONTACT_METHOD_SORT_FIELD_CREATED_AT else self.updated
-            # A stable sort with `reverse` keeps equal elements as they are.
+            # Stable with `reverse`, too: equal elements keep their order.
             ordered.sort(key=by, reverse=key.descending)
         return [self.messages[id_] for id_ in ordered]

@@ -21,7 +21,7 @@ from tests.property.world import (
 
 
 def sync(world: World, request: pb.SyncClientContactMethodsRequest, choices: Choices) -> tuple[World, Expected]:
-    """Make the records of a client what the items say."""
+    """Make the records of a client match the items."""
     items = list(request.items)
     if request.replace and not items and not request.allow_empty_replace:
         return world, (Fault("INVALID_FIELD", frozenset({"items"})),)
@@ -34,7 +34,7 @@ def sync(world: World, request: pb.SyncClientContactMethodsRequest, choices: Cho
         if faults := etag_faults(world, id_, items[position].etag):
             unmatched[position] = faults
     for position, item in enumerate(items):
-        # An etag says that the record must be there, `delete` that it need not be: either may win.
+        # An etag requires the record to exist, `delete` does not: either may prevail.
         if (
             item.delete
             and item.etag
@@ -67,7 +67,7 @@ def sync(world: World, request: pb.SyncClientContactMethodsRequest, choices: Cho
     at_fault = {**unmatched}
     at_fault |= {p: o for p, o in zip(positions, outcomes, strict=True) if not isinstance(o, Success)}
     if at_fault:
-        # Of two items that mean one record, both may be named.
+        # Of two items that match one record, either may be named.
         for position in doubled:
             at_fault.setdefault(position, (invalid(f"items[{position}]"),))
         return world, Refused(at_fault, frozenset())
@@ -94,7 +94,7 @@ def sync(world: World, request: pb.SyncClientContactMethodsRequest, choices: Cho
 def _matches(
     world: World, request: pb.SyncClientContactMethodsRequest
 ) -> tuple[dict[int, str], dict[int, Faults], set[int], dict[str, int]]:
-    """Return which records items write, what is wrong with items, which mean the same, and what items delete."""
+    """Return the records that items write, the faults of items, the items that share a record, and the deletions."""
     contradictions = _contradictions(request)
     doubled = {*contradictions, *(other for others in contradictions.values() for other in others)}
     wrong: dict[int, Faults] = {
@@ -124,7 +124,7 @@ def _matches(
         if found is None:
             continue
         if world.records[found].client_id != request.client_id:
-            # An item by external id that deletes nothing describes a record whose external id is taken.
+            # An item that writes by external id finds that id taken.
             described = not item.HasField("id") and not item.delete
             reason = "EXTERNAL_ID_TAKEN" if described else "CONTACT_METHOD_NOT_FOUND"
             wrong[position] = (Fault(reason, existing_id=found if described else None),)
@@ -134,8 +134,7 @@ def _matches(
         else:
             take(position, found)
     for position, item in enumerate(request.items):
-        # An item that deletes what has an external id means that record or none: "one that does not exist counts as
-        # deleted".
+        # A deletion by external id matches that record or none: one that does not exist counts as deleted.
         if item.HasField("id") or (item.delete and item.external_id) or position in matches or position in wrong:
             continue
         if position in deletions.values():
@@ -153,7 +152,7 @@ def _matches(
 
 
 def _contradictions(request: pb.SyncClientContactMethodsRequest) -> dict[int, set[int]]:
-    """Return the items that name what another one names as well, or delete a value that another one writes."""
+    """Return the items that name the same record as another item, or delete a value that another item writes."""
 
     def target(item: pb.SyncItem) -> tuple[int, str]:
         return item.type, NORMALIZED[item.type][item.value.strip()]

@@ -125,13 +125,13 @@ class Callers(Reads):
     def check_sync_again(
         self, request: pb.SyncClientContactMethodsRequest, before: dict[str, pb.ContactMethod], again: Any
     ) -> None:
-        """Check that "the same sync again leaves every record unchanged, with its etag"."""
+        """Check that repeating a sync leaves every record and its etag unchanged."""
         assert not isinstance(again, RpcFailure), f"the same sync again failed: {again}"
         assert self.messages == before, "the same sync again changed records"
 
     @rule(data=st.data())
     def erase(self, data: st.DataObject) -> None:
-        # Seldom, for with no records there is nothing to find.
+        # Rarely, since without records the other rules have little to do.
         if data.draw(st.sampled_from([False, False, False, True])):
             request = self.named(data, self.requests(data).erase())
             self.write("EraseClientContactMethods", request, lambda world, _: model.erase(world, request))
@@ -139,7 +139,7 @@ class Callers(Reads):
     @precondition(has_records)
     @rule(data=st.data())
     def update_often(self, data: st.DataObject) -> None:
-        # A record remembers its last requests itself, but not any number of them.
+        # A document stores its latest request ids, but only a limited number of them.
         if data.draw(st.sampled_from([False] * 7 + [True])):
             id_ = self.requests(data).id()
             for turn in range(18):
@@ -150,7 +150,7 @@ class Callers(Reads):
     @rule(data=st.data())
     def repeat(self, data: st.DataObject) -> None:
         written = self.journal[data.draw(st.integers(0, len(self.journal) - 1))]
-        note(f"again: {written.rpc}({written.request})")
+        note(f"repeat: {written.rpc}({written.request})")
         before = self.messages
 
         answer = self.call(written.rpc, written.request)
@@ -185,7 +185,7 @@ async def test_the_service_does_what_the_contract_says(on_embedded: OpenStores) 
         deadline=None,
         derandomize=False,
         print_blob=True,
-        # One at a time, for shrinking a long conversation takes its time.
+        # Shrinking a long sequence of calls takes long enough for one bug.
         report_multiple_bugs=False,
         verbosity=Verbosity.normal,
         phases=[phase for phase in Phase if phase is not Phase.explain],
@@ -198,7 +198,7 @@ async def test_the_service_does_what_the_contract_says(on_embedded: OpenStores) 
             machine: Any = partial(Callers, stub)
             run_state_machine_as_test(machine, settings=profile)
 
-    # The callers block, so they have a thread of their own. The server stays in the loop of the suite: gRPC disturbs
-    # itself where two loops of a process use it.
+    # The callers block, so they run in a thread. The server stays in the event loop of the suite: gRPC does not work
+    # reliably with two event loops in one process.
     async with serving(await on_embedded()) as api:
         await asyncio.to_thread(talk, api.target)

@@ -25,7 +25,7 @@ EMAIL, PHONE, FAX, OTHER = (
     pb.CONTACT_METHOD_TYPE_OTHER,
 )
 
-# What is not in the table of a type is no value of that type.
+# Values that are not in the table of a type are invalid for it.
 _NUMBERS = {
     "+52 55 1234 5678": "+525512345678",
     "+52 1 55 1234 5678": "+525512345678",
@@ -43,7 +43,7 @@ NORMALIZED: dict[int, dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What a caller can say about a contact method."""
+    """The fields of a contact method that callers can write."""
 
     client_id: str
     type: int
@@ -64,7 +64,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A reason why a write fails; `fields` are compared for INVALID_FIELD only."""
+    """A reason why a write fails; `fields` counts for INVALID_FIELD only."""
 
     reason: str
     fields: frozenset[str] = frozenset()
@@ -72,7 +72,7 @@ class Fault:
 
 
 Faults = tuple[Fault, ...]
-"""What is wrong with a write; which of them the caller hears of is open."""
+"""The faults of a write; the service may report any one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ Result = Success | Faults
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A batch of which nothing is applied: the error names all items in `at_least` and none outside of `faults`."""
+    """A batch that has no effect: its error names every item in `at_least` and no item outside `faults`."""
 
     faults: dict[int, Faults]
     at_least: frozenset[int]
@@ -101,11 +101,11 @@ class Synced:
     """A sync that succeeds.
 
     Attributes:
-        created: in the order of the items.
-        matched: the records of the other items, in their order, and whether each is among the updated ones.
-        deleted: the records deleted.
-        missing: ids of items that delete what is not there; whether they are listed is open.
-        demoted: the records that lost their flag.
+        created: the new records, in the order of the items.
+        matched: the records of the other items, in their order, and whether each one changed.
+        deleted: the deleted records.
+        missing: the ids of deletions without a record, which the answer may list or not.
+        demoted: the demoted records.
     """
 
     created: list[str]
@@ -127,7 +127,7 @@ Expected = Success | Faults | list[Result] | Refused | Synced | Erased
 
 @dataclass
 class World:
-    """Records by id, oldest first, their etags before the write, and which of them it has changed by naming them."""
+    """Records by id, oldest first; their etags before the write; and the ids of those that the write has named."""
 
     records: dict[str, Record] = field(default_factory=dict)
     etags: dict[str, str] = field(default_factory=dict)
@@ -146,7 +146,7 @@ class World:
         return next((id_ for id_, record in self.records.items() if record.external_id == external_id), None)
 
     def put(self, id_: str, record: Record) -> tuple[str, ...]:
-        """Write a record; if it is primary, take the flag from whoever has it, and return whom it was taken from."""
+        """Write a record, demote the present primary if it is primary, and return the demoted ids."""
         demoted: tuple[str, ...] = ()
         rival = self.primary(record.slot) if record.is_primary else None
         if rival is not None and rival != id_:
@@ -158,7 +158,7 @@ class World:
 
 
 class Choices:
-    """Answers the questions that the contract leaves open in one of the possible ways."""
+    """One combination of the choices that the contract leaves open."""
 
     def __init__(self, script: Sequence[int]) -> None:
         self._script = script
@@ -172,7 +172,7 @@ class Choices:
 
 
 def every_way(predict: Callable[[Choices], T]) -> Iterator[T]:
-    """Yield the prediction for each combination of answers."""
+    """Yield the prediction for each combination of choices."""
     script: list[int] = []
     while True:
         choices = Choices(script)

@@ -62,7 +62,7 @@ def create(name: str, environment: str, allow: str, expires_in: str | None, **fl
         try:
             stdio.print_line(text)
         except stdio.NotPrinted as error:
-            # No key may stay valid that nobody has.
+            # The key was never seen: revoke it rather than leave it valid.
             try:
                 asyncio.run(_revoke(settings, key.id))
             except (StartupError, ContactsvcError) as failure:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.service_process import ended, launch
 from tests.integration.stored import PERSONAL
-from tests.operations.test_commands import contactsvc
+from tests.operations.test_commands import as_process
 from tests.robustness.faults.proxy import mongodb_message
 
 _HEADER = 16
@@ -106,7 +106,7 @@ async def test_a_missing_privilege_is_named(
     embedded_uri: str, used: str, arguments: tuple[str, ...], command: str, which: str, action: str
 ) -> None:
     async with without_privilege(embedded_uri, command, f"{used}_{which}") as uri:
-        code, out, err = await contactsvc(*arguments, "--mongodb-uri", uri, "--database", used)
+        code, out, err = await as_process(*arguments, "--mongodb-uri", uri, "--database", used)
 
     printed = out if arguments == ("doctor",) else err
     assert code == 1
@@ -120,7 +120,7 @@ async def test_a_missing_privilege_is_named(
 
 async def test_doctor_inspects_the_databases_that_it_can_read(embedded_uri: str, used: str) -> None:
     async with without_privilege(embedded_uri, "find", f"{used}_live") as uri:
-        _, out, _ = await contactsvc("doctor", "--json", "--mongodb-uri", uri, "--database", used)
+        _, out, _ = await as_process("doctor", "--json", "--mongodb-uri", uri, "--database", used)
 
     assert json.loads(out.splitlines()[-1])["contact_methods"] == {"test": 0}
 
@@ -130,7 +130,7 @@ async def test_an_import_without_write_privilege_is_refused(embedded_uri: str, u
     path.write_text(f"client_id,type,value\nc1,email,{PERSONAL}@example.com\n")
 
     async with without_privilege(embedded_uri, "insert", f"{used}_live") as uri:
-        code, out, err = await contactsvc(
+        code, out, err = await as_process(
             *("import", str(path), "--environment", "live", "--mongodb-uri", uri, "--database", used)
         )
 

@@ -18,19 +18,25 @@ class ChangeSet:
         inserted: new records.
         replaced: changed records, before and after.
         removed: deleted records; their `requests` are kept.
-        memories: requests to be kept in documents of their own.
+        idempotency_records: requests to be kept in documents of their own.
         revived: deleted records that return under their ids, with the `requests` that were kept of them.
     """
 
     inserted: Sequence[ContactMethod]
     replaced: Sequence[tuple[ContactMethod, ContactMethod]]
     removed: Sequence[ContactMethod]
-    memories: Sequence[tuple[IdempotencyRecord, ...]]
+    idempotency_records: Sequence[tuple[IdempotencyRecord, ...]]
     revived: Sequence[ContactMethod] = ()
 
     def __len__(self) -> int:
         """Return the number of documents to write."""
-        return len(self.inserted) + len(self.replaced) + len(self.removed) + len(self.memories) + len(self.revived)
+        return (
+            len(self.inserted)
+            + len(self.replaced)
+            + len(self.removed)
+            + len(self.idempotency_records)
+            + len(self.revived)
+        )
 
     @property
     def contested(self) -> set[Slot]:

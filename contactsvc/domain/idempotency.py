@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from contactsvc.domain.outcomes import Outcome
 
-MEMORY = timedelta(hours=24)
+RETENTION = timedelta(hours=24)
 """How long a request is kept."""
 
 
@@ -25,19 +25,19 @@ class IdempotencyRecord:
     """A request that was carried out. Holds ids and no contact data, since it outlives erased records.
 
     Attributes:
-        mark: identifies the request.
+        fingerprint: identifies the request.
         at: when it was carried out.
         outcomes: the outcome of each of its items.
     """
 
-    mark: RequestFingerprint
+    fingerprint: RequestFingerprint
     at: datetime
     outcomes: tuple[Outcome, ...]
 
     @property
-    def forget_at(self) -> datetime:
+    def expires_at(self) -> datetime:
         """When it expires."""
-        return self.at + MEMORY
+        return self.at + RETENTION
 
 
 class RequestAlreadyApplied(Exception):
@@ -46,4 +46,4 @@ class RequestAlreadyApplied(Exception):
 
 def unexpired(requests: Iterable[IdempotencyRecord], now: datetime) -> tuple[IdempotencyRecord, ...]:
     """Return the records that have not expired."""
-    return tuple(request for request in requests if request.forget_at > now)
+    return tuple(request for request in requests if request.expires_at > now)

@@ -196,13 +196,13 @@ class Ledger:
             for id_, before in self._before.items()
             if id_ not in self._records
         ]
-        memories: list[tuple[IdempotencyRecord, ...]] = []
+        apart: list[tuple[IdempotencyRecord, ...]] = []
         if request is not None:
             known = (old for record in (*removed, *(after for _, after in replaced)) for old in record.requests)
-            if any(old.mark.id == request.mark.id for old in known):
+            if any(old.fingerprint.id == request.fingerprint.id for old in known):
                 raise RequestAlreadyApplied
             if len(inserted) + len(replaced) + len(removed) != 1 or len(request.outcomes) != 1:
-                memories.append((request,))
+                apart.append((request,))
             elif inserted:
                 inserted = [replace(inserted[0], requests=(request,))]
             elif removed:
@@ -211,10 +211,10 @@ class Ledger:
                 before, after = replaced[0]
                 requests = (*after.requests, request)
                 if len(requests) > _MAX_REQUESTS_PER_RECORD:
-                    memories.append(requests)
+                    apart.append(requests)
                     requests = ()
                 replaced = [(before, replace(after, requests=requests))]
-        return ChangeSet(inserted, replaced, removed, memories)
+        return ChangeSet(inserted, replaced, removed, apart)
 
     def _settled(self, written: Written, net: bool) -> Written:
         before, after = self._before.get(written.record.id), self._records.find(written.record.id)

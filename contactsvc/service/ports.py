@@ -70,15 +70,15 @@ class Store(Protocol):
         """Yield page after page to the end, as they are asked for, holding two at a time; errors as in `find_page`."""
         ...
 
-    async def find_request(self, request_id: str) -> IdempotencyRecord | None:
+    async def find_idempotency_record(self, request_id: str) -> IdempotencyRecord | None:
         """Return the idempotency record of this request_id, expired or not."""
         ...
 
-    async def find_memories(self, ids: Collection[str]) -> dict[str, tuple[IdempotencyRecord, ...]]:
+    async def find_idempotency_records(self, ids: Collection[str]) -> dict[str, tuple[IdempotencyRecord, ...]]:
         """Return the idempotency records that are kept under the ids of deleted records, by id."""
         ...
 
-    async def forget(self, request: IdempotencyRecord) -> None:
+    async def remove_idempotency_record(self, request: IdempotencyRecord) -> None:
         """Delete this idempotency record, if it is still there, and not a later one of the same request_id."""
         ...
 

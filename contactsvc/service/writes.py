@@ -87,11 +87,11 @@ class Writes:
         for _ in range(_MAX_RECALLS):
             with suppress(RequestAlreadyApplied):
                 return await self._attempt_or_recall(plan, request)
-            remembered = await self.store.find_request(request.id)
+            remembered = await self.store.find_idempotency_record(request.id)
             if remembered is not None:
-                if remembered.forget_at > self.clock():
+                if remembered.expires_at > self.clock():
                     return await self._recall(request, remembered)
-                await self.store.forget(remembered)
+                await self.store.remove_idempotency_record(remembered)
         raise EtagMismatch
 
     async def dry_run(self, plan: WritePlan) -> list[Result]:
@@ -113,12 +113,12 @@ class Writes:
         return results
 
     async def _raise_if_applied(self, request: RequestFingerprint) -> None:
-        remembered = await self.store.find_request(request.id)
-        if remembered is not None and remembered.forget_at > self.clock():
+        remembered = await self.store.find_idempotency_record(request.id)
+        if remembered is not None and remembered.expires_at > self.clock():
             raise RequestAlreadyApplied
 
     async def _recall(self, request: RequestFingerprint, remembered: IdempotencyRecord) -> list[Result]:
-        if remembered.mark != request:
+        if remembered.fingerprint != request:
             raise RequestIdReused
         ids = {
             outcome.id

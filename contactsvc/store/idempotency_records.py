@@ -21,11 +21,11 @@ from contactsvc.store.layouts import MALFORMED, SCHEMA_VERSION, UnknownLayout, i
 def idempotency_fields(records: Sequence[IdempotencyRecord]) -> Document:
     """Return the fields that store idempotency records, of which there must be at least one."""
     return {
-        "request_ids": [record.mark.id for record in records],
+        "request_ids": [record.fingerprint.id for record in records],
         "requests": [
             {
-                "id": record.mark.id,
-                "digest": record.mark.digest,
+                "id": record.fingerprint.id,
+                "digest": record.fingerprint.digest,
                 "at": record.at,
                 "outcomes": [_from_outcome(outcome) for outcome in record.outcomes],
             }
@@ -36,7 +36,7 @@ def idempotency_fields(records: Sequence[IdempotencyRecord]) -> Document:
 
 def idempotency_document(records: Sequence[IdempotencyRecord]) -> Document:
     """Return an idempotency document without its _id."""
-    forget_at = max(record.forget_at for record in records)
+    forget_at = max(record.expires_at for record in records)
     return {**idempotency_fields(records), "forget_at": forget_at, "schema_version": SCHEMA_VERSION}
 
 

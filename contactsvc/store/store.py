@@ -185,24 +185,26 @@ class MongoStore:
                 await asyncio.gather(next_batch, return_exceptions=True)
                 await cursor.close()
 
-    async def find_request(self, request_id: str) -> IdempotencyRecord | None:
+    async def find_idempotency_record(self, request_id: str) -> IdempotencyRecord | None:
         """Return the idempotency record of a request, expired or not."""
         found = await self._find({"request_ids": request_id}, _IDEMPOTENCY_RECORDS)
         records = (record for document in found for record in to_idempotency_records(document))
-        return next((record for record in records if record.mark.id == request_id), None)
+        return next((record for record in records if record.fingerprint.id == request_id), None)
 
-    async def find_memories(self, ids: Collection[str]) -> dict[str, tuple[IdempotencyRecord, ...]]:
+    async def find_idempotency_records(self, ids: Collection[str]) -> dict[str, tuple[IdempotencyRecord, ...]]:
         """Return the idempotency records that deleted contact methods left behind, by their ids."""
         found = await self._find({"_id": queries.any_of(list(ids))}, {**_IDEMPOTENCY_RECORDS, "client_id": 1})
         return {
             document["_id"]: to_idempotency_records(document) for document in found if not is_contact_method(document)
         }
 
-    async def forget(self, request: IdempotencyRecord) -> None:
+    async def remove_idempotency_record(self, request: IdempotencyRecord) -> None:
         """Remove an idempotency record, if it is still stored; not a later one of the same request."""
-        for document in await self._find({"request_ids": request.mark.id}, _IDEMPOTENCY_RECORDS):
+        for document in await self._find({"request_ids": request.fingerprint.id}, _IDEMPOTENCY_RECORDS):
             stored = to_idempotency_records(document)
-            kept = tuple(record for record in stored if (record.mark, record.at) != (request.mark, request.at))
+            kept = tuple(
+                record for record in stored if (record.fingerprint, record.at) != (request.fingerprint, request.at)
+            )
             if len(kept) == len(stored):
                 continue
             with self._translated():
@@ -211,7 +213,7 @@ class MongoStore:
                     {"_id": document["_id"], "requests": document["requests"]}, replacing_idempotency_records(kept)
                 )
 
-    async def forget_expired(self, now: datetime) -> None:
+    async def remove_expired_idempotency_records(self, now: datetime) -> None:
         """Remove expired idempotency documents."""
         with self._translated():
             await self._collection.delete_many({"forget_at": {"$lt": now}})

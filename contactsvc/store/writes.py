@@ -170,7 +170,7 @@ def writes_of(change_set: ChangeSet) -> list[DocumentWrite]:
     writes += [Replace(before, to_document(after)) for before, after in ordered]
     writes += [Insert(to_document(record)) for record in change_set.inserted]
     writes += [Revive(record) for record in change_set.revived]
-    writes += [Insert(idempotency_document(records)) for records in change_set.memories]
+    writes += [Insert(idempotency_document(records)) for records in change_set.idempotency_records]
     return writes
 
 

@@ -53,7 +53,7 @@ class DryRunStore:
         """Return the primaries of these slots."""
         return self._merged(self._find("slot", list(map(_slot, slots))), await self._store.find_primaries(slots))
 
-    async def find_memories(self, ids: Collection[str]) -> dict[str, tuple[IdempotencyRecord, ...]]:
+    async def find_idempotency_records(self, ids: Collection[str]) -> dict[str, tuple[IdempotencyRecord, ...]]:
         """Return nothing: idempotency records do not change the result of a row."""
         del ids
         return {}

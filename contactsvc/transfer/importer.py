@@ -56,7 +56,7 @@ class ImportTarget(Protocol):
         """Return the primaries of these slots."""
         ...
 
-    async def find_memories(self, ids: Collection[str]) -> dict[str, tuple[IdempotencyRecord, ...]]:
+    async def find_idempotency_records(self, ids: Collection[str]) -> dict[str, tuple[IdempotencyRecord, ...]]:
         """Return the idempotency records kept under the ids of deleted records, by id."""
         ...
 
@@ -242,15 +242,15 @@ class Importer:
         decisions = [self._decide_row(numbered, records, last=last) for numbered in batch]
         inserted = [record for record in records if record.id not in before]
         replaced = [(before[record.id], record) for record in records if record is not before.get(record.id, record)]
-        memories: dict[str, tuple[IdempotencyRecord, ...]] = (
-            await target.find_memories([record.id for record in inserted]) if inserted else {}
+        kept: dict[str, tuple[IdempotencyRecord, ...]] = (
+            await target.find_idempotency_records([record.id for record in inserted]) if inserted else {}
         )
         changes = ChangeSet(
-            inserted=[record for record in inserted if record.id not in memories],
+            inserted=[record for record in inserted if record.id not in kept],
             replaced=replaced,
             removed=[],
-            memories=[],
-            revived=[replace(record, requests=memories[record.id]) for record in inserted if record.id in memories],
+            idempotency_records=[],
+            revived=[replace(record, requests=kept[record.id]) for record in inserted if record.id in kept],
         )
         return decisions, changes
 

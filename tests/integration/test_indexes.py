@@ -56,7 +56,7 @@ def stages(plan: Any) -> set[str]:
         pytest.param(lambda s: s.find_by_ids(["x", "y"]), id="ids"),
         pytest.param(lambda s: s.find_primaries([SLOT, ("client_2", SLOT[1])]), id="primaries"),
         pytest.param(lambda s: s.find_of_client("c"), id="records of a client"),
-        pytest.param(lambda s: s.find_request("r"), id="request"),
+        pytest.param(lambda s: s.find_idempotency_record("r"), id="request"),
         pytest.param(lambda s: s.find_in_slot(SLOT), id="slot"),
         pytest.param(lambda s: s.find_page(Listing(filter=Filter(client_ids=("c",)), page_size=5)), id="client"),
         pytest.param(

@@ -36,7 +36,7 @@ class EmptyTarget:
     async def find_primaries(self, slots: Collection[Any]) -> list[ContactMethod]:
         return []
 
-    async def find_memories(self, ids: Collection[str]) -> dict[str, Any]:
+    async def find_idempotency_records(self, ids: Collection[str]) -> dict[str, Any]:
         return {}
 
     async def write(self, changes: ChangeSet) -> None:
@@ -105,6 +105,6 @@ async def test_a_list_may_name_a_record_once_and_the_last_line_of_an_export_coun
 async def test_a_dry_run_returns_records_as_they_were_written() -> None:
     with closing(DryRunStore(EmptyTarget())) as target:  # type: ignore[arg-type]  # a Store has more methods
         written = record(metadata={"a": "b"})
-        await target.write(ChangeSet(inserted=[written], replaced=[], removed=[], memories=[], revived=[]))
+        await target.write(ChangeSet(inserted=[written], replaced=[], removed=[], idempotency_records=[], revived=[]))
 
         assert await target.find_by_ids(["contact_1"]) == [written]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Generic, Literal, NoReturn, TypeVar
 
 from contactsvc.v1 import contact_methods_pb2 as pb
@@ -205,20 +206,26 @@ def upserted_from_proto(
 
 
 def _fields(message: pb.ContactMethod) -> dict[str, Any]:
-    return {
-        "id": message.id,
-        "client_id": message.client_id,
-        # A newer service may send a type that this client does not know.
-        "type": TYPES.get(message.type, ContactMethodType.OTHER),
-        "value": message.value,
-        "normalized_value": message.normalized_value or None,
-        "label": message.label if message.HasField("label") else None,
-        "is_primary": message.is_primary,
-        "is_verified": message.is_verified,
-        "verified_at": message.verified_at.ToDatetime(UTC) if message.HasField("verified_at") else None,
-        "external_id": message.external_id if message.HasField("external_id") else None,
-        "metadata": ReadOnlyDict(message.metadata),
-        "created_at": message.created_at.ToDatetime(UTC),
-        "updated_at": message.updated_at.ToDatetime(UTC),
-        "etag": message.etag,
-    }
+    return {name: read(message) for name, read in _READERS}
+
+
+def _reader(field: Any) -> Callable[[pb.ContactMethod], Any]:
+    """Return what reads a field of the message as the record has it: by its name, or else by its type and presence."""
+    name = field.name
+    read = attrgetter(name)
+    match name:
+        case "type":
+            # A newer service may send a type that this client does not know.
+            return lambda message: TYPES.get(message.type, ContactMethodType.OTHER)
+        case "normalized_value":
+            return lambda message: message.normalized_value or None
+        case "metadata":
+            return lambda message: ReadOnlyDict(message.metadata)
+    if field.message_type is not None:
+        return lambda message: read(message).ToDatetime(UTC) if message.HasField(name) else None
+    if field.has_presence:
+        return lambda message: read(message) if message.HasField(name) else None
+    return read
+
+
+_READERS = [(field.name, _reader(field)) for field in pb.ContactMethod.DESCRIPTOR.fields]

@@ -20,7 +20,7 @@ from contactsvc.domain.kinds import Environment
 from contactsvc.errors import ConfigurationError, ContactsvcError, StartupError
 
 if TYPE_CHECKING:
-    from contactsvc.store.keys import MongoKeyStore
+    from contactsvc.store import MongoKeyStore
 
 _MAX_NAME_LENGTH = 100
 

@@ -39,9 +39,9 @@ def serve(**flags: str | None) -> None:
             asyncio.run(supervise(settings, flags, _announce))
             return
         # Imported late: --help and a wrong flag need not wait half a second for gRPC and the drivers.
-        from contactsvc.runtime import server
+        from contactsvc.runtime import serving
 
-        exits.run_on_fastest_loop(server.serve(settings, _announce, exits.print_error))
+        exits.run_on_fastest_loop(serving.serve(settings, _announce, exits.print_error))
 
 
 @click.command(hidden=True)
@@ -53,14 +53,14 @@ def worker() -> None:
         raise click.UsageError("only `contactsvc serve` starts workers; set their number with --workers")
     with exits.exit_codes(tell_why):
         # Imported before the supervisor sends the settings, so that all workers load at the same time.
-        from contactsvc.runtime import server
+        from contactsvc.runtime import serving
         from contactsvc.runtime.supervisor_link import SupervisorLink
 
         async def work() -> None:
             supervisor = await SupervisorLink.met()
             if supervisor is not None:
                 settings = config.load(supervisor.flags, os.environ, serving=True)
-                await server.serve(settings, supervisor.serving, tell_why, supervisor=supervisor)
+                await serving.serve(settings, supervisor.serving, tell_why, supervisor=supervisor)
 
         exits.run_on_fastest_loop(work())
 

@@ -61,6 +61,7 @@ def export_contact_methods(
         settings = config.load(flags, os.environ)
         from contactsvc.domain.listing import Filter
         from contactsvc.telemetry import logs
+        from contactsvc.transfer.formats import FileFormat
         from contactsvc.transfer.run import export_to
 
         logs.configure(as_json=False, level="ERROR")
@@ -69,9 +70,9 @@ def export_contact_methods(
                 None if output == "-" else Path(output),
                 settings,
                 Environment(environment),
-                as_csv=_is_csv(format_, output),
+                file_format=FileFormat.chosen(format_, output),
                 wanted=Filter(client_ids=client_ids, types=tuple(map(ContactMethodType, types))),
-                progress=on_progress,
+                on_progress=on_progress,
             )
             count = exits.run_until_terminated(export, "the export is incomplete; run it again")
         click.echo(json.dumps({"exported": count}) if as_json else f"exported {count} contact methods", err=True)
@@ -127,6 +128,7 @@ def import_contact_methods(
     with exits.exit_codes():
         settings = config.load(flags, os.environ)
         from contactsvc.telemetry import logs
+        from contactsvc.transfer.formats import FileFormat
         from contactsvc.transfer.importer import OnConflict
         from contactsvc.transfer.run import import_from
 
@@ -137,12 +139,12 @@ def import_contact_methods(
                 file,
                 settings,
                 Environment(environment),
-                as_csv=_is_csv(format_, file.name),
+                file_format=FileFormat.chosen(format_, file.name),
                 on_conflict=OnConflict(on_conflict),
-                stops=(on_error or ("skip" if dry_run else "stop")) == "stop",
+                stop_on_error=(on_error or ("skip" if dry_run else "stop")) == "stop",
                 dry_run=dry_run,
-                tell=on_line,
-                progress=lambda done: on_progress(done, size),
+                on_message=on_line,
+                on_progress=lambda done: on_progress(done, size),
             )
             counts = exits.run_until_terminated(
                 work, "nothing was written" if dry_run else "rows written so far remain; run it again"
@@ -151,10 +153,6 @@ def import_contact_methods(
         click.echo(json.dumps(summary) if as_json else f"{'would be ' if dry_run else ''}{counts}")
         if counts.failed:
             sys.exit(exits.FAILED)
-
-
-def _is_csv(format_: str | None, name: str) -> bool:
-    return format_ == "csv" or (format_ is None and name.lower().endswith(".csv"))
 
 
 @contextmanager

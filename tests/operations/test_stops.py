@@ -23,7 +23,7 @@ async def test_a_second_signal_stops_a_drain_at_once(tmp_path: Path, embedded_ur
         service.process.send_signal(signal.SIGTERM)
         assert service.process.stderr is not None
         line = ""
-        while "not serving any more for health" not in line:
+        while "health reports NOT_SERVING" not in line:
             line = (await service.process.stderr.readline()).decode()
         ready, alive = await asyncio.gather(
             as_process("probe", "--target", service.address),

@@ -47,20 +47,20 @@ def serve(**flags: str | None) -> None:
 @click.command(hidden=True)
 def worker() -> None:
     """Run one of the worker processes of `contactsvc serve`, which starts them."""
-    from contactsvc.runtime.supervisor_link import has_supervisor, tell_why
+    from contactsvc.runtime.supervisor_link import has_supervisor, report_failure
 
     if not has_supervisor():
         raise click.UsageError("only `contactsvc serve` starts workers; set their number with --workers")
-    with exits.exit_codes(tell_why):
+    with exits.exit_codes(report_failure):
         # Imported before the supervisor sends the settings, so that all workers load at the same time.
         from contactsvc.runtime import serving
         from contactsvc.runtime.supervisor_link import SupervisorLink
 
         async def work() -> None:
-            supervisor = await SupervisorLink.met()
+            supervisor = await SupervisorLink.connect()
             if supervisor is not None:
                 settings = config.load(supervisor.flags, os.environ, serving=True)
-                await serving.serve(settings, supervisor.serving, tell_why, supervisor=supervisor)
+                await serving.serve(settings, supervisor.report_serving, report_failure, supervisor=supervisor)
 
         exits.run_on_fastest_loop(work())
 

@@ -113,7 +113,7 @@ async def _serve(
             shares_port=supervisor is not None,
         )
         if supervisor is not None:
-            supervisor.show(metrics.registry)
+            supervisor.expose(metrics.registry)
         elif settings.admin_listen is not None:
             stack.enter_context(AdminServer(metrics.registry, settings.admin_listen))
         # Stops the server when something fails before the regular stop below.

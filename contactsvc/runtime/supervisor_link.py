@@ -42,9 +42,9 @@ class SupervisorLink:
         self._listening: asyncio.Task[None] | None = None
 
     @classmethod
-    async def met(cls) -> SupervisorLink | None:
+    async def connect(cls) -> SupervisorLink | None:
         """Wait for the first message and return the connection; None when the supervisor exits without one."""
-        # A duplicate, so that standard input stays open for `tell_why` until the process ends.
+        # A duplicate, so that standard input stays open for `report_failure` until the process ends.
         connection = socket.socket(fileno=os.dup(_STANDARD_INPUT))
         reader, writer = await asyncio.open_unix_connection(sock=connection, limit=MAX_MESSAGE_BYTES)
         first = await read_message(reader)
@@ -54,11 +54,11 @@ class SupervisorLink:
         """Relay stop messages, and the end of the supervisor, to `signals`."""
         self._listening = asyncio.create_task(self._listen(signals))
 
-    def show(self, registry: CollectorRegistry) -> None:
+    def expose(self, registry: CollectorRegistry) -> None:
         """Answer questions about metrics from this registry."""
         self._registry = registry
 
-    def serving(self, _: object) -> None:
+    def report_serving(self, _: object) -> None:
         """Report that this worker accepts calls."""
         self._send({"serving": True})
 
@@ -89,7 +89,7 @@ def has_supervisor() -> bool:
     return stat.S_ISSOCK(os.fstat(_STANDARD_INPUT).st_mode)
 
 
-def tell_why(message: str, exit_code: int) -> None:
+def report_failure(message: str, exit_code: int) -> None:
     """Report, as the last message, why this process ends."""
     # The supervisor may have exited.
     with suppress(ConnectionError):

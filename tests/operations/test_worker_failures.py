@@ -19,6 +19,7 @@ from tests.operations.workers import (
     clients,
     database_of,
     linux_only,
+    on_database,
     running_pool,
     two_workers,
     until,
@@ -30,9 +31,9 @@ pytestmark = linux_only
 IMPATIENT = RestartPolicy(first_pause=0.01, max_pause=0.01, max_failures=2)
 
 
-async def test_the_death_of_a_worker_under_load_costs_no_caller_anything(tmp_path: Path) -> None:
+async def test_the_death_of_a_worker_under_load_costs_no_caller_anything(embedded_uri: str, tmp_path: Path) -> None:
     async with (
-        two_workers(tmp_path, "--admin-listen", "127.0.0.1:0") as service,
+        two_workers(tmp_path, "--admin-listen", "127.0.0.1:0", *on_database(embedded_uri)) as service,
         clients(service.address) as sdks,
     ):
         before = service.workers

@@ -18,6 +18,7 @@ from tests.operations.workers import (
     clients,
     database_of,
     linux_only,
+    on_database,
     running_pool,
     two_workers,
     until,
@@ -26,10 +27,10 @@ from tests.operations.workers import (
 pytestmark = linux_only
 
 
-async def test_a_stop_under_load_fails_no_call(tmp_path: Path) -> None:
+async def test_a_stop_under_load_fails_no_call(embedded_uri: str, tmp_path: Path) -> None:
     once = [*OWN_CONNECTION, ("grpc.enable_retries", 0)]
     async with (
-        two_workers(tmp_path, "--drain-wait", "5") as service,
+        two_workers(tmp_path, "--drain-wait", "5", *on_database(embedded_uri)) as service,
         clients(service.address, channel_options=once) as sdks,
     ):
         workers = service.workers
@@ -48,8 +49,8 @@ async def test_a_stop_under_load_fails_no_call(tmp_path: Path) -> None:
     assert "contactsvc.runtime.supervisor: stopped" in service.log[-1]
 
 
-async def test_a_second_signal_stops_all_at_once(tmp_path: Path) -> None:
-    async with two_workers(tmp_path, "--drain-wait", "3600") as service:
+async def test_a_second_signal_stops_all_at_once(embedded_uri: str, tmp_path: Path) -> None:
+    async with two_workers(tmp_path, "--drain-wait", "3600", *on_database(embedded_uri)) as service:
         service.process.send_signal(signal.SIGTERM)
         await service.logs("worker=0")
         await service.logs("health reports NOT_SERVING")
@@ -81,8 +82,10 @@ async def test_unfinished_writes_of_a_worker_are_reported_and_the_stop_is_not_cl
     assert re.search(r"^contactsvc: worker [01] stopped while 1 write has not ended", service.log[-1])
 
 
-async def test_a_worker_that_an_operator_stops_drains_and_another_one_takes_its_place(tmp_path: Path) -> None:
-    async with two_workers(tmp_path) as service, clients(service.address) as sdks:
+async def test_a_worker_that_an_operator_stops_drains_and_another_one_takes_its_place(
+    embedded_uri: str, tmp_path: Path
+) -> None:
+    async with two_workers(tmp_path, *on_database(embedded_uri)) as service, clients(service.address) as sdks:
         before = service.workers
         writers = Writers(sdks)
         await writers.have_written(20)

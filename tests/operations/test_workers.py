@@ -9,7 +9,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from contactsvc_client import AsyncContactsClient, ConflictError
@@ -26,6 +25,7 @@ from tests.operations.workers import (
     clients,
     commands,
     linux_only,
+    on_database,
     refused,
     running_pool,
     two_workers,
@@ -102,8 +102,8 @@ async def test_promotions_of_one_slot_by_two_workers_leave_one_primary_and_never
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_a_second_service_on_the_port_is_refused(service: Service, tmp_path: Path, workers: str) -> None:
-    flags = ("--data-dir", str(tmp_path), "--listen", service.address, "--workers", workers)
+async def test_a_second_service_on_the_port_is_refused(service: Service, embedded_uri: str, workers: str) -> None:
+    flags = (*on_database(embedded_uri), "--listen", service.address, "--workers", workers)
     code, output, log = await refused(*flags)
 
     assert (code, output) == (1, "")
@@ -139,12 +139,12 @@ async def test_a_stranger_who_would_share_the_port_keeps_the_service_from_it() -
                 pass
 
 
-async def test_errors_that_keep_one_process_from_starting_keep_workers_as_well(tmp_path: Path) -> None:
+async def test_errors_that_keep_one_process_from_starting_keep_workers_as_well(embedded_uri: str) -> None:
     uri = "mongodb://user:hunter2@127.0.0.1:1/?serverSelectionTimeoutMS=100"
     open_flags = ("--listen", "0.0.0.0:0", "--dangerously-serve-without-tls")
     gone, no_keys = await asyncio.gather(
         refused("--workers", "2", CONTACTSVC_MONGODB_URI=uri),
-        refused("--workers", "2", "--data-dir", str(tmp_path), *open_flags),
+        refused("--workers", "2", *on_database(embedded_uri), *open_flags),
     )
 
     assert (gone[0], gone[1]) == (1, "")

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import urllib.request
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -119,10 +120,15 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
+def on_database(uri: str) -> tuple[str, ...]:
+    """Return the flags of a service on fresh databases of a running server, which starts faster."""
+    return "--mongodb-uri", uri, "--database", f"test_{uuid.uuid4().hex[:12]}"
+
+
 @asynccontextmanager
-async def two_workers(data_dir: Path, *flags: str, **environ: str) -> AsyncIterator[Service]:
-    """Run a service of two workers on an embedded database."""
-    service = Service(await launch("--workers", "2", "--data-dir", str(data_dir), *flags, **environ))
+async def two_workers(data_dir: Path, *flags: str) -> AsyncIterator[Service]:
+    """Run a service of two workers, on an embedded database of its own unless the flags name another one."""
+    service = Service(await launch("--workers", "2", "--data-dir", str(data_dir), *flags))
     assert service.process.stdout is not None
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):

@@ -1,18 +1,24 @@
-# Two commands do everything: `make serve` and `make test`. `make help` lists the rest.
+# `make serve` runs the service, `make test` the tests; `make help` lists the rest.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROTO := protos/contactsvc/v1/contact_methods.proto
 
-.DEFAULT_GOAL := help
-.PHONY: help serve test check bench robustness robustness-soak format protos clean
+# The shape of the proto at the last release, which `make check` compares with. The changelog names that release. To make
+# a new one: date its section in CHANGELOG.md, set the version in contactsvc/__init__.py, run `make release-descriptor`,
+# and commit the new descriptor together with them. Older descriptors stay, for clients of those releases.
+RELEASE := $(shell sed -n 's/^\#\# \[\([0-9][^]]*\)\].*/\1/p' CHANGELOG.md | head -n 1)
+RELEASE_DESCRIPTOR := protos/releases/$(RELEASE).binpb
 
-help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+.DEFAULT_GOAL := help
+.PHONY: help serve test test-long check bench robustness robustness-soak format protos docs release-descriptor clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # One marker per set of extras: `make serve` installs no test tools.
 $(VENV)/.created:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "contactsvc needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "contactsvc needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
@@ -31,25 +37,33 @@ $(VENV)/.bench: pyproject.toml $(VENV)/.created
 serve: $(VENV)/.serve ## Run the service on the embedded database, or on CONTACTSVC_MONGODB_URI
 	@exec $(BIN)/contactsvc serve
 
-# Each of the two processes has an embedded database of its own; a file's tests stay together, for they share servers.
-test: $(VENV)/.dev ## Run the whole suite
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+# Each of the two processes has its own embedded database. The tests of a file stay together, since they share servers.
+# Files run in alphabetical order: by default, those with the fewest tests come last, which are the slowest.
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-check: $(VENV)/.dev ## Lint, types and proto rules (stub freshness is part of the suite)
+test: $(VENV)/.dev ## Run the test suite
+	$(PYTEST)
+
+test-long: $(VENV)/.dev ## Run the test suite with more generated examples, and with the tests marked `long`
+	$(PYTEST) --long
+
+check: $(VENV)/.dev ## Check style, types, proto rules, imports, and that generated files are fresh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
+	$(BIN)/buf breaking --against $(RELEASE_DESCRIPTOR)
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/pytest -q tests/unit/test_generated.py
 
-bench: $(VENV)/.bench ## Measure against a bare echo and plain services (BENCH=--quick for four minutes)
+bench: $(VENV)/.bench ## Measure against a bare echo and plain services (BENCH=--quick takes four minutes)
 	$(BIN)/python -m benchmarks $(BENCH)
 
-robustness: $(VENV)/.dev ## Drive 100,000 calls through 200 faults and check every answer (20 minutes; ROBUSTNESS="--seed 2" and more)
+robustness: $(VENV)/.dev ## Make 100,000 calls during 200 faults and check every answer (20 minutes; ROBUSTNESS="--seed 2")
 	$(BIN)/python -m tests.robustness $(ROBUSTNESS)
 
-robustness-soak: $(VENV)/.dev ## Drive calls for 20 minutes, with restarts: flat memory, flat latency
+robustness-soak: $(VENV)/.dev ## Make calls for 20 minutes, with restarts, and check that memory and latency stay flat
 	$(BIN)/python -m tests.robustness --soak --minutes 20 $(ROBUSTNESS)
 
 format: $(VENV)/.dev ## Format Python and proto files
@@ -62,5 +76,11 @@ protos: $(VENV)/.dev ## Generate the stubs from the proto, and the blocking clie
 	$(BIN)/python -m grpc_tools.protoc -I protos --include_source_info --descriptor_set_out=contactsvc/v1/contact_methods.binpb $(PROTO)
 	$(BIN)/python clients/python/generate_blocking.py
 
-clean: ## Remove the virtual environment and caches (data is kept)
+docs: $(VENV)/.dev ## Generate docs/configuration.md from the table of settings
+	$(BIN)/python docs/generate_configuration.py
+
+release-descriptor: $(VENV)/.dev ## Write the descriptor of the release that the changelog names last
+	$(BIN)/buf build --exclude-source-info --output $(RELEASE_DESCRIPTOR)
+
+clean: ## Remove the virtual environment and caches; keep data
 	rm -rf $(VENV) benchmarks/node/node_modules benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+from hypothesis import settings
 from mongomock_motor import AsyncMongoMockClient
 
 from contactsvc import store
@@ -28,6 +29,7 @@ from contactsvc.store import MongoStore, ensure_indexes
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc
+from tests.examples import LONG
 
 MONGODB_URI_VARIABLE = "CONTACTSVC_TEST_MONGODB_URI"
 # The driver of all tests that do not name one.
@@ -219,8 +221,28 @@ async def open_mock_stores() -> dict[Environment, MongoStore]:
     return stores
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of `make test-long`."""
+    parser.addoption("--long", action="store_true", help="run tests marked `long`, and generate more examples")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the profile that decides how many examples are generated, before test modules are imported."""
+    if config.getoption("--long"):
+        settings.load_profile(LONG)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip the tests marked `long` unless they are requested."""
+    if not config.getoption("--long"):
+        skipped = pytest.mark.skip(reason="long: run by `make test-long`")
+        for item in items:
+            if item.get_closest_marker(LONG):
+                item.add_marker(skipped)
+
+
 def pytest_report_header() -> str:
-    """Say on which databases the contract is tested."""
+    """Name the databases that the contract is tested on."""
     return (
         f"contract tests run on: {', '.join(DATABASES)} (and on MongoDB when {MONGODB_URI_VARIABLE} names one); "
         f"driver: {DRIVER}"

@@ -1,6 +1,6 @@
-"""Writes the blocking client from the asynchronous one, so that there is one source for both: `make protos`.
+"""Generate the blocking client from the asynchronous one: `make protos`.
 
-With `--check` it writes nothing, and fails when the committed file is not what it would write.
+With `--check`, write nothing and fail if a committed file differs from what would be generated.
 """
 
 from __future__ import annotations
@@ -11,22 +11,20 @@ import sys
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent / "contactsvc_client"
-_SOURCE, _TARGET = _PACKAGE / "_async_client.py", _PACKAGE / "_blocking_client.py"
+_SOURCES, _TARGETS = _PACKAGE / "_async", _PACKAGE / "_blocking"
+_HEADER = "# Generated from {source} by `make protos`; never edited by hand.\n"
 
-# Applied in this order.
+# Applied in this order, to every source.
 _REPLACEMENTS = (
-    (
-        r'^"""The asynchronous client\."""',
-        '"""The blocking client. Generated from _async_client.py by `make protos`."""',
-    ),
+    (r"asynchronous client", "blocking client"),
+    (r"; the blocking client is generated from it", ""),
     (r"async with", "with"),
     (r"async for", "for"),
     (r"async def", "def"),
     (r"aclosing", "closing"),
     (r"await ", ""),
-    (r"AsyncGenerator", "Generator"),
-    (r"AsyncIterator", "Iterator"),
-    (r"AsyncContact", "Contact"),
+    (r"\bAsync(?=[A-Z])", ""),
+    (r"contactsvc_client\._async\b", "contactsvc_client._blocking"),
     (r"__aenter__", "__enter__"),
     (r"__aexit__", "__exit__"),
     (r"import grpc\.aio\n", ""),
@@ -35,24 +33,43 @@ _REPLACEMENTS = (
 )
 
 
-def blocking_source() -> str:
-    """Return the source of the blocking client."""
-    source = _SOURCE.read_text()
+def blocking_sources() -> dict[Path, str]:
+    """Return the source of each file of the blocking client."""
+    sources = {path: path.read_text() for path in sorted(_SOURCES.glob("*.py"))}
     for pattern, replacement in _REPLACEMENTS:
-        source, found = re.subn(pattern, replacement, source)
-        if not found:
-            raise SystemExit(f"{_SOURCE.name} has no {pattern!r} any more; mend {Path(__file__).name}")
+        if not any(re.search(pattern, source) for source in sources.values()):
+            raise SystemExit(f"{pattern!r} matches nothing in {_SOURCES.name}; update {Path(__file__).name}")
+        sources = {path: re.sub(pattern, replacement, source) for path, source in sources.items()}
+    return {
+        _TARGETS / path.name: _formatted(_TARGETS / path.name, _HEADER.format(source=f"_async/{path.name}") + source)
+        for path, source in sources.items()
+    }
+
+
+def _formatted(path: Path, source: str) -> str:
     ruff = [sys.executable, "-m", "ruff"]
-    stdin_name = ["--stdin-filename", str(_TARGET)]
+    stdin_name = ["--stdin-filename", str(path)]
     for command in ([*ruff, "check", "--quiet", "--fix", "--select", "I", *stdin_name], [*ruff, "format", *stdin_name]):
-        # Our own code through our own formatter.
+        # The project's own code and its own formatter.
         source = subprocess.run(command, input=source, text=True, stdout=subprocess.PIPE, check=True).stdout  # noqa: S603
     return source
 
 
-if __name__ == "__main__":
-    generated = blocking_source()
+def main() -> None:
+    """Write the files, or check them."""
+    generated = blocking_sources()
+    extra = set(_TARGETS.glob("*.py")) - generated.keys()
     if "--check" not in sys.argv:
-        _TARGET.write_text(generated)
-    elif _TARGET.read_text() != generated:
-        raise SystemExit(f"{_TARGET.name} is not fresh; run `make protos`")
+        for path, source in generated.items():
+            path.write_text(source)
+        for path in extra:
+            path.unlink()
+        return
+    stale = [path.name for path, source in generated.items() if not path.exists() or path.read_text() != source]
+    if stale or extra:
+        names = ", ".join([*stale, *(path.name for path in extra)])
+        raise SystemExit(f"stale files in {_TARGETS.name}: {names}; run `make protos`")
+
+
+if __name__ == "__main__":
+    main()

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class ContactMethodsServiceStub(object):
-    """Stores contact methods (email, phone, fax, other) of clients, and holds the rule that a client has at most one primary
-    contact method per type.
+    """Stores contact methods (email, phone, fax, other) of clients. A client has at most one primary contact method per
+    type.
     """
 
     def __init__(self, channel):
@@ -129,25 +129,29 @@ class ContactMethodsServiceStub(object):
 
 
 class ContactMethodsServiceServicer(object):
-    """Stores contact methods (email, phone, fax, other) of clients, and holds the rule that a client has at most one primary
-    contact method per type.
+    """Stores contact methods (email, phone, fax, other) of clients. A client has at most one primary contact method per
+    type.
     """
 
     def CreateContactMethod(self, request, context):
-        """Creates a contact method. One atomic step, also when it takes the primary flag from another record.
+        """Creates a contact method. As primary, it demotes the present primary of its client and type.
 
-        INVALID_ARGUMENT INVALID_FIELD: a field breaks its rule.
-        ALREADY_EXISTS EXTERNAL_ID_TAKEN: another record has this external id; its id is in the ErrorInfo metadata as
-        `existing_id`.
-        ABORTED PRIMARY_CONFLICT: other callers kept changing the same primary; nothing was written, try again.
-        Retry: safe with request_id. Without one a repeated create makes a second record, unless it carries an external id.
+        Atomicity: one step, the demotion included.
+        Retry: safe with a request_id. Without one, a repeated create makes a second record, unless it has an external id.
+
+        INVALID_ARGUMENT INVALID_FIELD: a field violates its rule.
+        ALREADY_EXISTS EXTERNAL_ID_TAKEN: another record has the external id; `existing_id` in the metadata of ErrorInfo
+        has its id.
+        ABORTED PRIMARY_CONFLICT: concurrent writes kept changing the same primary; nothing was written. Retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetContactMethod(self, request, context):
-        """Returns one contact method. Read only; safe to retry.
+        """Returns a contact method by its id.
+
+        Retry: safe; read only.
 
         INVALID_ARGUMENT INVALID_FIELD: the id is empty or too long.
         NOT_FOUND CONTACT_METHOD_NOT_FOUND: no record has this id.
@@ -157,7 +161,9 @@ class ContactMethodsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetContactMethodByExternalId(self, request, context):
-        """Returns the contact method with an external id. Read only; safe to retry.
+        """Returns a contact method by its external id.
+
+        Retry: safe; read only.
 
         INVALID_ARGUMENT INVALID_FIELD: the external id is empty or too long.
         NOT_FOUND CONTACT_METHOD_NOT_FOUND: no record has this external id.
@@ -167,200 +173,228 @@ class ContactMethodsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetContactMethodByMetadata(self, request, context):
-        """Returns the one contact method that carries a metadata pair. Read only; safe to retry.
+        """Returns the only contact method with a metadata pair.
 
-        INVALID_ARGUMENT INVALID_FIELD: the key or the value breaks its rule.
-        NOT_FOUND CONTACT_METHOD_NOT_FOUND: no record carries this pair.
-        FAILED_PRECONDITION METADATA_AMBIGUOUS: several records carry it; use ListContactMethods or name the client.
+        Retry: safe; read only.
+
+        INVALID_ARGUMENT INVALID_FIELD: the key, the value or client_id violates its rule.
+        NOT_FOUND CONTACT_METHOD_NOT_FOUND: no record has this pair.
+        FAILED_PRECONDITION METADATA_AMBIGUOUS: several records have it. Set client_id, or use ListContactMethods.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListContactMethods(self, request, context):
-        """Lists contact methods page by page. Read only; safe to retry. While others write, no record that nobody touches is
-        skipped or returned twice by following the page tokens.
+        """Returns one page of the contact methods that match a filter.
 
-        INVALID_ARGUMENT INVALID_FIELD: a field of the filter, the sort or the paging breaks its rule.
-        INVALID_ARGUMENT INVALID_PAGE_TOKEN: the token is damaged or was made for another filter, sort or environment.
+        Order: as requested. Following the page tokens during concurrent writes neither skips nor repeats a record that is
+        not written meanwhile.
+        Retry: safe; read only.
+
+        INVALID_ARGUMENT INVALID_FIELD: a field of the filter, the sort or the paging violates its rule.
+        INVALID_ARGUMENT INVALID_PAGE_TOKEN: the token is damaged or belongs to another filter, sort or environment.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListClientContactMethods(self, request, context):
-        """Lists the contact methods of one client, oldest first. A client without any gives an empty list. Read only; safe to
-        retry.
+        """Returns one page of the contact methods of a client; an empty page if the client has none.
 
-        INVALID_ARGUMENT INVALID_FIELD: client_id, type or page_size breaks its rule.
-        INVALID_ARGUMENT INVALID_PAGE_TOKEN: the token is damaged or was made for another client, type or environment.
+        Order: oldest first.
+        Retry: safe; read only.
+
+        INVALID_ARGUMENT INVALID_FIELD: client_id, type or page_size violates its rule.
+        INVALID_ARGUMENT INVALID_PAGE_TOKEN: the token is damaged or belongs to another client, type or environment.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateContactMethod(self, request, context):
-        """Changes the named fields of a contact method and leaves the others alone. One atomic step. When nothing would change
-        it succeeds and writes nothing: same etag, same updated_at.
+        """Updates the fields of a contact method that are present in the request. If nothing would change, nothing is
+        written: etag and updated_at stay.
 
-        INVALID_ARGUMENT INVALID_FIELD: a field breaks its rule.
+        Atomicity: one step, the demotion of another record included.
+        Retry: safe with a request_id. Without one, a repeated update may undo a concurrent change.
+
+        INVALID_ARGUMENT INVALID_FIELD: a field violates its rule.
         NOT_FOUND CONTACT_METHOD_NOT_FOUND: no record has this id.
-        ALREADY_EXISTS EXTERNAL_ID_TAKEN: another record has this external id; its id is in the ErrorInfo metadata as
-        `existing_id`.
-        ABORTED ETAG_MISMATCH: the record no longer has the etag of the request, or others kept changing it; nothing was
-        written. Read it again.
-        ABORTED PRIMARY_CONFLICT: other callers kept changing the same primary; nothing was written, try again.
-        Retry: safe with request_id. Without one a repeated update may undo what others have changed in between.
+        ALREADY_EXISTS EXTERNAL_ID_TAKEN: another record has the external id; `existing_id` in the metadata of ErrorInfo
+        has its id.
+        ABORTED ETAG_MISMATCH: the record has another etag than the request, or concurrent writes kept changing it; nothing
+        was written. Read it again.
+        ABORTED PRIMARY_CONFLICT: concurrent writes kept changing the same primary; nothing was written. Retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteContactMethod(self, request, context):
-        """Deletes a contact method. One atomic step, also when another record is promoted in its place.
+        """Deletes a contact method.
 
-        INVALID_ARGUMENT INVALID_FIELD: the id or the policy breaks its rule.
-        NOT_FOUND CONTACT_METHOD_NOT_FOUND: no record has this id, unless allow_missing is set.
-        FAILED_PRECONDITION PRIMARY_REJECTED: the record is primary and the policy is REJECT.
-        ABORTED ETAG_MISMATCH: the record no longer has the etag of the request, or others kept changing it; nothing was
-        written. Read it again.
-        ABORTED PRIMARY_CONFLICT: other callers kept changing the same primary; nothing was written, try again.
-        Retry: safe with request_id or allow_missing; without them a repeated delete answers NOT_FOUND.
+        Atomicity: one step, the promotion of another record included.
+        Retry: safe with a request_id or allow_missing. Without them, a repeated delete returns NOT_FOUND.
+
+        INVALID_ARGUMENT INVALID_FIELD: the id or the policy violates its rule.
+        NOT_FOUND CONTACT_METHOD_NOT_FOUND: no record has this id, and allow_missing is false.
+        FAILED_PRECONDITION PRIMARY_REJECTED: the record is primary, and the policy is REJECT.
+        ABORTED ETAG_MISMATCH: the record has another etag than the request, or concurrent writes kept changing it; nothing
+        was written. Read it again.
+        ABORTED PRIMARY_CONFLICT: concurrent writes kept changing the same primary; nothing was written. Retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPrimaryContactMethod(self, request, context):
-        """Returns the primary contact method of a client and type; contact_method is unset when there is none. Read only; safe
-        to retry.
+        """Returns the primary contact method of a client and type, or none.
 
-        INVALID_ARGUMENT INVALID_FIELD: client_id or type breaks its rule.
+        Retry: safe; read only.
+
+        INVALID_ARGUMENT INVALID_FIELD: client_id or type violates its rule.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchCreateContactMethods(self, request, context):
-        """Creates up to 250 contact methods, as if one after the other in the order of the request.
+        """Creates up to 250 contact methods.
 
-        Atomic (the default): all are created or none, in one transaction, and an error names every item at fault with paths
-        such as `requests[3].value`. With partial = true the call succeeds and each result carries its record or its error;
-        what succeeds still takes effect together. Two items that claim the primary flag of one client and type, even for one
-        record, are refused: the whole batch when atomic, both items when partial.
+        Atomicity: by default all items are created or none, in one transaction, and an error names every faulty item with
+        a path such as `requests[3].value`. With partial, the call succeeds, each result has a record or an error, and the
+        items that succeed take effect together. Two items that claim the primary of one client and type, even for one
+        record, are both refused: the whole batch if atomic, both items if partial.
+        Order: as if the items were applied one by one, in the order of the request.
+        Retry: safe with a request_id. Without one, a repeated batch makes further records, unless they have external ids.
 
-        INVALID_ARGUMENT INVALID_FIELD: no items, more than 250, or (atomic) an item breaks a rule.
-        ALREADY_EXISTS EXTERNAL_ID_TAKEN: (atomic) an external id is taken by a record or by an earlier item.
-        ABORTED PRIMARY_CONFLICT: other callers kept changing the same primaries; nothing was written, try again.
-        FAILED_PRECONDITION TRANSACTIONS_UNSUPPORTED: atomic, and the database is a standalone server without transactions.
-        There each item of a partial batch is a write of its own.
-        Retry: safe with request_id. Without one a repeated batch creates further records, unless they carry external ids.
+        INVALID_ARGUMENT INVALID_FIELD: there are no items or more than 250, or (atomic) an item violates a rule.
+        ALREADY_EXISTS EXTERNAL_ID_TAKEN: (atomic) a record or an earlier item has the external id.
+        ABORTED PRIMARY_CONFLICT: concurrent writes kept changing the same primaries; nothing was written. Retry.
+        FAILED_PRECONDITION TRANSACTIONS_UNSUPPORTED: the batch is atomic, and the database is a standalone server without
+        transactions, on which each item of a partial batch is a separate write.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchUpdateContactMethods(self, request, context):
-        """Updates up to 250 contact methods, as if one after the other in the order of the request; one record may occur
-        several times. Atomic and partial mode, claims of the primary flag and databases without transactions are as in
-        BatchCreateContactMethods.
+        """Updates up to 250 contact methods; one record may occur several times.
 
-        INVALID_ARGUMENT INVALID_FIELD: no items, more than 250, or (atomic) an item breaks a rule.
-        NOT_FOUND CONTACT_METHOD_NOT_FOUND: (atomic) an id is unknown; the field violations name every such item.
-        ALREADY_EXISTS EXTERNAL_ID_TAKEN: (atomic) an external id is taken by another record.
-        ABORTED ETAG_MISMATCH: (atomic) a record no longer has the etag of its item; nothing was written.
-        ABORTED PRIMARY_CONFLICT: other callers kept changing the same primaries; nothing was written, try again.
-        FAILED_PRECONDITION TRANSACTIONS_UNSUPPORTED: atomic, and the database has no transactions.
-        Retry: safe with request_id. Without one a repeated batch may undo what others have changed in between.
+        Atomicity: as in BatchCreateContactMethods, claims of a primary included.
+        Order: as if the items were applied one by one, in the order of the request.
+        Retry: safe with a request_id. Without one, a repeated batch may undo a concurrent change.
+
+        INVALID_ARGUMENT INVALID_FIELD: there are no items or more than 250, or (atomic) an item violates a rule.
+        NOT_FOUND CONTACT_METHOD_NOT_FOUND: (atomic) an id does not exist; the field violations name every such item.
+        ALREADY_EXISTS EXTERNAL_ID_TAKEN: (atomic) another record has the external id.
+        ABORTED ETAG_MISMATCH: (atomic) a record has another etag than its item; nothing was written.
+        ABORTED PRIMARY_CONFLICT: concurrent writes kept changing the same primaries; nothing was written. Retry.
+        FAILED_PRECONDITION TRANSACTIONS_UNSUPPORTED: the batch is atomic, and the database has no transactions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchDeleteContactMethods(self, request, context):
-        """Deletes up to 250 contact methods. A deleted primary leaves its client without one. Atomic and partial mode and
-        databases without transactions are as in BatchCreateContactMethods.
+        """Deletes up to 250 contact methods. The deletion of a primary leaves its client without one.
 
-        INVALID_ARGUMENT INVALID_FIELD: no ids, more than 250, or (atomic) an id breaks its rule.
-        NOT_FOUND CONTACT_METHOD_NOT_FOUND: (atomic) an id is unknown or occurs twice; the field violations name all of them.
-        ABORTED ETAG_MISMATCH: others kept changing the records; nothing was written, try again.
-        FAILED_PRECONDITION TRANSACTIONS_UNSUPPORTED: atomic, and the database has no transactions.
-        Retry: safe with request_id. Without one a repeated batch answers NOT_FOUND.
+        Atomicity: as in BatchCreateContactMethods.
+        Retry: safe with a request_id. Without one, a repeated batch returns NOT_FOUND.
+
+        INVALID_ARGUMENT INVALID_FIELD: there are no ids or more than 250, or (atomic) an id violates its rule.
+        NOT_FOUND CONTACT_METHOD_NOT_FOUND: (atomic) an id does not exist or occurs twice; the field violations name all of
+        them.
+        ABORTED ETAG_MISMATCH: concurrent writes kept changing the records; nothing was written. Retry.
+        FAILED_PRECONDITION TRANSACTIONS_UNSUPPORTED: the batch is atomic, and the database has no transactions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetContactMethods(self, request, context):
-        """Returns up to 250 contact methods by their ids. Unknown ids are no error. Read only; safe to retry.
+        """Returns up to 250 contact methods by their ids. An id that does not exist is not an error.
 
-        INVALID_ARGUMENT INVALID_FIELD: no ids, more than 250, or an id is empty or too long.
+        Order: that of the ids.
+        Retry: safe; read only.
+
+        INVALID_ARGUMENT INVALID_FIELD: there are no ids or more than 250, or an id is empty or too long.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpsertContactMethod(self, request, context):
-        """Creates the contact method with an external id, or changes the one that has it. One atomic step. On a record that is
-        there an absent field is left alone, as in an update; nothing to change means UNCHANGED: no write, same etag.
+        """Creates the contact method with an external id, or updates the record that has it. In an update, an absent field is
+        left unchanged. If nothing would change, the action is UNCHANGED and nothing is written: the etag stays.
 
-        INVALID_ARGUMENT INVALID_FIELD: a field breaks its rule.
-        ALREADY_EXISTS EXTERNAL_ID_TAKEN: a record of another client has this external id; its id is in the ErrorInfo
-        metadata as `existing_id`. A contact method never changes its client.
-        ABORTED ETAG_MISMATCH: the record no longer has the etag of the request, or there is none, or others kept changing it;
-        nothing was written.
-        ABORTED PRIMARY_CONFLICT: other callers kept changing the same primary; nothing was written, try again.
-        Retry: safe. Without a request_id a repeated upsert may undo what others have changed in between.
+        Atomicity: one step, the demotion of another record included.
+        Retry: safe. Without a request_id, a repeated upsert may undo a concurrent change.
+
+        INVALID_ARGUMENT INVALID_FIELD: a field violates its rule.
+        ALREADY_EXISTS EXTERNAL_ID_TAKEN: a record of another client has the external id, and the client of a record never
+        changes; `existing_id` in the metadata of ErrorInfo has its id.
+        ABORTED ETAG_MISMATCH: the record has another etag than the request, or does not exist, or concurrent writes kept
+        changing it; nothing was written.
+        ABORTED PRIMARY_CONFLICT: concurrent writes kept changing the same primary; nothing was written. Retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchUpsertContactMethods(self, request, context):
-        """Upserts up to 250 contact methods, as if one after the other in the order of the request. Atomic and partial mode,
-        claims of the primary flag and databases without transactions are as in BatchCreateContactMethods.
+        """Upserts up to 250 contact methods.
 
-        INVALID_ARGUMENT INVALID_FIELD: no items, more than 250, or (atomic) an item breaks a rule.
-        ALREADY_EXISTS EXTERNAL_ID_TAKEN: (atomic) a record of another client has an external id.
-        ABORTED ETAG_MISMATCH: (atomic) a record no longer has the etag of its item; nothing was written.
-        ABORTED PRIMARY_CONFLICT: other callers kept changing the same primaries; nothing was written, try again.
-        FAILED_PRECONDITION TRANSACTIONS_UNSUPPORTED: atomic, and the database has no transactions.
-        Retry: safe. Without a request_id a repeated batch may undo what others have changed in between.
+        Atomicity: as in BatchCreateContactMethods, claims of a primary included.
+        Order: as if the items were applied one by one, in the order of the request.
+        Retry: safe. Without a request_id, a repeated batch may undo a concurrent change.
+
+        INVALID_ARGUMENT INVALID_FIELD: there are no items or more than 250, or (atomic) an item violates a rule.
+        ALREADY_EXISTS EXTERNAL_ID_TAKEN: (atomic) a record of another client has the external id.
+        ABORTED ETAG_MISMATCH: (atomic) a record has another etag than its item; nothing was written.
+        ABORTED PRIMARY_CONFLICT: concurrent writes kept changing the same primaries; nothing was written. Retry.
+        FAILED_PRECONDITION TRANSACTIONS_UNSUPPORTED: the batch is atomic, and the database has no transactions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SyncClientContactMethods(self, request, context):
-        """Makes the contact methods of one client what a list says, in one transaction. An item is matched to the record of
-        its id, else to that of its external id, else to the oldest of its type and normalized value that no other item is
-        matched to; an item that matches none becomes a new record. Deletions are done first, then the items in their order,
-        so that two records cannot swap their external ids in one sync. The same sync again leaves every record unchanged,
-        with its etag.
+        """Makes the contact methods of a client match a list. An item matches the record with its id, else the record with
+        its external id, else the oldest record with its type and normalized value that no other item matches. An item
+        without a match creates a record. Repeating the same sync leaves every record and its etag unchanged.
 
-        INVALID_ARGUMENT INVALID_FIELD: a field breaks its rule, two items name one record or claim one primary flag, an item
-        deletes a value that another one writes, or replace comes with an empty list and without allow_empty_replace. Paths are such as `items[3].value`.
-        NOT_FOUND CONTACT_METHOD_NOT_FOUND: an item names a record that does not exist or is another client's, by its id, or
-        is to delete another client's by its external id. Nothing is applied. (To delete an id that does not exist is no
-        error.)
-        ALREADY_EXISTS EXTERNAL_ID_TAKEN: an item gives a record an external id that another record has, of whichever client.
-        ABORTED ETAG_MISMATCH: a record no longer has the etag of its item; nothing was written.
-        ABORTED PRIMARY_CONFLICT: other callers kept changing the same primaries; nothing was written, try again.
+        Atomicity: one transaction.
+        Order: deletions first, then the items in the order of the request. Two records therefore cannot swap their
+        external ids in one sync.
+        Retry: safe. With a request_id, a repeated sync omits records that have been deleted since. Without one, it may
+        undo a concurrent change.
+
+        INVALID_ARGUMENT INVALID_FIELD: a field violates its rule, two items name one record or claim one primary, an item
+        deletes a value that another item writes, or replace is set with no items and without allow_empty_replace. Paths
+        are such as `items[3].value`.
+        NOT_FOUND CONTACT_METHOD_NOT_FOUND: the id of an item does not exist or belongs to another client, or an item
+        deletes by an external id that belongs to another client; nothing was written. Deleting an id that does not exist
+        is not an error.
+        ALREADY_EXISTS EXTERNAL_ID_TAKEN: another record, of any client, has the external id of an item.
+        ABORTED ETAG_MISMATCH: a record has another etag than its item; nothing was written.
+        ABORTED PRIMARY_CONFLICT: concurrent writes kept changing the same primaries; nothing was written. Retry.
         FAILED_PRECONDITION TRANSACTIONS_UNSUPPORTED: the database has no transactions.
-        Retry: safe. With a request_id a repeated sync leaves out the records that have been deleted since; without one it
-        may undo what others have changed in between.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamContactMethods(self, request, context):
-        """Streams all contact methods that match, in pages of up to 200. The service reads on only as fast as the caller does,
-        and holds two pages at a time; cancel the call to stop. While others write, no record that nobody touches is skipped
-        or sent twice. Read only. When it breaks off, go on with the next_page_token of the last page that arrived.
+        """Streams all contact methods that match a filter, in pages of up to 200. The service reads no faster than the caller
+        and buffers at most two pages. Cancel the call to stop.
 
-        INVALID_ARGUMENT INVALID_FIELD: a field of the filter or the sort breaks its rule.
-        INVALID_ARGUMENT INVALID_PAGE_TOKEN: the token is damaged or was made for another filter, sort or environment.
+        Order: as requested. Concurrent writes neither skip nor repeat a record that is not written meanwhile.
+        Retry: safe; read only. Resume a broken stream with the next_page_token of the last page received.
+
+        INVALID_ARGUMENT INVALID_FIELD: a field of the filter or the sort violates its rule.
+        INVALID_ARGUMENT INVALID_PAGE_TOKEN: the token is damaged or belongs to another filter, sort or environment.
 
         buf:lint:ignore RPC_NO_SERVER_STREAMING
         """
@@ -369,14 +403,16 @@ class ContactMethodsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def EraseClientContactMethods(self, request, context):
-        """Deletes all contact methods of a client, for the right to erasure. One atomic step where the database has
-        transactions; without them a failure may leave a part, and repeating the call deletes the rest. A client without any
-        gives 0. What remains for up to 24 hours is the memory of request ids, which holds digests and ids but no contact
-        data: a late retry of an earlier create must not bring the data back.
+        """Deletes all contact methods of a client, for the right to erasure. Stored request ids remain for up to 24 hours, so
+        that a late retry of an earlier create does not restore the data; they consist of digests and ids, without contact
+        data.
 
-        INVALID_ARGUMENT INVALID_FIELD: client_id breaks its rule.
-        ABORTED ETAG_MISMATCH: others kept changing the records; nothing was written, try again.
-        Retry: safe. Without a request_id a repeated call counts only what it deletes itself.
+        Atomicity: one step if the database has transactions. Without them, a failure may leave some records; repeat the
+        call.
+        Retry: safe. Without a request_id, a repeated call counts only its own deletions.
+
+        INVALID_ARGUMENT INVALID_FIELD: client_id violates its rule.
+        ABORTED ETAG_MISMATCH: concurrent writes kept changing the records; nothing was written. Retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -484,8 +520,8 @@ def add_ContactMethodsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ContactMethodsService(object):
-    """Stores contact methods (email, phone, fax, other) of clients, and holds the rule that a client has at most one primary
-    contact method per type.
+    """Stores contact methods (email, phone, fax, other) of clients. A client has at most one primary contact method per
+    type.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""What every answer must be like, whatever was asked."""
+"""Checks that every answer must pass, for any request."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from grpc import StatusCode
 from contactsvc.domain.kinds import ContactMethodType
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.v1 import contact_methods_pb2 as pb
-from tests.hostile.messages import TRACES, class_of
+from tests.hostile.messages import class_of
+from tests.hostile.texts import TRACES
 
-# No call may take so long; DEADLINE_EXCEEDED is none of the statuses below.
+# Fails a call that hangs: DEADLINE_EXCEEDED is not among the reasons below.
 DEADLINE = 10.0
 
-# What a call on a healthy database with transactions can end with.
+# The possible errors with a healthy database that has transactions.
 REASONS: dict[StatusCode, frozenset[str]] = {
     StatusCode.INVALID_ARGUMENT: frozenset(
         {"INVALID_FIELD", "INVALID_PAGE_TOKEN", "MALFORMED_REQUEST", "REQUEST_ID_REUSED"}
@@ -46,17 +47,17 @@ _FILLERS = re.compile(rb"[ ()\-]")
 
 
 def betrays(text: str | bytes) -> bool:
-    """Tell whether a planted value can be read in the text."""
+    """Return whether a planted value can be read in the text."""
     raw = text.encode(errors="replace") if isinstance(text, str) else text
     plain = _FILLERS.sub(b"", raw).lower()
     return any(trace.encode() in plain for trace in TRACES)
 
 
 class WatchedLog(logging.Handler):
-    """Keeps the log lines that show a planted value.
+    """Collects log lines that show a planted value, and error lines of the service.
 
-    Of the service every level counts; of libraries what it lets through (see contactsvc/logs.py). Texts of exceptions
-    are left out, as the service's formatters leave them out.
+    All levels of the service count, and warnings of libraries, as in contactsvc/telemetry/logs.py. Texts of exceptions
+    are ignored, since the formatters of the service omit them.
     """
 
     def __init__(self) -> None:
@@ -84,7 +85,7 @@ class WatchedLog(logging.Handler):
         logging.getLogger("contactsvc").setLevel(self._level)
 
     def check(self) -> None:
-        """Raise AssertionError when something was logged that must not be."""
+        """Raise AssertionError if a forbidden line was logged since the last check."""
         leaks, self.leaks = self.leaks, []
         faults, self.faults = self.faults, []
         assert not leaks
@@ -93,7 +94,7 @@ class WatchedLog(logging.Handler):
 
 @dataclass(frozen=True)
 class Answer:
-    """How a call ended."""
+    """The outcome of a call."""
 
     code: StatusCode
     message: str
@@ -115,12 +116,12 @@ class Answer:
 
 
 def path_of(method: MethodDescriptor) -> str:
-    """Return the path by which a channel calls the method."""
+    """Return the path of the method on a channel."""
     return f"/{method.containing_service.full_name}/{method.name}"
 
 
 def call(channel: grpc.Channel, method: MethodDescriptor, raw: bytes) -> Answer:
-    """Send bytes to a method and return how that ends."""
+    """Send bytes to a method and return the answer."""
     received: list[bytes] = []
     try:
         if method.server_streaming:
@@ -136,7 +137,7 @@ def call(channel: grpc.Channel, method: MethodDescriptor, raw: bytes) -> Answer:
 
 
 def check_answer(method: MethodDescriptor, answer: Answer) -> None:
-    """Raise AssertionError when the answer is none that the contract knows."""
+    """Raise AssertionError unless the answer obeys the contract."""
     for raw in answer.responses:
         response = class_of(method.output_type).FromString(raw)
         assert len(raw) <= 4 * 1024 * 1024
@@ -150,7 +151,7 @@ def check_answer(method: MethodDescriptor, answer: Answer) -> None:
 
 
 def check_failure(answer: Answer) -> None:
-    """Raise AssertionError unless a call failed as the contract says."""
+    """Raise AssertionError unless the error of a call obeys the contract."""
     shown = [answer.message, *(part for pair in answer.trailing for part in pair)]
     assert not any(map(betrays, shown))
     assert answer.code in REASONS, (answer.code, answer.message)
@@ -173,7 +174,7 @@ def check_failure(answer: Answer) -> None:
 
 
 def check_batch_error(error: pb.BatchError) -> None:
-    """Raise AssertionError unless an item failed as the contract says."""
+    """Raise AssertionError unless the error of an item obeys the contract."""
     assert not betrays(error.SerializeToString())
     assert error.code in _BY_NUMBER
     assert error.reason in _BY_NUMBER[error.code]
@@ -183,7 +184,7 @@ def check_batch_error(error: pb.BatchError) -> None:
 
 
 def records_in(response: Any) -> Iterator[pb.ContactMethod]:
-    """Yield the records of a response, wherever they are."""
+    """Yield the records of any response."""
     for field, value in response.ListFields():
         if field.message_type is None:
             continue
@@ -195,7 +196,7 @@ def records_in(response: Any) -> Iterator[pb.ContactMethod]:
 
 
 def check_record(record: pb.ContactMethod) -> None:
-    """Raise AssertionError when a record breaks a rule of its fields."""
+    """Raise AssertionError if a field of a record violates its rule."""
     assert _ID.fullmatch(record.id)
     assert _is_line(record.client_id, 128)
     assert record.type in _TYPES
@@ -215,7 +216,7 @@ def check_record(record: pb.ContactMethod) -> None:
 
 
 def check_together(records: Iterable[pb.ContactMethod]) -> None:
-    """Raise AssertionError when records break a rule that they must hold among themselves."""
+    """Raise AssertionError if an id, a primary slot or an external id occurs twice."""
     records = list(records)
     ids = Counter(record.id for record in records)
     primaries = Counter((record.client_id, record.type) for record in records if record.is_primary)

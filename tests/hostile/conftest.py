@@ -1,4 +1,4 @@
-"""One server for all hostile calls of a module: what one call breaks, the next ones shall notice."""
+"""One server for all hostile calls of a module, so that later calls notice what an earlier one broke."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Hypothesis strategies for requests, made from the descriptors of the proto: plausible ones, and ones of ill will.
+"""Hypothesis strategies for plausible and hostile requests, derived from the descriptors of the proto.
 
-A plausible request gets past the checks of single fields often enough to reach what lies behind them. Fields that these
-tables do not know are filled by their types, so that a new field is fuzzed from its first day.
+Plausible requests pass the checks of single fields often enough to reach the code behind them. Fields that the tables
+do not name are filled by type, so that a new field is fuzzed from the start.
 """
 
 from __future__ import annotations
@@ -17,25 +17,16 @@ from google.protobuf import symbol_database
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from hypothesis import strategies as st
 
-# Planted wherever text goes; no error and no log line may show them. None of them can be a metadata key, since a path
-# such as `metadata[key]` rightly shows those.
-CANARIES = (
-    "canary-5f3a9c@example.com",
-    "Canary-5F3A9C@b\u00fccher.test",
-    "+52 55 9876 1234",
-    "canary-5f3a9c, third floor",
-)
-# What gives a canary away, however it is written: compared without case, spaces, dashes and brackets.
-TRACES = ("canary5f3a9c", "5598761234")
+from tests.hostile import texts
+from tests.hostile.texts import NOWHERE
 
-NOWHERE = "contact_00000000000000000000000000"
 CLIENTS = ("fuzz_1", "fuzz_2", "c" * 128)
 SEEDS = 6
 
 
 @dataclass(frozen=True)
 class Known:
-    """What a caller may know of the records that there are; as many entries in every example."""
+    """What a caller knows of the present records; the number of entries is the same in every example."""
 
     ids: tuple[str, ...]
     etags: tuple[str, ...]
@@ -43,161 +34,7 @@ class Known:
     page_tokens: tuple[str, ...]
 
 
-_LONG = (99, 100, 101, 127, 128, 129, 255, 256, 500, 501, 512, 513, 10_000)
-_NASTY = [
-    "",
-    " ",
-    "\x00",
-    "a\x00b",
-    "\x1b[2J",
-    "\x7f",
-    "\x85",
-    "\n",
-    "\r\nx-injected: 1",
-    "\t",
-    "\u0301",
-    "e\u0301\u0301\u0301",
-    "\u200b",
-    "\u200d",
-    "\u202e@moc.elpmaxe",
-    "\u2028",
-    "\ufeff",
-    "\ufffd",
-    "\uffff",
-    "\U0010ffff",
-    "\U000e0041",
-    "\U0001d160" * 100,
-    "\U0001f468\u200d\U0001f469\u200d\U0001f467",
-    "\U0001f600" * 128,
-    "\ufdfa" * 50,
-    "\u0130stanbul@example.com",
-    '{"$gt": ""}',
-    "$where",
-    "$ne",
-    "a.b.c",
-    "__proto__",
-    "'; DROP TABLE contact_methods; --",
-    "%s%n{0}{x.__class__}",
-    "../../etc/passwd",
-    ".*",
-    "(?:(?:a+)+)+$",
-    "[",
-    "\\",
-    "\\Q..\\E",
-    "#-&~ x",
-    "null",
-    "-1",
-    "0",
-    NOWHERE,
-    NOWHERE.upper(),
-    "contact_",
-]
-_NASTY_EMAILS = [
-    "a@b.c",
-    "a@[127.0.0.1]",
-    '"quoted local"@example.com',
-    "a..b@example.com",
-    ".a@example.com",
-    "a@-example.com",
-    "a@example.com.",
-    "a@xn--",
-    "a@xn--\u00fc.com",
-    "a@xn--a-ecp.com",
-    "a@xn--80ak6aa92e.com",
-    "a@xn--zca.example",
-    "\u00df@stra\u00dfe.de",
-    "a@\u2488com.com",
-    "a@ex\u00adample.com",
-    "a@\u0660.example",
-    "a@b\u200dc.example",
-    "a@\u05d0b.example",
-    "a@\ufe0f.example",
-    "a@" + "\u00fc" * 63 + ".com",
-    "a@" + "a." * 120 + "com",
-    "\u00fc" * 64 + "@example.com",
-    "\u0301a@example.com",
-    "a\u202eb@example.com",
-    "\U0001f600@\U0001f600.example",
-    "J\u030c@example.com",
-    "a@b@example.com",
-    "a@exa\u3002mple.com",
-    "mailto:a@example.com",
-    "Name <a@example.com>",
-]
-_NASTY_NUMBERS = [
-    "+",
-    "++52 55 1234 5678",
-    "+0",
-    "+999 1234567",
-    "+52" + "1" * 250,
-    "+52 1 0",
-    "+5210000000000",
-    "+52 1 55 1234 5678 ext. 99999999",
-    "+52 55 1234 5678;ext=\uff11\uff12",
-    "+52 55 1234 5678 x 1 x 2",
-    "tel:+52-55-1234-5678;phone-context=+52",
-    "55;phone-context=",
-    "55;phone-context=+",
-    ";phone-context=example.com",
-    "1;phone-context=" + "ab." * 60 + "!",
-    "tel:;isub=1",
-    "+1-800-FLOWERS",
-    "+\u0665\u0662 \u0665\u0665 \u0661\u0662\u0663\u0664 \u0665\u0666\u0667\u0668",
-    "\uff0b525512345678",
-    "+39 0 0 0 0 0 0",
-    "+800 1234 5678",
-    "+979 123456789",
-    "+1 (((((212) 555 0100",
-    "+" + " " * 200 + "1",
-    "#31#+52 55 1234 5678",
-    "+52 55 1234 5678/5679",
-]
-_GOOD_VALUES = [
-    "ana@example.com",
-    "ana@example.com",
-    "Ana@b\u00fccher.example",
-    "+52 55 1234 5678",
-    "+525512345678;ext=12",
-    "+52 1 55 1234 5678",
-    "@ana on some chat",
-    *CANARIES,
-]
-
-_long_texts = st.builds(
-    lambda part, length: (part * length)[:length],
-    st.sampled_from(["x", "\u00fc", "\U0001f600", "a\u0301", " ", "1", f"{CANARIES[0]} ", "$"]),
-    st.sampled_from(_LONG),
-)
-_emails = st.builds(
-    "{}@{}.{}".format,
-    st.text(max_size=12),
-    st.text(max_size=12),
-    st.sampled_from(["com", "test", "\u00fc", "", "xn--"]),
-)
-_digits = st.text("0123456789 +()-./;,#*xext=\uff11\u0661\u06f1", max_size=30)
-_nasty = st.sampled_from([*_NASTY, *_NASTY, *_NASTY_EMAILS, *_NASTY_NUMBERS, *CANARIES])
-_hostile_texts = st.one_of(
-    _nasty,
-    _nasty,
-    st.sampled_from(CANARIES).map(lambda canary: f"{canary}\x00"),
-    _long_texts,
-    st.text(max_size=40),
-)
-_hostile_values = st.one_of(
-    st.sampled_from([*_NASTY_EMAILS, *_NASTY_NUMBERS]),
-    _emails,
-    _digits.map(lambda digits: f"+52{digits}"),
-    _digits,
-    _hostile_texts,
-)
-_good_values = st.sampled_from(_GOOD_VALUES)
-_fitting = st.sampled_from([(1 if "@" in value[1:] else 2 if "+" in value else 4, value) for value in _GOOD_VALUES])
-_labels = st.sampled_from(["Work", "Home", "\u00fc" * 100, "", CANARIES[3]])
-_metadata_keys = st.sampled_from(["k", "k", "k", "a.b", "__proto__", "K" * 40, "0", "-:._"])
-_metadata_values = st.sampled_from(["1", "=", "v" * 500, "\x00", "line\nbreak", "\U0001f600" * 500, CANARIES[0], ""])
-_request_ids = st.sampled_from(["", "", "", "", "r1", "\U0001f600" * 255])
 _flags = st.booleans()
-
 _int32 = st.one_of(st.sampled_from([0, 1, -1, 2**31 - 1, -(2**31), 200, 201]), st.integers(-(2**31), 2**31 - 1))
 _int64 = st.one_of(st.sampled_from([0, 1, -1, 2**63 - 1, -(2**63)]), st.integers(-(2**63), 2**63 - 1))
 _unsigned = st.integers(0, 2**32 - 1)
@@ -221,7 +58,6 @@ _seconds = st.one_of(
 )
 _nanos = st.sampled_from([0, 1, 999_999_999, 10**9, -1, -999_999_999, 2**31 - 1, -(2**31)])
 _good_seconds = st.sampled_from([0, 1_700_000_000, 4_000_000_000])
-
 _moods = st.sampled_from(["plausible"] * 4 + ["flawed"] * 3 + ["wild"])
 _item_counts = st.sampled_from([1, 2, 3, 4])
 _hostile_counts = st.sampled_from([0, 1, 2, 3, 51, 250, 251, 300])
@@ -251,16 +87,16 @@ _unknown = st.sampled_from(
         b"\xfa\xff\xff\xff\x0f\x01\x00",  # field 536870911, the last there is
     ]
 )
-# Fields without which nothing behind the checks is reached.
+# Fields that a request needs to pass the checks of single fields.
 _NEEDED = frozenset({"id", "client_id", "type", "value", "key", "requests", "ids", "items", "field"})
-# These two have no field behind which they are needed in a filter or a sync, and rather narrow too much there.
+# In these messages no field is needed, and a field of those names restricts too much.
 _NOT_NEEDED_IN = frozenset(
     {"ContactMethodFilter", "SyncItem", "ListContactMethodsRequest", "StreamContactMethodsRequest"}
 )
 
 
 def class_of(descriptor: Descriptor) -> Any:
-    """Return the class of the messages."""
+    """Return the message class of a descriptor."""
     return symbol_database.Default().GetSymbol(descriptor.full_name)
 
 
@@ -269,7 +105,7 @@ class _Builder:
 
     Args:
         draw: draws from a strategy.
-        known: what the caller knows.
+        known: what the caller knows of the records.
     """
 
     def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any], known: Known) -> None:
@@ -285,14 +121,14 @@ class _Builder:
             "external_ids": lambda: self._one_of(known.external_ids),
             "type": lambda: draw(_good_types),
             "types": lambda: draw(_good_types),
-            "value": lambda: draw(_good_values),
-            "values": lambda: draw(_good_values),
+            "value": lambda: draw(texts.good_values),
+            "values": lambda: draw(texts.good_values),
             "value_contains": lambda: draw(st.sampled_from(["", "an", "@", "+52", ".", "\u00fc"])),
-            "label": lambda: draw(_labels),
-            "labels": lambda: draw(_labels),
-            "key": lambda: draw(_metadata_keys),
-            "remove_metadata_keys": lambda: draw(_metadata_keys),
-            "request_id": lambda: draw(_request_ids),
+            "label": lambda: draw(texts.labels),
+            "labels": lambda: draw(texts.labels),
+            "key": lambda: draw(texts.metadata_keys),
+            "remove_metadata_keys": lambda: draw(texts.metadata_keys),
+            "request_id": lambda: draw(texts.request_ids),
             "page_token": lambda: self._page_token() if draw(_few) else "",
             "page_size": lambda: draw(st.sampled_from([0, 1, 3, 200, 1000])),
             "offset": lambda: draw(st.sampled_from([0, 0, 0, 1, 1000])),
@@ -316,12 +152,12 @@ class _Builder:
         needed = frozenset() if descriptor.name in _NOT_NEEDED_IN and self._draw(_flags) else _NEEDED
         for position, field in enumerate(fields):
             hostile = position in spoilt
-            # Of a filter with many conditions nothing is left: few of them, then.
+            # Few conditions: a filter with many matches nothing.
             wanted = (present >> position) & 1 and (field.name != "metadata" or (present >> position + 16) & 1)
             if (hostile and mood == "flawed") or wanted or (field.name in needed and mood != "wild"):
                 self._fill(message, field, hostile=hostile)
         if mood == "plausible" and {"type", "value"} <= set(descriptor.fields_by_name) and message.value:
-            message.type, message.value = self._draw(_fitting)
+            message.type, message.value = self._draw(texts.fitting)
         if self._draw(_few):
             message.MergeFromString(self._draw(_unknown))
         return message
@@ -332,7 +168,7 @@ class _Builder:
         elif field.is_repeated:
             into = getattr(message, field.name)
             count = self._draw(_hostile_counts if hostile else _item_counts)
-            # Many different ones take long to make, and say nothing more.
+            # Repeat three elements: many different ones take long to build and find nothing more.
             made = [self._single(field, hostile=hostile) for _ in range(min(count, 3))]
             if made:
                 into.extend(made[position % len(made)] for position in range(count))
@@ -344,15 +180,15 @@ class _Builder:
     def _fill_map(self, into: Any, *, hostile: bool) -> None:
         if not hostile:
             for _ in range(self._draw(_item_counts)):
-                into[self._draw(_metadata_keys)] = self._draw(_metadata_values)
+                into[self._draw(texts.metadata_keys)] = self._draw(texts.metadata_values)
             return
         for number in range(self._draw(_hostile_counts)):
-            into[str(number) if number > 2 else self._draw(_hostile_texts)] = (
-                "x" if number > 2 else self._draw(_hostile_texts)
+            into[str(number) if number > 2 else self._draw(texts.hostile_texts)] = (
+                "x" if number > 2 else self._draw(texts.hostile_texts)
             )
 
     def _single(self, field: FieldDescriptor, *, hostile: bool) -> Any:
-        """Build one value of the field, an element if it is repeated."""
+        """Build one value of the field, or one element if it is repeated."""
         if field.message_type is not None:
             return self.message(field.message_type)
         if not hostile and field.name in self._plausible:
@@ -361,8 +197,8 @@ class _Builder:
             if field.type == FieldDescriptor.TYPE_BYTES:
                 return self._draw(st.binary(max_size=100))
             if field.name in {"value", "values"}:
-                return self._draw(_hostile_values)
-            return self._page_token() if field.name == "page_token" else self._draw(_hostile_texts)
+                return self._draw(texts.hostile_values)
+            return self._page_token() if field.name == "page_token" else self._draw(texts.hostile_texts)
         if field.cpp_type == FieldDescriptor.CPPTYPE_ENUM and not hostile:
             return self._draw(_good_enums)
         return self._draw(_SCALARS[field.cpp_type])
@@ -385,7 +221,7 @@ def requests(draw: Any, descriptor: Descriptor, known: Known) -> Any:
 
 @st.composite
 def page_tokens(draw: Any, known: Known) -> str:
-    """Draw a page token: a real one, one put together of others, one with a forged position, or nonsense."""
+    """Draw a page token: real, spliced from two, with a forged position, or nonsense."""
 
     def token() -> str:
         return known.page_tokens[int(draw(_indexes)) % len(known.page_tokens)]
@@ -404,13 +240,13 @@ def page_tokens(draw: Any, known: Known) -> str:
             raw = urlsafe_b64decode(token() + "==")
             nonsense = draw(st.one_of(st.binary(max_size=40), st.sampled_from([b"[" * 100_000, b"null", b"{}", b"[]"])))
             return urlsafe_b64encode(raw[:8] + nonsense).decode().rstrip("=")
-    nonsense_text: str = draw(_hostile_texts)
+    nonsense_text: str = draw(texts.hostile_texts)
     return nonsense_text
 
 
 @st.composite
 def spoilt_bytes(draw: Any, descriptor: Descriptor, known: Known) -> bytes:
-    """Draw bytes that were a request once, or never."""
+    """Draw a corrupted request, or random bytes."""
     raw: bytes = draw(requests(descriptor, known)).SerializeToString()[:20_000]
     match draw(st.sampled_from(["random", "cut", "flipped", "flipped", "stuffed", "twice"])):
         case "random":
@@ -430,5 +266,5 @@ def spoilt_bytes(draw: Any, descriptor: Descriptor, known: Known) -> bytes:
 
 
 def as_shown(raw: bytes) -> str:
-    """Return bytes so that a failing example can be run again."""
+    """Return bytes as Python source, to reproduce a failing example."""
     return f"bytes.fromhex({binascii.hexlify(raw).decode()!r})"

@@ -1,6 +1,6 @@
-"""Whatever bytes or messages come in, every answer is one of the contract's, shows no contact value, and harms nothing.
+"""Fuzzing: for any bytes or message, the answer obeys the contract, quotes no contact value, and does no harm.
 
-CONTACTSVC_TEST_FUZZ_EXAMPLES sets how many examples each RPC gets, and then they are other ones in each run.
+The examples are the same in every run, unless CONTACTSVC_TEST_FUZZ_EXAMPLES sets their number per RPC.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from contactsvc.v1 import contact_methods_pb2 as pb
 from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc
 from tests.conftest import Api
+from tests.examples import examples
 from tests.hostile.answers import WatchedLog, call, check_answer, check_record, check_together
 from tests.hostile.messages import CLIENTS, SEEDS, Known, as_shown, page_tokens, requests, spoilt_bytes
 
 EXAMPLES_VARIABLE = "CONTACTSVC_TEST_FUZZ_EXAMPLES"
-EXAMPLES = int(os.environ.get(EXAMPLES_VARIABLE, "12"))
+EXAMPLES = examples(default=8, long=40, variable=EXAMPLES_VARIABLE)
 METHODS = list(pb.DESCRIPTOR.services_by_name["ContactMethodsService"].methods)
 READS = [method for method in METHODS if method.GetOptions().idempotency_level]
 PAGED = [method for method in METHODS if "page_token" in method.input_type.fields_by_name]
@@ -41,9 +42,9 @@ PROFILE = settings(
 
 
 class Target:
-    """The server under fuzz, and its records, which are the same at the start of every example.
+    """The server under test, with the same records at the start of every example.
 
-    So an example that fails fails again, and Hypothesis can find the smallest of its kind.
+    Failures are therefore reproducible, and Hypothesis can shrink them.
     """
 
     def __init__(self, channel: grpc.Channel, log: WatchedLog) -> None:
@@ -53,14 +54,14 @@ class Target:
         self._known: Known | None = None
 
     def known(self) -> Known:
-        """Return what there is, after putting it back in order."""
+        """Return the present records, restored to the initial ones."""
         if self._known is None:
             self._clear()
             self._known = self._seed()
         return self._known
 
     def send(self, method: MethodDescriptor, raw: bytes) -> None:
-        """Send a request and check everything that must be so afterwards."""
+        """Send a request, and check the answer, the log and the stored records."""
         note(f"{method.name} {as_shown(raw)}")
         answer = call(self._channel, method, raw)
         self._log.check()
@@ -70,7 +71,7 @@ class Target:
             self.check_records()
 
     def check_records(self) -> None:
-        """Check all that is stored, and that it can be found."""
+        """Check every stored record, and that each lookup finds it."""
         records = self._records()
         check_together(records)
         for record in records:
@@ -139,13 +140,13 @@ def under_fuzz(address: str) -> Iterator[Target]:
     with WatchedLog() as log, grpc.insecure_channel(address) as channel:
         target = Target(channel, log)
         yield target
-        # It still answers, and what it has is in order.
+        # The server still answers, and its records are valid.
         target.check_records()
         log.check()
 
 
 async def fuzz(api: Api, method: MethodDescriptor, draw: Callable[[st.DataObject, Known], bytes]) -> None:
-    """Send what `draw` draws to a method, many times."""
+    """Send many drawn requests to a method."""
 
     def run() -> None:
         with under_fuzz(api.target) as target:
@@ -157,7 +158,7 @@ async def fuzz(api: Api, method: MethodDescriptor, draw: Callable[[st.DataObject
 
             send_one()
 
-    # Hypothesis blocks, so it has a thread of its own; the server stays in the loop of the suite.
+    # Hypothesis blocks, so it runs in a thread; the server stays in the event loop of the suite.
     await asyncio.to_thread(run)
 
 

@@ -1,4 +1,4 @@
-"""Requests that are too large, too many, too deep or oddly headed are refused at once, and leave nothing behind."""
+"""Requests that are too large, too many or too deep are refused at once and leave no memory behind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
-import grpc
 import pytest
 from contactsvc_client import AsyncContactsClient
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
@@ -15,52 +14,19 @@ from grpc import StatusCode
 
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import Api
-from tests.hostile.answers import DEADLINE, REASONS, Answer, WatchedLog, check_answer, path_of
-from tests.hostile.messages import CANARIES, class_of
+from tests.hostile.answers import REASONS
+from tests.hostile.messages import class_of
+from tests.hostile.sending import METHODS, answer_to, expect_invalid_field, send
+from tests.hostile.texts import CANARIES
 
-EMAIL = pb.CONTACT_METHOD_TYPE_EMAIL
 OTHER = pb.CONTACT_METHOD_TYPE_OTHER
-METHODS = pb.DESCRIPTOR.services_by_name["ContactMethodsService"].methods_by_name
-# What gRPC takes unless told otherwise.
+# gRPC's default limit.
 LIMIT = 4 * 1024 * 1024
 MANY = 100_000
 
-Headers = tuple[tuple[str, str | bytes], ...]
-
-
-async def send(api: Api, method: MethodDescriptor, raw: bytes, headers: Headers = ()) -> Answer:
-    """Send bytes to a method and return how that ends."""
-    received: list[bytes] = []
-    options = [("grpc.max_receive_message_length", -1)]
-    async with grpc.aio.insecure_channel(api.target, options=options) as channel:
-        make: Any = channel.unary_stream if method.server_streaming else channel.unary_unary
-        call = make(path_of(method))(raw, timeout=DEADLINE, metadata=headers)
-        try:
-            if method.server_streaming:
-                received.extend([page async for page in call])
-            else:
-                received.append(await call)
-            return Answer(StatusCode.OK, "", tuple(await call.trailing_metadata()), tuple(received))
-        except grpc.aio.AioRpcError as error:
-            trailing = tuple((key, value) for key, value in error.trailing_metadata() or ())
-            return Answer(error.code(), error.details() or "", trailing, tuple(received))
-
-
-async def answer_to(api: Api, method: MethodDescriptor, raw: bytes, headers: Headers = ()) -> Answer:
-    """Send bytes and check that the contract knows the answer, in details as in the log."""
-    with WatchedLog() as log:
-        answer = await send(api, method, raw, headers)
-        log.check()
-    check_answer(method, answer)
-    return answer
-
-
-def expect_invalid_field(answer: Answer) -> None:
-    assert (answer.code, answer.reason) == (StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
-
 
 def fields_of(descriptor: Descriptor) -> Iterator[tuple[tuple[FieldDescriptor, ...], FieldDescriptor]]:
-    """Yield the fields of a message and of those in it, each with the fields that lead there."""
+    """Yield every field of a message and of its nested messages, with the path of fields to it."""
     for field in descriptor.fields:
         yield (), field
         inner = field.message_type
@@ -72,7 +38,7 @@ def fields_of(descriptor: Descriptor) -> Iterator[tuple[tuple[FieldDescriptor, .
 def request_with(
     method: MethodDescriptor, way: tuple[FieldDescriptor, ...], field: FieldDescriptor, content: Any
 ) -> Any:
-    """Return a request that has nothing but this content of this field."""
+    """Return a request in which only one field is set."""
     request = class_of(method.input_type)()
     at = request
     for step in way:
@@ -87,7 +53,7 @@ def request_with(
 
 
 def cases(kind: str) -> list[Any]:
-    """Return every field of a kind in every request, as parameters."""
+    """Return every field of a kind in every request, as test parameters."""
     found = []
     for method in METHODS.values():
         for way, field in fields_of(method.input_type):
@@ -146,7 +112,7 @@ async def test_a_message_above_the_limit_of_grpc_is_refused(hostile_api: Api, me
 
 
 async def test_a_batch_at_the_limits_of_items_and_pairs_is_stored(embedded_api: Api) -> None:
-    # Short values: the embedded database now and then stalls for many seconds over a batch of megabytes.
+    # Short values: the embedded database occasionally stalls for many seconds over a batch of several megabytes.
     metadata = {f"{number:040}": "v" for number in range(50)}
     requests = [
         pb.CreateContactMethodRequest(client_id="c", type=OTHER, value=f"value {number}", metadata=metadata)
@@ -161,7 +127,7 @@ async def test_a_batch_at_the_limits_of_items_and_pairs_is_stored(embedded_api: 
 
 
 async def create_large(api: Api) -> list[str]:
-    """Create records that together are larger than a message may be, and return their ids."""
+    """Create records that together exceed the message limit, and return their ids."""
     metadata = {f"{number:040}": "\U0001f600" * 500 for number in range(50)}
     requests = [
         pb.CreateContactMethodRequest(client_id="c", type=OTHER, value=f"value {number}", metadata=metadata)
@@ -237,7 +203,7 @@ def varint(number: int) -> bytes:
 
 
 def nested_bytes(depth: int) -> bytes:
-    """Return an unknown length-delimited field within itself, many times."""
+    """Return an unknown length-delimited field, nested many times."""
     lengths = [0]
     for _ in range(depth):
         lengths.append(lengths[-1] + 2 + len(varint(lengths[-1])))
@@ -268,71 +234,6 @@ async def test_unknown_fields_of_any_shape_are_ignored_or_malformed(hostile_api:
             assert (answer.code, answer.reason) == (without_them.code, without_them.reason), strange
 
 
-# What gRPC itself does not send (control characters, anything but ASCII) is left out.
-ODD_IDS = ["a", "a" * 128, "a" * 129, "a" * 4000, "", " ", "a b", "~!@#$%^&*()", "{x}%s%d", "../..", "a,b"]
-
-
-@pytest.mark.parametrize("odd", ODD_IDS, ids=range(len(ODD_IDS)))
-@pytest.mark.parametrize("rpc", ["ListContactMethods", "StreamContactMethods", "DeleteContactMethod"])
-async def test_an_odd_request_id_harms_nothing(hostile_api: Api, rpc: str, odd: str) -> None:
-    answer = await answer_to(hostile_api, METHODS[rpc], b"", (("x-request-id", odd),))
-
-    came_back = dict(answer.trailing)["x-request-id"]
-    assert 0 < len(came_back) <= 128
-    if 0 < len(odd) <= 128 and odd.isprintable() and odd.isascii() and " " not in odd:
-        assert came_back == odd
-
-
-@pytest.mark.parametrize("odd", ["", "LIVE", "live ", "prod", "live,test", "x" * 4000, "$ne", CANARIES[0]])
-@pytest.mark.parametrize("rpc", ["ListContactMethods", "StreamContactMethods", "EraseClientContactMethods"])
-async def test_an_odd_environment_is_refused_and_not_repeated(hostile_api: Api, rpc: str, odd: str) -> None:
-    request = class_of(METHODS[rpc].input_type)()
-    if rpc == "EraseClientContactMethods":
-        request.client_id = "c"
-
-    answer = await answer_to(hostile_api, METHODS[rpc], request.SerializeToString(), (("x-environment", odd),))
-
-    # HTTP/2 lets no value begin or end with a space; whoever drops it leaves a good name.
-    if odd.strip() != "live":
-        expect_invalid_field(answer)
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        (("x-environment", "live"), ("x-environment", "live")),
-        (("x-environment", "live"), ("x-environment", "prod")),
-        (("x-environment", "prod"), ("x-environment", "live")),
-        (("x-environment-bin", b"\x00\xff"),),
-        (("x-request-id-bin", b"\x00\xff"),),
-        (("x-request-id", "a"), ("x-request-id", "b")),
-        tuple((f"x-{number}", "v") for number in range(100)),
-    ],
-    ids=["twice", "then wrong", "first wrong", "binary", "binary request id", "two request ids", "many"],
-)
-@pytest.mark.parametrize("rpc", ["ListContactMethods", "StreamContactMethods"])
-async def test_repeated_and_binary_headers_end_in_a_status_of_the_contract(
-    hostile_api: Api, rpc: str, headers: Headers
-) -> None:
-    answer = await answer_to(hostile_api, METHODS[rpc], b"", headers)
-
-    assert answer.code in {StatusCode.OK, StatusCode.INVALID_ARGUMENT}
-
-
-async def test_an_unsure_environment_is_none(hostile_api: Api) -> None:
-    headers: Headers = (("x-environment", "test"), ("x-environment", "live"))
-
-    expect_invalid_field(await answer_to(hostile_api, METHODS["ListContactMethods"], b"", headers))
-
-
-@pytest.mark.parametrize("headers", [(("x-request-id", "a" * 100_000),), (("x-environment", "a" * 100_000),)])
-async def test_headers_above_the_limit_of_grpc_are_refused(hostile_api: Api, headers: Headers) -> None:
-    answer = await send(hostile_api, METHODS["ListContactMethods"], b"", headers)
-
-    assert answer.code is StatusCode.RESOURCE_EXHAUSTED
-    assert await hostile_api.total() == 0
-
-
 async def test_hostile_requests_leave_no_memory_behind(hostile_api: Api) -> None:
     attacks = [
         ("BatchCreateContactMethods", request.SerializeToString())
@@ -361,5 +262,5 @@ async def test_hostile_requests_leave_no_memory_behind(hostile_api: Api) -> None
     finally:
         tracemalloc.stop()
 
-    # Each round sends and answers megabytes; one that stayed would show.
+    # Each round transfers megabytes, so that a leak of one would show.
     assert after_many - after_some < 1_000_000

@@ -1,3 +1,5 @@
+"""`contactsvc serve` in one process, on the embedded database."""
+
 from __future__ import annotations
 
 import os
@@ -105,15 +107,15 @@ async def test_bad_settings_are_reported_all_at_once() -> None:
             "mongodb://user:hunter2@127.0.0.1:1/?serverSelectionTimeoutMS=100",
             1,
             "the database does not answer",
-            id="nobody there",
+            id="nothing listens",
         ),
         pytest.param(
             "mongodb://user:hunter2@127.0.0.1:1/?tls=true&tlsCAFile=/nowhere/ca.crt",
             2,
             "a file that mongodb_uri names cannot be used",
-            id="a file that cannot be read",
+            id="an unreadable file",
         ),
-        # A name that never exists (RFC 6761); without any resolver the answer is the same.
+        # Reserved: never resolves (RFC 6761), with or without a resolver.
         pytest.param(
             "mongodb+srv://user:hunter2@database.invalid/",
             1,
@@ -141,7 +143,7 @@ async def test_a_log_of_the_embedded_database_that_cannot_be_written_is_named(tm
     assert f"contactsvc: cannot write the log of the embedded database, {tmp_path / 'database.log'}" in log
 
 
-async def test_who_is_let_in_without_a_key_is_said_with_the_address_that_is_served(tmp_path: Path) -> None:
+async def test_a_service_without_keys_warns_with_its_address(tmp_path: Path) -> None:
     async with running_service(tmp_path) as service:
         _, _, log = await service.stopped()
 
@@ -160,7 +162,7 @@ async def test_an_idle_service_takes_less_than_90_mib(tmp_path: Path) -> None:
 async def test_a_document_that_cannot_be_read_is_named_in_the_log(tmp_path: Path, log_format: str) -> None:
     async with running_service(tmp_path, "--log-format", log_format) as service:
         ours = await create(service.address, f"{PERSONAL}@example.com")
-        # Who writes a document by hand may make an address its id.
+        # A document written by hand can have an address as its id.
         theirs = f"{PERSONAL}@example.com"
         deployment = await store.connect((tmp_path / "database.uri").read_text(), "pymongo")
         try:

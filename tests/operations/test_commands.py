@@ -58,7 +58,7 @@ async def test_a_wrong_command_line_is_told_in_one_line(arguments: list[str]) ->
 
     assert (code, out) == (2, "")
     assert err.startswith("contactsvc: ")
-    assert err.endswith("--help` shows what there is\n")
+    assert err.endswith("--help`)\n")
     assert err.count("\n") == 1
 
 
@@ -87,7 +87,7 @@ async def test_keys_are_made_listed_and_revoked_while_the_service_runs(tmp_path:
         assert reader.split("_")[3] not in listed
 
         code, out, _ = await contactsvc("keys", "revoke", id_, "--data-dir", str(tmp_path))
-        assert (code, out) == (0, f"revoked key {id_}; services refuse it within 30 seconds\n")
+        assert (code, out) == (0, f"revoked key {id_}; services reject it within 30 seconds\n")
         async with asyncio.timeout(30):
             while not await refused(service.address, reader):
                 pass
@@ -118,8 +118,8 @@ async def test_a_key_that_makes_no_sense_is_not_made(tmp_path: Path, arguments: 
     [
         (["--listen", "0.0.0.0:0"], "--dangerously-serve-without-tls"),
         (["--listen", "0.0.0.0:0", "--dangerously-serve-without-tls"], "--dangerously-serve-without-keys"),
-        (["--tls-cert", "x"], "go together"),
-        (["--tls-client-ca", "x"], "needs --tls-cert"),
+        (["--tls-cert", "x"], "must be set together"),
+        (["--tls-client-ca", "x"], "requires --tls-cert"),
         (["--tls-cert", "/nowhere/a", "--tls-key", "/nowhere/b"], "/nowhere/a"),
         (["--max-in-flight", "0"], "--max-in-flight"),
         (["--max-deadline", "0"], "--max-deadline"),
@@ -139,8 +139,8 @@ async def test_what_would_be_unsafe_or_makes_no_sense_is_refused(tmp_path: Path,
 @pytest.mark.parametrize(
     ("flags", "hint"),
     [
-        (["--tls-ca", "x", "--tls-cert", "y"], "go together"),
-        (["--tls-ca", "x", "--tls-key", "y"], "go together"),
+        (["--tls-ca", "x", "--tls-cert", "y"], "must be set together"),
+        (["--tls-ca", "x", "--tls-key", "y"], "must be set together"),
         (["--tls-cert", "x", "--tls-key", "y"], "--tls-ca"),
         (["--tls-server-name", "x"], "--tls-ca"),
     ],
@@ -200,7 +200,7 @@ async def test_a_second_signal_stops_a_drain_at_once(tmp_path: Path) -> None:
         service.process.send_signal(signal.SIGTERM)
         assert service.process.stderr is not None
         line = ""
-        while "not serving any more for health" not in line:
+        while "health reports NOT_SERVING" not in line:
             line = (await service.process.stderr.readline()).decode()
         assert (await contactsvc("probe", "--target", service.address))[0] == 1
         assert (await contactsvc("probe", "--target", service.address, "--service", "liveness"))[0] == 0

@@ -59,7 +59,7 @@ async def test_a_service_without_a_standard_stream_serves_all_the_same(
 
     if 1 in missing:
         # It has no other place to say so.
-        assert "nobody can be told" in await line_with("listening on", process.stderr)
+        assert "could not announce it" in await line_with("listening on", process.stderr)
     else:
         await line_with("contactsvc listening on", process.stdout)
     process.send_signal(signal.SIGTERM)
@@ -84,7 +84,7 @@ async def test_a_key_that_cannot_be_printed_is_revoked(tmp_path: Path, output: s
     _, listed, _ = await ended(await started("keys", "list", "--data-dir", str(tmp_path)))
 
     assert code == 1
-    assert re.search(r"^contactsvc: standard output cannot be written.*revoked key \w+$", err.splitlines()[-1])
+    assert re.search(r"^contactsvc: cannot write to standard output.*revoked key \w+$", err.splitlines()[-1])
     assert "revoked" in listed
     assert "active" not in listed
 
@@ -102,7 +102,7 @@ async def test_an_announcement_that_nobody_can_read_is_logged_and_the_service_se
     process = await started(*serve(tmp_path, workers), stdout=output)
     os.close(output)
 
-    warning = await line_with("nobody can be told", process.stderr)
+    warning = await line_with("could not announce it", process.stderr)
     address = warning.split(" listening on ")[1].split(",")[0]
     code, out, _ = await ended(await started("probe", "--target", address))
     process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Whether what the service answered is what the model expects."""
+"""Comparison of the answers of the service with the predictions of the model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import grpc
 
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import RpcFailure, failure_in
-from tests.property.model import Done, Erased, Expected, Fault, Faults, Outcome, Refused, Synced
+from tests.property.world import Erased, Expected, Fault, Faults, Refused, Result, Success, Synced
 
 CODES = {
     "INVALID_FIELD": grpc.StatusCode.INVALID_ARGUMENT,
@@ -26,7 +26,7 @@ _ITEM = re.compile(r"(?:requests|items|ids)\[(\d+)\]\.?")
 
 
 def outcome_of(call: Any, request: Any) -> Any:
-    """Make a blocking call and return its response, or how it failed."""
+    """Make a blocking call and return its response or failure."""
     try:
         return call(request, timeout=30)
     except grpc.RpcError as error:
@@ -34,7 +34,7 @@ def outcome_of(call: Any, request: Any) -> Any:
 
 
 def records_in(response: Any) -> Iterator[pb.ContactMethod]:
-    """Yield the records that the response to a write shows."""
+    """Yield the records in the response to a write."""
     if isinstance(response, RpcFailure):
         return
     if isinstance(response, pb.SyncClientContactMethodsResponse):
@@ -46,10 +46,10 @@ def records_in(response: Any) -> Iterator[pb.ContactMethod]:
 
 
 class Comparison:
-    """Compares an answer with what is expected, and learns the ids of new records on the way.
+    """Compares an answer with a prediction, and learns the ids of new records from it.
 
     Attributes:
-        names: the ids that the service gave to the records which the model calls `new-0`, `new-1`, ...
+        names: the ids of the records that the model calls `new-0`, `new-1`, ...
     """
 
     def __init__(self, known: Iterable[str]) -> None:
@@ -58,7 +58,7 @@ class Comparison:
 
     def agrees(self, expected: Expected, actual: Any) -> bool:
         match expected:
-            case Done():
+            case Success():
                 return not isinstance(actual, RpcFailure) and self._is_done(expected, actual)
             case tuple():
                 return isinstance(actual, RpcFailure) and self._is_one_of(expected, actual)
@@ -88,7 +88,7 @@ class Comparison:
     def _are(self, predicted: Iterable[str], actual: Iterable[str]) -> bool:
         return [self.real(id_) for id_ in predicted] == list(actual)
 
-    def _is_done(self, done: Done, actual: Any) -> bool:
+    def _is_done(self, done: Success, actual: Any) -> bool:
         match actual:
             case pb.DeleteContactMethodResponse():
                 return (actual.promoted_id if actual.HasField("promoted_id") else None) == done.promoted
@@ -100,8 +100,8 @@ class Comparison:
             and getattr(actual, "action", pb.UPSERT_ACTION_UNSPECIFIED) == done.action
         )
 
-    def _is_outcome(self, outcome: Outcome, result: Any) -> bool:
-        if isinstance(outcome, Done):
+    def _is_outcome(self, outcome: Result, result: Any) -> bool:
+        if isinstance(outcome, Success):
             return result.WhichOneof("outcome") != "error" and self._is_done(outcome, result)
         if (
             result.WhichOneof("outcome") != "error"

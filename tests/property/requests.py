@@ -1,4 +1,4 @@
-"""Requests of few clients, values, external ids and types, so that they often meet the same records."""
+"""Strategies for requests with few clients, values, external ids and types, so that requests collide often."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from contactsvc.v1 import contact_methods_pb2 as pb
-from tests.property.model import EMAIL, NORMALIZED, OTHER, PHONE
+from tests.property.world import EMAIL, NORMALIZED, OTHER, PHONE
 
 CLIENTS = ["c1", "c2"]
 TYPES = [EMAIL, OTHER, PHONE]
@@ -18,7 +18,7 @@ KEYS = ["k", "m"]
 WRONG_ETAG = "0123456789abcdef"
 NOWHERE = "contact_00000000000000000000000000"
 
-# One client and one type more than others, so that records meet in its slot.
+# One client more often than the other, so that its records compete for the primary slot.
 _clients = st.sampled_from([CLIENTS[0], CLIENTS[0], CLIENTS[0], CLIENTS[1]])
 _types = st.sampled_from(TYPES)
 _policies = st.sampled_from([*pb.PrimaryDeletePolicy.values(), pb.PRIMARY_DELETE_POLICY_PROMOTE_NEXT])
@@ -61,8 +61,8 @@ class Requests:
 
     Args:
         draw: draws from a strategy.
-        records: the records that there are.
-        gone: some ids of records that there were.
+        records: the present records.
+        gone: ids of some deleted records.
     """
 
     def __init__(self, draw: Any, records: Collection[pb.ContactMethod], gone: Sequence[str]) -> None:
@@ -157,7 +157,7 @@ class Requests:
         return pb.EraseClientContactMethodsRequest(client_id=self._draw(_clients))
 
     def id(self) -> str:
-        """Draw an id, mostly of a record that there is, often of a primary."""
+        """Draw an id, mostly of a present record, often of a primary."""
         if self._primaries and self._draw(st.booleans()):
             primary: str = self._draw(st.sampled_from(self._primaries))
             return primary
@@ -166,13 +166,13 @@ class Requests:
         return id_
 
     def etag(self, id_: str) -> str:
-        """Draw no etag, the right one or a wrong one."""
+        """Draw no etag, the right one, or a wrong one."""
         right = self._etags.get(id_, WRONG_ETAG)
         etag: str = self._draw(st.sampled_from(["", "", "", "", "", right, right, WRONG_ETAG]))
         return etag
 
     def any_etag(self) -> str:
-        """Draw no etag, mostly, or that of some record."""
+        """Draw no etag, or rarely that of some record."""
         if not self._draw(_seldom):
             return ""
         return self.etag(self.id())
@@ -200,7 +200,7 @@ _FLAWS: list[dict[str, Any]] = [
 
 
 def _clear(request: Any, flaw: dict[str, Any]) -> None:
-    """Set what MergeFrom takes for absent: empty texts of fields without presence."""
+    """Set the empty strings that MergeFrom ignores, since fields without presence cannot carry them."""
     for name, value in flaw.items():
         if value == "":
             setattr(request, name, "")

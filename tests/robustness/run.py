@@ -13,28 +13,30 @@ from tests.robustness import aftermath
 from tests.robustness.checker import check
 from tests.robustness.faults.schedule import FAULTS, schedule
 from tests.robustness.history import Fault
+from tests.robustness.knowledge import Knowledge
 from tests.robustness.recorder import Recorder
 from tests.robustness.report import Report
 from tests.robustness.stand import Stand, standing
-from tests.robustness.traffic import Traffic, World
+from tests.robustness.traffic import Traffic
 
-# So long may the last write of a caller that has left take effect, and a pool be larger than it needs to be.
-_QUIET = 2.0
-_RECOVERY = 60.0
-_WARM = 200
+_RECOVERY_TIMEOUT_SECONDS = 60.0
+# Calls before the first fault.
+_WARM_UP_CALLS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run consists of.
+    """The parameters of a run.
 
     Attributes:
-        calls: how many calls at least.
-        faults: how many faults at least.
+        calls: the minimum number of calls.
+        faults: the minimum number of faults.
         minutes: when to give up.
-        seed: decides what is called and what goes wrong.
-        kinds: which faults; all unless told otherwise.
-        callers: how many at a time.
+        seed: determines the calls and the faults.
+        kinds: the kinds of faults; all by default.
+        callers: the number of concurrent callers.
+        quiet_seconds: the pause after the last fault and after the last call, in which the writes of callers that have
+            left take effect and connection pools shrink.
     """
 
     calls: int = 100_000
@@ -43,6 +45,7 @@ class Plan:
     seed: int = 1
     kinds: list[str] = field(default_factory=lambda: list(FAULTS))
     callers: int = 32
+    quiet_seconds: float = 2.0
 
 
 Tell = Callable[[str], None]
@@ -66,8 +69,10 @@ async def run(plan: Plan, directory: Path, tell: Tell = lambda _line: None, driv
     report = Report(history, plan.seed)
     async with standing(directory) as stand:
         async with stand.stubs() as stubs:
-            cursors = await (drive or _drive)(plan, stand, Traffic(recorder, World(), stubs, plan.seed), report, tell)
-        await asyncio.sleep(_QUIET)
+            cursors = await (drive or _drive)(
+                plan, stand, Traffic(recorder, Knowledge(), stubs, plan.seed), report, tell
+            )
+        await asyncio.sleep(plan.quiet_seconds)
         report.problems += await aftermath.leaked_cursors(stand.database.uri, cursors)
         for service in (stand.one, stand.two):
             assert service.process is not None
@@ -93,7 +98,7 @@ async def _drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, tel
     done = asyncio.Event()
     callers = asyncio.create_task(traffic.run(plan.callers, until=done.is_set))
     try:
-        while len(history.calls) < _WARM:
+        while len(history.calls) < _WARM_UP_CALLS:
             await _pause(callers)
         files = aftermath.open_files(stand.services)
         if stand.disk is None:
@@ -113,7 +118,7 @@ async def _drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, tel
             await _recovered(stand, traffic.recorder, report, " and ".join(together))
             tell(f"{len(history.calls)} calls, {len(history.faults)} faults: {', '.join(together)}")
         cursors = await aftermath.open_cursors(stand.database.uri)
-        await asyncio.sleep(_QUIET)
+        await asyncio.sleep(plan.quiet_seconds)
         report.problems += aftermath.leaked_files(files, aftermath.open_files(stand.services))
         memory = aftermath.resident_mebibytes(stand.services)
         report.notes.append(", ".join(f"memory of service {name}: {size:.0f} MiB" for name, size in memory.items()))
@@ -141,8 +146,8 @@ async def _recovered(stand: Stand, recorder: Recorder, report: Report, what: str
     mended = time.monotonic()
     waited_for = [(service.name, writes) for service in stand.services for writes in (False, True)]
     while missing := [kind for kind in waited_for if recorder.succeeded.get(kind, 0.0) < mended]:
-        if time.monotonic() > mended + _RECOVERY:
+        if time.monotonic() > mended + _RECOVERY_TIMEOUT_SECONDS:
             names = ", ".join(f"{'writes' if writes else 'reads'} of {name}" for name, writes in missing)
-            report.problems.append(f"{_RECOVERY:g} s after {what} there are still no {names}")
+            report.problems.append(f"{_RECOVERY_TIMEOUT_SECONDS:g} s after {what} there are still no {names}")
             return
         await asyncio.sleep(0.02)

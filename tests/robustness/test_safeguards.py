@@ -30,8 +30,9 @@ from contactsvc.store.writes import DocumentWrite
 from tests.conftest import serving
 from tests.robustness import aftermath
 from tests.robustness.checker import check
+from tests.robustness.knowledge import Knowledge
 from tests.robustness.recorder import Recorder
-from tests.robustness.traffic import Traffic, World
+from tests.robustness.traffic import Traffic
 
 T = TypeVar("T")
 
@@ -231,7 +232,7 @@ async def one_round(uri: str, case: Case, seed: int) -> set[str]:
     recorder = Recorder(repeated=case.repeated)
     history = recorder.history
     async with misbuilt(uri, prefix, case) as stubs:
-        world = World(hot=1, calm=1, churn=1, synced=1, crowd=case.crowd)
+        world = Knowledge(hot=1, calm=1, churn=1, synced=1, crowd=case.crowd)
         traffic = Traffic(recorder, world, stubs, seed, case.mix)
         # One first, so that the others do not all begin with records of their own.
         await traffic.run(1, until=lambda: len(history.calls) >= _FIRST_CALLS)

@@ -1,4 +1,4 @@
-"""A minute of `make robustness`: one fault of each kind, in the middle of all calls."""
+"""A short run of `make robustness`, with one fault of each kind."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.examples import examples
 from tests.robustness.faults.schedule import FAULTS
 from tests.robustness.run import Plan, run
 
+CALLS = examples(default=1_000, long=4_000, variable="CONTACTSVC_TEST_ROBUSTNESS_CALLS")
+CALLERS = examples(default=12, long=32, variable="CONTACTSVC_TEST_ROBUSTNESS_CALLERS")
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the faults are those of Linux: /proc, prlimit")
-# An event loop of its own: in that of the session, the database clients of other tests begin tasks at any time.
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the faults need Linux: /proc, prlimit")
+# Its own event loop: in that of the session, the database clients of other tests start tasks at any time.
 @pytest.mark.asyncio(loop_scope="function")
 async def test_through_every_kind_of_fault_nothing_is_lost(tmp_path: Path) -> None:
-    plan = Plan(calls=4_000, faults=len(FAULTS), minutes=10, seed=60)
+    plan = Plan(CALLS, faults=len(FAULTS), minutes=10, seed=60, callers=CALLERS, quiet_seconds=0.5)
 
     report = await run(plan, tmp_path)
 

@@ -1,4 +1,4 @@
-"""What the benchmarks conclude from what they measure; the measuring itself is what `make bench` runs."""
+"""Evaluation of benchmark measurements; `make bench` does the measuring."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_ratios_are_taken_within_rounds() -> None:
         ]
     )
 
-    # 2, 3 and 4; the ratio of the medians would be 20 to 10.
+    # The median of 2, 3 and 4. The ratio of the medians would be 20 to 10.
     assert rounds.ratio("server_us", "get", 64, "contactsvc", "node") == pytest.approx(3.0)
 
 

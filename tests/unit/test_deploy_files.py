@@ -1,4 +1,4 @@
-"""The files in deploy/ name only what exists: flags, commands, metrics; and keep to what they promise of security."""
+"""Files in deploy/ refer to existing flags, commands and metrics, and keep their security promises."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from contactsvc.cli.main import main
 from contactsvc.rpc.health import LIVENESS
-from contactsvc.runtime.supervisor import WorkerProcess, supervision
+from contactsvc.runtime.worker_metrics import supervision
+from contactsvc.runtime.worker_process import WorkerProcess
 from contactsvc.telemetry import metrics
 from contactsvc.v1 import contact_methods_pb2 as pb
 
@@ -24,7 +25,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file())
 SERVICE = pb.DESCRIPTOR.services_by_name["ContactMethodsService"].full_name
 
-# Flags of other programs. A flag that is in neither list fails, and so does one here that nobody mentions any more.
+# Flags of other programs. A mentioned flag must be ours or listed here; a listed flag must be mentioned.
 OTHERS_FLAGS = {
     "--build",  # docker compose
     "--eval",  # mongosh
@@ -42,7 +43,7 @@ OTHERS_FLAGS = {
     "--bind_ip_all",  # mongod
     "--strict",  # kubernetes-validate
 }
-# What Prometheus adds to whatever it scrapes.
+# Labels that Prometheus adds to every series.
 TARGET_LABELS = {"instance", "job"}
 PROMQL_WORDS = {"and", "or", "unless", "by", "without", "on", "ignoring", "bool", "offset"}
 
@@ -101,7 +102,7 @@ def test_no_flag_of_another_program_hides_one_of_ours_or_is_listed_in_vain() -> 
 def test_every_command_in_prose_exists() -> None:
     text = "\n".join(path.read_text() for path in FILES)
 
-    # What stands in backquotes, or is run in a container.
+    # In backquotes, or run in a container.
     lines = re.findall(r"(?:`|-- |exec contactsvc )contactsvc ([a-z][^`\n]*)", text)
 
     assert len(lines) > 5
@@ -110,12 +111,12 @@ def test_every_command_in_prose_exists() -> None:
 
 
 def parse(arguments: list[str]) -> None:
-    """Parse arguments of contactsvc, as the shell would hand them over, without running anything."""
+    """Parse command-line arguments of contactsvc without running the command."""
     path: tuple[str, ...] = ()
     while arguments and (*path, arguments[0]) in COMMANDS:
         path, arguments = (*path, arguments[0]), arguments[1:]
     assert path, f"no command: {arguments}"
-    # Raises for a flag that the command has not, or a value that the flag does not take.
+    # Raises for an unknown flag or an invalid value.
     COMMANDS[path].make_context(" ".join(path), arguments)
 
 
@@ -185,7 +186,7 @@ def test_the_probes_ask_for_the_right_health() -> None:
 
 
 def test_nothing_is_killed_while_it_drains() -> None:
-    for settings, patience in (
+    for settings, grace_period in (
         (settings_of_the_deployment(), pod_spec("deployment.yaml")["terminationGracePeriodSeconds"]),
         (
             document("compose.yaml")["services"]["contactsvc"]["environment"],
@@ -193,7 +194,7 @@ def test_nothing_is_killed_while_it_drains() -> None:
         ),
     ):
         draining = float(settings["CONTACTSVC_DRAIN_WAIT"]) + float(settings["CONTACTSVC_DRAIN_GRACE"])
-        assert patience >= draining + 5
+        assert grace_period >= draining + 5
 
 
 def test_tls_files_come_from_a_mounted_directory_so_that_rotation_reaches_the_pod() -> None:
@@ -233,7 +234,7 @@ def test_service_and_scraping_name_the_ports_that_the_settings_open() -> None:
     (monitor,) = document("kubernetes/servicemonitor.yaml")["spec"]["endpoints"]
 
     assert {port["name"]: port["containerPort"] for port in only_container("deployment.yaml")["ports"]} == opened
-    # A headless Service translates no ports.
+    # A headless Service does not map ports.
     assert {port["name"]: port["port"] for port in document("kubernetes/service.yaml")["spec"]["ports"]} == opened
     assert int(template["metadata"]["annotations"]["prometheus.io/port"]) == opened["admin"]
     assert [port["port"] for rule in policy["ingress"] for port in rule["ports"]] == [opened["grpc"], opened["admin"]]
@@ -252,7 +253,7 @@ def test_the_selectors_select_the_pods() -> None:
     assert monitored.items() <= service["metadata"]["labels"].items()
     for pod_labels in (dict(labels), document("kubernetes/admin-pod.yaml")["metadata"]["labels"]):
         assert pod_labels[expression["key"]] in expression["values"]
-    # The admin pod gets no calls.
+    # The Service routes no calls to the admin pod.
     admin = document("kubernetes/admin-pod.yaml")["metadata"]["labels"]
     assert not service["spec"]["selector"].items() <= admin.items()
 
@@ -270,7 +271,7 @@ def test_the_kustomization_names_every_manifest_or_says_why_not() -> None:
 
 
 def exported() -> dict[str, set[str]]:
-    """Return the labels of every series that the service exports."""
+    """Return the labels of each exported series by name."""
     ours = metrics.Metrics()
     method = ours.of_method("unary", SERVICE, "GetContactMethod")
     method.began()
@@ -282,7 +283,7 @@ def exported() -> dict[str, set[str]]:
     labels: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(generate_latest(ours.registry).decode()):
         for sample in family.samples:
-            # A supervisor adds the worker.
+            # The supervisor adds the label `worker`.
             labels.setdefault(sample.name, {"worker"}).update(sample.labels)
     for family in supervision([WorkerProcess(0, {})]):
         for sample in family.samples:

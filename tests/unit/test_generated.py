@@ -1,13 +1,27 @@
-"""What is generated and committed is what the generators write today."""
+"""Generated files in the repository are what the generators write, and the proto keeps its rules."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+from contactsvc import __version__
+
 ROOT = Path(__file__).parents[2]
 PROTO = "protos/contactsvc/v1/contact_methods.proto"
+
+
+def run_buf(*arguments: str) -> None:
+    buf = str(Path(sys.executable).parent / "buf")
+    subprocess.run([buf, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
+def last_release() -> str:
+    released = re.search(r"^## \[(\d[^]]*)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert released is not None
+    return released[1]
 
 
 def test_the_stubs_are_fresh(tmp_path: Path) -> None:
@@ -22,7 +36,7 @@ def test_the_stubs_are_fresh(tmp_path: Path) -> None:
     assert len(generated) == 4
     for path in generated:
         committed = ROOT / "contactsvc/v1" / path.name
-        assert committed.read_bytes() == path.read_bytes(), f"{path.name} is not fresh; run `make protos`"
+        assert committed.read_bytes() == path.read_bytes(), f"{path.name} is stale; run `make protos`"
 
 
 def test_the_blocking_client_is_fresh() -> None:
@@ -32,7 +46,13 @@ def test_the_blocking_client_is_fresh() -> None:
 
 
 def test_the_proto_keeps_its_rules() -> None:
-    buf = str(Path(sys.executable).parent / "buf")
+    run_buf("lint")
+    run_buf("format", "--exit-code")
 
-    subprocess.run([buf, "lint"], cwd=ROOT, check=True)
-    subprocess.run([buf, "format", "--exit-code"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+def test_the_proto_breaks_no_client_of_the_last_release() -> None:
+    run_buf("breaking", "--against", f"protos/releases/{last_release()}.binpb")
+
+
+def test_the_version_is_the_last_release_of_the_changelog() -> None:
+    assert last_release() == __version__

@@ -1,7 +1,7 @@
 """The Python client of contactsvc: `AsyncContactsClient` and the blocking `ContactsClient`, with the same methods."""
 
-from contactsvc_client._async_client import AsyncContactMethods, AsyncContactsClient
-from contactsvc_client._blocking_client import ContactMethods, ContactsClient
+from contactsvc_client._async.client import AsyncContactMethods, AsyncContactsClient
+from contactsvc_client._blocking.client import ContactMethods, ContactsClient
 from contactsvc_client.errors import (
     APIError,
     ConflictError,
@@ -17,8 +17,8 @@ from contactsvc_client.errors import (
     ValidationError,
 )
 from contactsvc_client.filters import Filter, contains, one_of
+from contactsvc_client.items import ContactMethodUpdate, ContactMethodUpsert, NewContactMethod, SyncItem
 from contactsvc_client.iteration import collect_all, collect_up_to, get_first
-from contactsvc_client.operations import ContactMethodUpdate, ContactMethodUpsert, NewContactMethod, SyncItem
 from contactsvc_client.records import (
     AtomicBatch,
     ContactMethod,

@@ -1,18 +1,18 @@
-"""What the methods raise.
+"""Exceptions of the client.
 
     ContactsError
-    ├── ValidationError       the request is wrong; `issues` names the fields
+    ├── ValidationError       the request is invalid; `issues` names the fields
     └── APIError
         ├── NotFoundError
-        ├── UnauthorizedError     no key, or a bad one
-        ├── ForbiddenError        the key does not allow it
-        ├── ConflictError         the present state forbids it: a taken external id, a lost race, a rule
-        ├── RateLimitError
-        ├── ServerError           the service failed, or its database does not answer
-        ├── NetworkError          the service cannot be reached
-        └── TimeoutError          also a builtin TimeoutError
+        ├── UnauthorizedError     the API key is missing or invalid
+        ├── ForbiddenError        the API key lacks the permission
+        ├── ConflictError         the present state does not permit the call, such as a taken external id
+        ├── RateLimitError        too many calls in flight
+        ├── ServerError           the service failed, or its database is unavailable
+        ├── NetworkError          the service is unreachable
+        └── TimeoutError          the call timed out; also a builtin TimeoutError
 
-gRPC statuses become these by one table, for calls as for the items of a partial batch.
+One table maps gRPC status codes to exceptions, for calls and for the items of partial batches.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ _DETAILS_KEY = "grpc-status-details-bin"
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """A field at fault: its path in the request and the rule that it breaks."""
+    """A faulty field: its path in the request and the rule that it violates."""
 
     field: str
     description: str
 
 
 class ContactsError(Exception):
-    """Base of everything that this package raises.
+    """Base class of all exceptions of this package.
 
     Attributes:
-        message: what is wrong, in words; never quotes a contact value.
-        code: the gRPC status as a string, such as "NOT_FOUND".
-        reason: why, as the service's contract names it, such as "EXTERNAL_ID_TAKEN"; None when the service did not say.
-        request_id: the call's name in the service's log, if it got there; None when nothing was sent.
-        metadata: facts about the error, such as `existing_id` of a taken external id.
+        message: a description of the error; never quotes a contact value.
+        code: the gRPC status code, such as "NOT_FOUND".
+        reason: the reason code of the service, such as "EXTERNAL_ID_TAKEN"; None if the service sent none.
+        request_id: the id of the call in the log of the service; None if nothing was sent.
+        metadata: details of the error, such as `existing_id` for a taken external id.
         cause: the error of the gRPC library, if any.
     """
 
@@ -69,11 +69,11 @@ class ContactsError(Exception):
         self.cause = cause
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Without its cause: errors of the gRPC library cannot be pickled.
+        # Without the cause: errors of the gRPC library cannot be pickled.
         return _restored, (type(self), self.message, {**vars(self), "cause": None})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what there is to log or to send on, as JSON types."""
+        """Return the attributes, without the cause, as JSON types."""
         return {
             "name": type(self).__name__,
             "message": self.message,
@@ -85,10 +85,10 @@ class ContactsError(Exception):
 
 
 class ValidationError(ContactsError):
-    """The request is wrong; repeating it unchanged cannot succeed.
+    """The request is invalid; repeating it unchanged cannot succeed.
 
     Attributes:
-        issues: the fields at fault.
+        issues: the faulty fields.
     """
 
     def __init__(self, message: str, *, issues: Iterable[Issue] = (), **rest: Any) -> None:
@@ -96,45 +96,45 @@ class ValidationError(ContactsError):
         self.issues = tuple(issues)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what there is to log or to send on, as JSON types."""
+        """Return the attributes, without the cause, as JSON types."""
         issues = [{"field": issue.field, "description": issue.description} for issue in self.issues]
         return {**super().to_dict(), "issues": issues}
 
 
 class APIError(ContactsError):
-    """The service, or the way to it, said no."""
+    """The call failed in the service or on the network."""
 
 
 class NotFoundError(APIError):
-    """There is no such contact method."""
+    """The contact method does not exist."""
 
 
 class UnauthorizedError(APIError):
-    """No API key, or a bad one."""
+    """The API key is missing or invalid."""
 
 
 class ForbiddenError(APIError):
-    """The API key does not allow this."""
+    """The API key lacks the permission for this call."""
 
 
 class ConflictError(APIError):
-    """The present state forbids it; `reason` tells a taken external id from a lost race from a rule."""
+    """The present state does not permit the call; see `reason`, such as EXTERNAL_ID_TAKEN or ETAG_MISMATCH."""
 
 
 class RateLimitError(APIError):
-    """Too many calls; try again later."""
+    """Too many calls are in flight; retry later."""
 
 
 class ServerError(APIError):
-    """The service failed, or its database does not answer. A write may or may not have happened."""
+    """The service failed, or its database is unavailable. A write may or may not have been applied."""
 
 
 class NetworkError(APIError):
-    """The service cannot be reached. A write may or may not have happened."""
+    """The service is unreachable. A write may or may not have been applied."""
 
 
 class TimeoutError(APIError, builtins.TimeoutError):  # noqa: A001 - the SDK's name; it is the builtin one as well
-    """The time for the call is over. A write may or may not have happened."""
+    """The call timed out. A write may or may not have been applied."""
 
 
 def _restored(kind: type[ContactsError], message: str, state: Mapping[str, Any]) -> ContactsError:
@@ -165,13 +165,13 @@ _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def from_rpc_error(error: grpc.RpcError, request_id: str) -> ContactsError:
-    """Return the exception of a failed call that was sent under this request id."""
-    # Both kinds of client raise an RpcError that is a Call as well.
+    """Return the exception for a failed call with this request id."""
+    # Both kinds of client raise an RpcError that is also a Call.
     call: Any = error
     trailing = dict(call.trailing_metadata() or ())
     info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     for detail in status_pb2.Status.FromString(trailing.get(_DETAILS_KEY, b"")).details:
-        # Each unpacks its own type and leaves the other alone.
+        # Unpack ignores a detail of another type.
         detail.Unpack(info)
         detail.Unpack(bad_request)
     return _exception(
@@ -186,7 +186,7 @@ def from_rpc_error(error: grpc.RpcError, request_id: str) -> ContactsError:
 
 
 def from_batch_error(error: pb.BatchError) -> ContactsError:
-    """Return the exception of a failed item of a partial batch."""
+    """Return the exception for a failed item of a batch."""
     return _exception(
         _BY_NUMBER.get(error.code, grpc.StatusCode.UNKNOWN),
         error.message,
@@ -208,10 +208,10 @@ def _exception(
 ) -> ContactsError:
     kind = _CLASSES.get(code, ServerError)
     if kind is RateLimitError and reason is None and "larger than max" in message:
-        # gRPC itself, of the length of the request or the response: trying again does not shorten it.
+        # From gRPC itself: the request or the response exceeds the message size limit, now and on every retry.
         kind = ValidationError
     if kind is NetworkError and reason is not None:
-        # The service answered: it is the database behind it that cannot be reached.
+        # The service answered: its database is unavailable.
         kind = ServerError
     extra: dict[str, Any] = {"issues": issues} if kind is ValidationError else {}
     return kind(message, code=code.name, reason=reason, metadata=metadata, request_id=request_id, cause=cause, **extra)

@@ -1,4 +1,4 @@
-"""Filters and orders as people write them, and as the service takes them."""
+"""Filters and sort orders, and the messages made from them."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class OneOf(Generic[T]):
-    """Any of several values; made by `one_of`."""
+    """A condition that matches any of several values; made by `one_of`."""
 
     values: tuple[T, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Contains:
-    """A text anywhere in a value; made by `contains`."""
+    """A condition that matches part of a value; made by `contains`."""
 
     text: str
 
 
 def one_of(*values: T) -> OneOf[T]:
-    """Return the condition that a field has one of these values; at most 250."""
+    """Return the condition that a field has one of these values, at most 250."""
     return OneOf(values)
 
 
 def contains(text: str) -> Contains:
-    """Return the condition that a value contains this text, as it stands: no pattern, and case counts."""
+    """Return the condition that a value contains this literal, case-sensitive text."""
     return Contains(text)
 
 
 class Filter(TypedDict, total=False):
-    """Which records: all conditions must hold. Where one value stands, `one_of` may stand as well."""
+    """Conditions on records, all of which must hold. A field with several values matches any of them."""
 
     id: str | OneOf[str] | Sequence[str]
     client_id: str | OneOf[str] | Sequence[str]
@@ -60,7 +60,7 @@ class Filter(TypedDict, total=False):
 
 
 Sort = str | Sequence[str]
-"""`created_at` or `updated_at`, with `-` before it for latest first; or several of them."""
+"""`created_at` or `updated_at`, with a leading `-` for latest first; or several of them."""
 
 _REPEATED = {
     "id": "ids",
@@ -79,12 +79,12 @@ _SORT_FIELDS = {
 
 
 def invalid(field: str, description: str) -> ValidationError:
-    """Return the error of an argument that cannot be sent at all."""
+    """Return the exception for an invalid argument."""
     return ValidationError(f"{field}: {description}", reason="INVALID_FIELD", issues=[Issue(field, description)])
 
 
 def type_number(field: str, type_: str) -> Any:
-    """Return the number of a type given by name."""
+    """Return the enum number of a type; raise ValidationError for an unknown name."""
     try:
         return TYPE_NUMBERS[ContactMethodType(type_)]
     except ValueError:
@@ -92,7 +92,7 @@ def type_number(field: str, type_: str) -> Any:
 
 
 def filter_message(asked: Filter | Mapping[str, Any] | None) -> pb.ContactMethodFilter | None:
-    """Return the message of a filter; raise ValidationError for what it cannot say."""
+    """Return the message of a filter; raise ValidationError for an invalid condition."""
     if asked is None:
         return None
     if not isinstance(asked, Mapping):
@@ -101,11 +101,11 @@ def filter_message(asked: Filter | Mapping[str, Any] | None) -> pb.ContactMethod
     for name, wanted in asked.items():
         path = f"filter.{name}"
         if wanted is None and name in (*_REPEATED, *_PLAIN, *_TIMES):
-            # As in every other argument: None is no condition.
+            # As for every other argument, None means omitted.
             continue
         if isinstance(wanted, Contains):
             if name != "value":
-                raise invalid(path, "cannot be searched for a part; only value can")
+                raise invalid(path, "does not support contains(); only value does")
             fields["value_contains"] = wanted.text
         elif name in _REPEATED:
             fields[_REPEATED[name]] = _values(name, path, wanted)
@@ -116,25 +116,25 @@ def filter_message(asked: Filter | Mapping[str, Any] | None) -> pb.ContactMethod
         else:
             near = difflib.get_close_matches(name, [*_REPEATED, *_PLAIN, *_TIMES], 1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise invalid(path, f"is no field to filter by{hint}")
+            raise invalid(path, f"is not a filter field{hint}")
     made: pb.ContactMethodFilter = message(pb.ContactMethodFilter, "filter", fields)
     return made
 
 
 def sort_messages(asked: Sort | None) -> list[pb.ContactMethodSort]:
-    """Return the messages of an order."""
+    """Return the messages of a sort order."""
     keys = [] if asked is None else asked if isinstance(asked, (list, tuple)) else [asked]
     messages = []
     for key in keys:
         if not isinstance(key, str) or key.removeprefix("-") not in _SORT_FIELDS:
-            raise invalid("sort", "must be created_at or updated_at, with - before it for latest first")
+            raise invalid("sort", "must be created_at or updated_at, with a leading - for latest first")
         field = _SORT_FIELDS[key.removeprefix("-")]
         messages.append(pb.ContactMethodSort(field=field, descending=key.startswith("-")))
     return messages
 
 
 def message(kind: Any, where: str, fields: Mapping[str, Any]) -> Any:
-    """Return a message, and raise what protobuf says of wrong Python types as a ValidationError without the value."""
+    """Return a message; raise ValidationError, without the value, for a field of the wrong Python type."""
     try:
         return kind(**fields)
     except (TypeError, ValueError) as error:
@@ -142,7 +142,7 @@ def message(kind: Any, where: str, fields: Mapping[str, Any]) -> Any:
             try:
                 kind(**{name: value})
             except (TypeError, ValueError):
-                raise invalid(f"{where}.{name}" if where else name, "has a wrong type") from error
+                raise invalid(f"{where}.{name}" if where else name, "has the wrong type") from error
         raise
 
 
@@ -151,7 +151,7 @@ def _values(name: str, path: str, wanted: Any) -> list[Any]:
         wanted = wanted.values
     values = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else list(wanted)
     if not values:
-        # The service takes an empty list for no condition; whoever writes one means that nothing matches.
+        # The service reads an empty list as no condition; the caller means that nothing matches.
         raise invalid(path, "must have at least one value")
     return [type_number(path, value) for value in values] if name == "type" else values
 

@@ -1,4 +1,4 @@
-"""Helpers over what `iterate` returns; each takes any iterator, and is awaited when that is asynchronous."""
+"""Functions over iterators such as that of `iterate`; the result for an asynchronous one must be awaited."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def collect_all(items: Iterable[T]) -> list[T]: ...
 @overload
 def collect_all(items: AsyncIterable[T]) -> Awaitable[list[T]]: ...
 def collect_all(items: Iterable[T] | AsyncIterable[T]) -> list[T] | Awaitable[list[T]]:
-    """Return all items. Mind the memory: an iteration over everything has no limit."""
+    """Return all items, without a limit on memory."""
     return collect_up_to(items, None)
 
 
@@ -23,7 +23,7 @@ def collect_up_to(items: Iterable[T], n: int | None) -> list[T]: ...
 @overload
 def collect_up_to(items: AsyncIterable[T], n: int | None) -> Awaitable[list[T]]: ...
 def collect_up_to(items: Iterable[T] | AsyncIterable[T], n: int | None) -> list[T] | Awaitable[list[T]]:
-    """Return the first `n` items, or all (None); nothing beyond them is fetched or consumed.
+    """Return the first `n` items, or all if `n` is None; no further item is consumed.
 
     Raises:
         ValueError: `n` is negative.
@@ -38,7 +38,7 @@ def get_first(items: Iterable[T]) -> T | None: ...
 @overload
 def get_first(items: AsyncIterable[T]) -> Awaitable[T | None]: ...
 def get_first(items: Iterable[T] | AsyncIterable[T]) -> T | Awaitable[T | None] | None:
-    """Return the first item, or None when there is none."""
+    """Return the first item, or None if there is none."""
     return _first(items) if isinstance(items, AsyncIterable) else next(iter(items), None)
 
 

@@ -1,0 +1,1 @@
+"""The asynchronous client; the blocking client is generated from it."""

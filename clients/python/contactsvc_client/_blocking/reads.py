@@ -1,0 +1,133 @@
+# Generated from _async/reads.py by `make protos`; never edited by hand.
+"""The reads of the blocking client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+from contactsvc_client import operations
+from contactsvc_client._blocking.connection import Connection
+from contactsvc_client.errors import APIError
+from contactsvc_client.filters import Filter, Sort
+from contactsvc_client.records import ContactMethod, FoundMany, Page
+
+
+class Reads:
+    """Methods that read contact methods."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def retrieve(self, id: str, *, timeout: float | None = None) -> ContactMethod:  # noqa: A002 - the SDK's name
+        """Return the contact method with an id; raise NotFoundError if there is none."""
+        return self._connection.call(operations.retrieve(id), timeout)
+
+    def retrieve_by_external_id(self, external_id: str, *, timeout: float | None = None) -> ContactMethod:
+        """Return the contact method with an external id; raise NotFoundError if there is none."""
+        return self._connection.call(operations.retrieve_by_external_id(external_id), timeout)
+
+    def retrieve_by_metadata(
+        self, key: str, value: str, *, client_id: str | None = None, timeout: float | None = None
+    ) -> ContactMethod:
+        """Return the only contact method with a metadata pair, optionally among those of one client.
+
+        Raises:
+            NotFoundError: no contact method has the pair.
+            ConflictError: several have it (reason METADATA_AMBIGUOUS).
+        """
+        return self._connection.call(operations.retrieve_by_metadata(key, value, client_id), timeout)
+
+    def retrieve_many(self, ids: Iterable[str], *, timeout: float | None = None) -> FoundMany:
+        """Return up to 250 contact methods by id, and the ids that do not exist."""
+        return self._connection.call(operations.retrieve_many(ids), timeout)
+
+    def get_primary(
+        self,
+        client_id: str,
+        type: str,  # noqa: A002 - the SDK's name
+        *,
+        timeout: float | None = None,
+    ) -> ContactMethod | None:
+        """Return the primary contact method of a client and type, or None if there is none."""
+        return self._connection.call(operations.get_primary(client_id, type), timeout)
+
+    def list_by_client(
+        self,
+        client_id: str,
+        *,
+        type: str | None = None,  # noqa: A002 - the SDK's name
+        cursor: str | None = None,
+        limit: int | None = None,
+        timeout: float | None = None,
+    ) -> Page:
+        """Return one page of a client's contact methods, oldest first, optionally of one type."""
+        return self._connection.call(operations.list_by_client(client_id, type, cursor, limit), timeout)
+
+    def iterate(
+        self,
+        filter: Filter | Mapping[str, Any] | None = None,  # noqa: A002 - the SDK's name
+        *,
+        sort: Sort | None = None,
+        page_size: int = 200,
+        timeout: float | None = None,
+    ) -> Iterator[ContactMethod]:
+        """Yield all contact methods that match.
+
+        Each record that is not written during the iteration is yielded exactly once. The first page is a single call;
+        the rest is streamed, no faster than it is consumed. A stream that breaks, or outlasts the timeout, is resumed
+        after the last page received.
+
+        Args:
+            filter: as for `list`.
+            sort: as for `list`.
+            page_size: the maximum size of the first page.
+            timeout: seconds of each stream, within which at least one page must arrive.
+
+        Raises:
+            APIError: the service is unavailable or too slow, and no page has arrived since the last attempt.
+        """
+        page = self.list(filter=filter, sort=sort, limit=page_size, timeout=timeout)
+        for contact_method in page.data:
+            yield contact_method
+        cursor = page.pagination.next_cursor
+        while cursor is not None:
+            start = cursor
+            try:
+                with closing(self._connection.stream(operations.stream(filter, sort, cursor), timeout)) as pages:
+                    for page in pages:
+                        for contact_method in page.data:
+                            yield contact_method
+                        cursor = page.pagination.next_cursor
+                return
+            except APIError as error:
+                if cursor is None:
+                    return
+                if error.code not in {"UNAVAILABLE", "DEADLINE_EXCEEDED"} or cursor == start:
+                    raise
+
+    def list(
+        self,
+        filter: Filter | Mapping[str, Any] | None = None,  # noqa: A002 - the SDK's name
+        *,
+        sort: Sort | None = None,
+        cursor: str | None = None,
+        offset: int | None = None,
+        limit: int | None = None,
+        include_total_count: bool = False,
+        timeout: float | None = None,
+    ) -> Page:
+        """Return one page of contact methods.
+
+        Args:
+            filter: conditions, such as `{"client_id": "c1", "type": one_of("email", "phone")}`; None matches all.
+            sort: "created_at" (the default) or "updated_at"; a leading "-" sorts latest first.
+            cursor: `pagination.next_cursor` of the previous page; valid only with the same filter and sort.
+            offset: how many records to skip, for numbered pages; not together with a cursor.
+            limit: the maximum page size, 1-200; None means 20.
+            include_total_count: whether to count all matching records.
+            timeout: seconds, instead of the timeout of the client.
+        """
+        operation = operations.list_page(filter, sort, cursor, offset, limit, include_total_count=include_total_count)
+        return self._connection.call(operation, timeout)

@@ -86,7 +86,7 @@ class Deployment:
                 await _refuse_rollback(collection)
             # MongoDB does so continuously by an index, SecantusDB never.
             with refusals_translated("delete expired idempotency records", database):
-                await store.remove_expired_idempotency_records(now_utc())
+                await store.remove_expired(now_utc())
         return store
 
     def existing_store(self, database: str) -> MongoStore:

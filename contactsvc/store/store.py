@@ -213,7 +213,7 @@ class MongoStore:
                     {"_id": document["_id"], "requests": document["requests"]}, replacing_idempotency_records(kept)
                 )
 
-    async def remove_expired_idempotency_records(self, now: datetime) -> None:
+    async def remove_expired(self, now: datetime) -> None:
         """Remove expired idempotency documents."""
         with self._translated():
             await self._collection.delete_many({"forget_at": {"$lt": now}})

@@ -19,8 +19,8 @@ from contactsvc.runtime.database import connected
 from contactsvc.store.inspection import inspection_of
 
 _STANDALONE = (
-    "this MongoDB is a standalone server without transactions: atomic batches, syncs and request_ids are refused, and "
-    "a crash while the primary changes can leave a client without one (never with two); run it as a replica set"
+    "this is a standalone server, which has no transactions: atomic batches, syncs and request_ids are refused, and a "
+    "crash during a change of primary can leave a client without one (never with two); run it as a replica set"
 )
 
 

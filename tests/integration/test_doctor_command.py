@@ -144,4 +144,4 @@ async def test_a_standalone_server_is_a_warning(tmp_path: Path) -> None:
         await process.wait()
 
     assert (code, err) == (0, "")
-    assert "warning  this MongoDB is a standalone server" in out
+    assert "warning  this is a standalone server" in out

@@ -11,7 +11,7 @@ RELEASE := $(shell sed -n 's/^\#\# \[\([0-9][^]]*\)\].*/\1/p' CHANGELOG.md | hea
 RELEASE_DESCRIPTOR := protos/releases/$(RELEASE).binpb
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-long check bench robustness robustness-soak format protos release-descriptor clean
+.PHONY: help serve test test-long check bench robustness robustness-soak format protos docs release-descriptor clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ protos: $(VENV)/.dev ## Generate the stubs from the proto, and the blocking clie
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. --grpc_python_out=. $(PROTO)
 	$(BIN)/python -m grpc_tools.protoc -I protos --include_source_info --descriptor_set_out=contactsvc/v1/contact_methods.binpb $(PROTO)
 	$(BIN)/python clients/python/generate_blocking.py
+
+docs: $(VENV)/.dev ## Generate docs/configuration.md from the table of settings
+	$(BIN)/python docs/generate_configuration.py
 
 release-descriptor: $(VENV)/.dev ## Write the descriptor of the release that the changelog names last
 	$(BIN)/buf build --exclude-source-info --output $(RELEASE_DESCRIPTOR)

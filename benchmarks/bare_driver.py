@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks import data
 from benchmarks.children import say
 from benchmarks.sampling import Sample, Stopwatch
-from contactsvc.store.drivers import DRIVERS
+from contactsvc.store import DRIVERS
 
 
 async def _insert(collection: Any, order: dict[str, Any]) -> Sample:

@@ -20,7 +20,7 @@ from benchmarks.options import Options
 from benchmarks.sampling import Sample
 from benchmarks.servers import Contestant
 from contactsvc.runtime import embedded
-from contactsvc.store.drivers import DRIVERS, Driver
+from contactsvc.store import DRIVERS, Driver
 
 # A batch takes a third of a second.
 _SHORTEST_OF_LARGE_CALLS = 2.0

@@ -14,10 +14,7 @@ from typing import Any, NamedTuple
 
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.kinds import ContactMethodType, ContactValue
-from contactsvc.store.deployment import COLLECTION
-from contactsvc.store.documents import to_document
-from contactsvc.store.drivers import Driver
-from contactsvc.store.indexes import ensure_indexes
+from contactsvc.store import COLLECTION, Driver, ensure_indexes, to_document
 
 RECORDS_OF_A_CLIENT = 5
 _BATCH = 2_000

@@ -20,7 +20,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pydantic import BaseModel
 
 from benchmarks.children import end_with_parent, say
-from contactsvc.store.documents import SCHEMA_VERSION
+from contactsvc.store import SCHEMA_VERSION
 
 _PAGE = 200
 

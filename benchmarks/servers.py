@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks import children, floor, procfs
 from benchmarks.children import Child, ChildError
 from contactsvc.config import Settings
-from contactsvc.store.documents import SCHEMA_VERSION
+from contactsvc.store import SCHEMA_VERSION
 
 LABELS: Mapping[str, str] = {
     "floor": "bare grpc.aio echo",

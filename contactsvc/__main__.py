@@ -1,4 +1,4 @@
-"""`python -m contactsvc` is `contactsvc`."""
+"""Entry point of `python -m contactsvc`."""
 
 from contactsvc.cli.main import main
 

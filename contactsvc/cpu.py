@@ -1,4 +1,4 @@
-"""How many cores this process may use. Knows Linux; elsewhere it is one, for want of a use for more."""
+"""Number of CPU cores that this process may use; Linux only, 1 elsewhere."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ from contextlib import suppress
 from math import ceil
 from pathlib import Path
 
-_GROUP_OF_THIS_PROCESS = Path("/proc/self/cgroup")
-_GROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP_FILE = Path("/proc/self/cgroup")
+_CGROUP_ROOT = Path("/sys/fs/cgroup")
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use, at least 1; 1 where connections cannot be spread over processes.
+    """Return the number of cores for worker processes, at least 1.
 
-    That is what `taskset` or a cpuset leave, or less under a quota of CPU time, such as a container's limit.
+    The CPU affinity (`taskset`, cpusets) bounds it, and so does a CPU quota, such as the limit of a container. It is 1
+    on systems other than Linux, which cannot distribute the connections of a port over processes.
     """
     if sys.platform != "linux":
         return 1
-    return min(len(os.sched_getaffinity(0)), quota(_GROUP_OF_THIS_PROCESS, _GROUPS) or sys.maxsize)
+    return min(len(os.sched_getaffinity(0)), quota(_MEMBERSHIP_FILE, _CGROUP_ROOT) or sys.maxsize)
 
 
-def quota(group_of_this_process: Path, groups: Path) -> int | None:
-    """Return to how many cores cgroups (version 2) limit this process, rounded up, or None when they do not.
+def quota(membership_file: Path, root: Path) -> int | None:
+    """Return the CPU quota of this process in cores, rounded up; None without a limit. Reads cgroups version 2.
 
     Args:
-        group_of_this_process: the file that names its group.
-        groups: where groups are directories; a limit of one holds for all below it.
+        membership_file: names the cgroup of the process, as /proc/self/cgroup does.
+        root: directory of the cgroup hierarchy. The limit of a cgroup applies to all cgroups below it.
     """
     quotas: list[int] = []
-    # Without such files, or with words in them that nobody knows, there is no limit that we could tell.
+    # Missing or unparsable cgroup files mean no known limit.
     with suppress(OSError, StopIteration, ValueError):
-        lines = group_of_this_process.read_text().splitlines()
-        directory = groups / next(line.removeprefix("0::/") for line in lines if line.startswith("0::/"))
+        lines = membership_file.read_text().splitlines()
+        directory = root / next(line.removeprefix("0::/") for line in lines if line.startswith("0::/"))
         for group in (directory, *directory.parents):
             limit = group / "cpu.max"
-            # The topmost group has none.
-            if groups in (group, *group.parents) and limit.exists():
+            # The root cgroup has no such file.
+            if root in (group, *group.parents) and limit.exists():
                 microseconds, period = limit.read_text().split()
                 if microseconds != "max":
                     quotas.append(max(1, ceil(int(microseconds) / int(period))))

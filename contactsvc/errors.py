@@ -1,35 +1,35 @@
-"""What can go wrong, in the words of the contract. Knows neither gRPC nor MongoDB.
+"""The errors of the service, named after the reasons of the contract. Imports neither gRPC nor MongoDB.
 
     ContactsvcError
-    ├── InvalidRequest            the caller must mend the request
-    │   ├── InvalidFields         one or more fields break their rules
+    ├── InvalidRequest            the request itself is wrong
+    │   ├── InvalidFields         fields break their rules
     │   ├── InvalidPageToken
     │   ├── RequestIdReused       the request_id belongs to another request
-    │   └── MalformedRequest      the bytes are no message
+    │   └── MalformedRequest      the bytes do not decode
     ├── ContactMethodNotFound
     ├── ExternalIdTaken
-    ├── Aborted                   lost a race; try again
+    ├── Aborted                   lost a race; retry
     │   ├── EtagMismatch
     │   └── PrimaryConflict
-    ├── FailedPrecondition                the present state forbids it
+    ├── FailedPrecondition        the present state forbids it
     │   ├── MetadataAmbiguous
     │   ├── PrimaryRejected
     │   └── TransactionsUnsupported
-    ├── Unauthenticated           no API key, or a bad one
-    ├── PermissionDenied          the API key does not allow it
-    ├── Overloaded                too many calls in flight
+    ├── Unauthenticated           no valid API key
+    ├── PermissionDenied          the API key lacks a permission
+    ├── Overloaded                a limit is reached; nothing was done
     ├── StoreUnavailable
     ├── DeadlineExceeded
     └── InternalFault
 
-    SafeToLog                     says what of its text may be logged; of others only the class is
+    SafeToLog                     carries text that may be logged; of others only the class is logged
 
     StartupError                  the service cannot start (exit code 1)
-    ├── DatabaseRefuses           its user lacks a privilege, or it has another reason
-    └── ConfigurationError        because of a setting (exit code 2)
+    ├── DatabaseRefuses           the database refuses a command
+    └── ConfigurationError        a setting is wrong (exit code 2)
 
 Every leaf of the first tree has a `reason`, a value of the proto's enum ErrorReason without its prefix. A message names
-the field and the rule and never quotes a contact value: it goes to the caller and may end in somebody's log.
+the field and the rule and never quotes a contact value: it goes to the caller, and from there into logs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from typing import ClassVar, Self
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """A field at fault: its path in the request and the rule that it breaks."""
+    """A violation: the path of a field in the request, and the rule that it breaks."""
 
     field: str
     description: str
@@ -54,13 +54,13 @@ def _summary(violations: Sequence[FieldViolation]) -> str:
 
 
 class ContactsvcError(Exception):
-    """Base of everything that a call can end with."""
+    """Base of all errors that a call can end with."""
 
     reason: ClassVar[str]
     field: str | None = None
-    """The field of the request that it is about, if it is about one."""
+    """The field of the request that it concerns, if it concerns one."""
     violations: tuple[FieldViolation, ...] = ()
-    """The fields at fault, if the caller is to hear of them."""
+    """The violations that the caller is told."""
 
     def __init__(self, message: str, *, metadata: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -68,12 +68,12 @@ class ContactsvcError(Exception):
         self.metadata = dict(metadata or {})
 
     def below(self, path: str) -> Self:
-        """Return the same error as that of the item at `path` of a batch: it names the field there."""
+        """Return the same error for the item at `path` of a batch, with its fields below that path."""
         own = self.violations or (FieldViolation(self.field or "", self.message),)
         return self.naming(FieldViolation(".".join(filter(None, (path, v.field))), v.description) for v in own)
 
     def naming(self, violations: Iterable[FieldViolation]) -> Self:
-        """Return the same error with other fields at fault."""
+        """Return the same error with other violations."""
         violations = tuple(violations)
         return self._made(_summary(violations), violations, self.metadata)
 
@@ -81,7 +81,7 @@ class ContactsvcError(Exception):
     def recalled(
         cls, reason: str, message: str, violations: Iterable[FieldViolation], metadata: Mapping[str, str]
     ) -> ContactsvcError:
-        """Return the error with this reason that was written down earlier; raise KeyError when there is none."""
+        """Return the error of this reason from its stored parts; raise KeyError when the reason is unknown."""
         kind = {leaf.reason: leaf for leaf in cls._leaves()}[reason]
         return kind._made(message, tuple(violations), metadata)
 
@@ -116,12 +116,12 @@ class InvalidFields(InvalidRequest):
 
 
 class InvalidPageToken(InvalidRequest):
-    """The page token is damaged or was made for another listing."""
+    """The page token is damaged, or belongs to another listing."""
 
     reason = "INVALID_PAGE_TOKEN"
 
     def __init__(self) -> None:
-        rule = "damaged, or made for another filter, sort or environment; start again at the first page"
+        rule = "is damaged, or belongs to another filter, sort or environment; start again at the first page"
         self.violations = (FieldViolation("page_token", rule),)
         super().__init__(_summary(self.violations))
 
@@ -132,18 +132,18 @@ class RequestIdReused(InvalidRequest):
     reason = "REQUEST_ID_REUSED"
 
     def __init__(self) -> None:
-        rule = "was used for another request in the last 24 hours; take a new one"
+        rule = "was used for another request within the last 24 hours; use a new one"
         self.violations = (FieldViolation("request_id", rule),)
         super().__init__(_summary(self.violations))
 
 
 class MalformedRequest(InvalidRequest):
-    """The bytes are no message of the declared type."""
+    """The bytes do not decode as the declared message."""
 
     reason = "MALFORMED_REQUEST"
 
     def __init__(self, message_name: str) -> None:
-        super().__init__(f"the request is no valid {message_name} message; check that both sides use the same proto")
+        super().__init__(f"the request is not a valid {message_name}; check that client and server use the same proto")
 
 
 class ContactMethodNotFound(ContactsvcError):
@@ -174,22 +174,22 @@ class Aborted(ContactsvcError):
 
 
 class EtagMismatch(Aborted):
-    """The record is not the one that the caller, or the service, has seen."""
+    """The record has changed since the caller, or the service, read it."""
 
     reason = "ETAG_MISMATCH"
     field = "etag"
 
     def __init__(self) -> None:
-        super().__init__("the contact method has changed meanwhile; read it again and retry")
+        super().__init__("the contact method has changed in the meantime; read it again and retry")
 
 
 class PrimaryConflict(Aborted):
-    """Others kept changing the primary of the same client and type."""
+    """Concurrent writes kept changing the primary of the same client and type."""
 
     reason = "PRIMARY_CONFLICT"
 
     def __init__(self) -> None:
-        super().__init__("other callers keep writing the same contact methods, or their primary; retry")
+        super().__init__("concurrent writes to the same contact methods, or to their primary; retry")
 
 
 class FailedPrecondition(ContactsvcError):
@@ -197,12 +197,12 @@ class FailedPrecondition(ContactsvcError):
 
 
 class MetadataAmbiguous(FailedPrecondition):
-    """Several records carry the metadata pair."""
+    """Several records have the metadata pair."""
 
     reason = "METADATA_AMBIGUOUS"
 
     def __init__(self) -> None:
-        super().__init__("several contact methods carry this metadata pair; name the client, or list them")
+        super().__init__("several contact methods have this metadata pair; add client_id, or list them")
 
 
 class PrimaryRejected(FailedPrecondition):
@@ -211,7 +211,7 @@ class PrimaryRejected(FailedPrecondition):
     reason = "PRIMARY_REJECTED"
 
     def __init__(self) -> None:
-        super().__init__("the contact method is primary, and on_primary is REJECT")
+        super().__init__("the contact method is the primary, and on_primary is REJECT")
 
 
 class TransactionsUnsupported(FailedPrecondition):
@@ -224,39 +224,39 @@ class TransactionsUnsupported(FailedPrecondition):
 
 
 class Unauthenticated(ContactsvcError):
-    """The call carries no API key, or none that is good; which of the two, and why, is not for strangers."""
+    """The call has no valid API key. Whether it is missing, unknown, expired or revoked is not revealed."""
 
     reason = "UNAUTHENTICATED"
 
     def __init__(self) -> None:
-        super().__init__("no good API key; send one as authorization: Bearer KEY")
+        super().__init__("missing or invalid API key; send it in the metadata as authorization: Bearer KEY")
 
 
 class PermissionDenied(ContactsvcError):
-    """The API key is good, but not for this."""
+    """The API key is valid, but not for this call."""
 
     reason = "PERMISSION_DENIED"
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"the API key is not enough: {why}")
+        super().__init__(f"the API key {why}")
 
 
 class Overloaded(ContactsvcError):
-    """Too many calls are in flight; nothing was done.
+    """A limit on concurrent calls is reached; nothing was done.
 
     Attributes:
-        retry_after: seconds after which trying again makes sense.
+        retry_after: seconds after which a retry makes sense.
     """
 
     reason = "OVERLOADED"
     retry_after: ClassVar[float] = 0.5
 
     def __init__(self, whose: str) -> None:
-        super().__init__(f"too many calls in flight {whose}; try again in a moment")
+        super().__init__(f"too many calls in flight {whose}; retry in a moment")
 
 
 class StoreUnavailable(ContactsvcError):
-    """The database cannot be reached, or broke off; a write may or may not have happened."""
+    """The database cannot be reached, or the connection broke; a write may or may not have happened."""
 
     reason = "STORE_UNAVAILABLE"
 
@@ -265,7 +265,7 @@ class StoreUnavailable(ContactsvcError):
 
 
 class DeadlineExceeded(ContactsvcError):
-    """The time for the call is over; a write may or may not have happened."""
+    """The deadline of the call has passed; a write may or may not have happened."""
 
     reason = "DEADLINE_EXCEEDED"
 
@@ -286,10 +286,10 @@ class InternalFault(ContactsvcError):
 
 
 class SafeToLog(Exception):
-    """An exception of ours that says what may be logged of it, where of others only class and place are.
+    """An exception that carries text for the log; of other exceptions only class and stack are logged.
 
     Attributes:
-        for_the_log: its text; names fields, databases and ids that the service makes, and quotes nobody.
+        for_the_log: the text; it names fields, databases and ids made by the service, and quotes no data.
     """
 
     for_the_log: str
@@ -302,7 +302,7 @@ class StartupError(Exception):
 
 
 class DatabaseRefuses(StartupError, SafeToLog):
-    """The database refuses a command; the message names what for and where, and what to do."""
+    """The database refuses a command; the message names the command, the database and the remedy."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

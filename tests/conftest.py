@@ -25,8 +25,7 @@ from contactsvc.domain.kinds import Environment
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.runtime import embedded
 from contactsvc.runtime.server import Server
-from contactsvc.store.indexes import ensure_indexes
-from contactsvc.store.store import MongoStore
+from contactsvc.store import MongoStore, ensure_indexes
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc

@@ -1,7 +1,7 @@
-"""The standard streams, for programs that are started without some of them, or whose reader has gone.
+"""Standard streams, for processes that start without some of them or whose reader has closed the pipe.
 
-A missing descriptor would be taken by the next file or socket that is opened, and libuv ends a process in which that
-is an event loop's own.
+The next file or socket that is opened would take the number of a missing descriptor, and libuv aborts the process when
+descriptor 0, 1 or 2 belongs to an event loop.
 """
 
 from __future__ import annotations
@@ -13,42 +13,42 @@ import click
 
 from contactsvc.errors import StartupError
 
-_INPUT, _OUTPUT, _ERRORS = range(3)
-# Nothing can be read, what is told about the work is lost, but results are not written into nothing in silence: a
-# descriptor that is open for reading refuses them.
-_MODES = {_INPUT: os.O_RDONLY, _OUTPUT: os.O_RDONLY, _ERRORS: os.O_WRONLY}
+_STDIN, _STDOUT, _STDERR = range(3)
+# Input is empty and messages about the work are discarded, but results must not vanish: standard output is opened for
+# reading only, so that writing to it fails.
+_OPEN_MODES = {_STDIN: os.O_RDONLY, _STDOUT: os.O_RDONLY, _STDERR: os.O_WRONLY}
 
 
 class NotPrinted(StartupError):
-    """What was to be printed on standard output could not be; the message says why."""
+    """Standard output cannot be written; the message gives the reason."""
 
 
 def open_missing() -> None:
-    """See to it that there are descriptors 0 to 2, and the streams of `sys` on them."""
-    for descriptor, mode in _MODES.items():
+    """Open /dev/null as each of the descriptors 0 to 2 that is missing, and set the streams of `sys`."""
+    for descriptor, mode in _OPEN_MODES.items():
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest one that is free, which is this one: those below it are there.
+            # The system assigns the lowest free number, which is this one.
             os.set_inheritable(os.open(os.devnull, mode), True)
-    # None when Python has found the descriptor missing at its start.
-    sys.stdin = sys.stdin or open(_INPUT, closefd=False)  # noqa: SIM115 - as long as the process
-    sys.stdout = sys.stdout or open(_OUTPUT, "w", closefd=False)  # noqa: SIM115
-    sys.stderr = sys.stderr or open(_ERRORS, "w", buffering=1, closefd=False)  # noqa: SIM115
+    # Python sets a stream to None when its descriptor is missing at startup.
+    sys.stdin = sys.stdin or open(_STDIN, closefd=False)  # noqa: SIM115 - open for the life of the process
+    sys.stdout = sys.stdout or open(_STDOUT, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(_STDERR, "w", buffering=1, closefd=False)  # noqa: SIM115
 
 
 def print_line(text: str) -> None:
-    """Print a line on standard output, at once.
+    """Print a line on standard output and flush it.
 
     Raises:
-        NotPrinted: it could not be written, such as when the disk is full or the reader has gone.
+        NotPrinted: it cannot be written, for example because the disk is full or the reader has closed the pipe.
     """
     try:
         click.echo(text)
         sys.stdout.flush()
     except OSError as error:
-        # What is left in the buffer would fail again at the interpreter's end, which has an exit code of its own.
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, _OUTPUT)
-        os.close(nothing)
-        raise NotPrinted(f"standard output cannot be written: {error.strerror}") from error
+        # The rest of the buffer would fail again when the interpreter exits, and change the exit code.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, _STDOUT)
+        os.close(null)
+        raise NotPrinted(f"cannot write to standard output: {error.strerror}") from error

@@ -1,10 +1,8 @@
-"""`contactsvc doctor`: what is checked, the plan of what can be mended, and the report.
+"""`contactsvc doctor`: checks settings, database, indexes and documents, and repairs what it can.
 
-It looks at what the service takes for granted: settings, database, indexes, and documents that keep the rules. Looking
-changes nothing. What it reports names ids and never contact values, so that it can go into a ticket. Knows no driver:
-store/examination.py reads and writes.
-
-Reading takes constant memory, however much is wrong: findings are printed as they come, and the plan is in a file.
+A checkup changes nothing. Its report names ids and never contact values, so that it can go into a ticket. It takes
+constant memory: findings are printed as they come, and planned repairs are spooled to a file. This package uses no
+driver; store/inspection.py reads and writes.
 """
 
 from contactsvc.doctor.checkup import Verdict, verdict_on

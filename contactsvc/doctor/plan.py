@@ -1,7 +1,6 @@
-"""What doctor is going to do about what it has found.
+"""The repairs that doctor plans, spooled to a temporary file.
 
-The plan is spooled to a temporary file (of ids and etags): people want to see it before anything is done, and it may be
-long.
+Users see the plan before anything is changed, and it may be long. The file holds ids and etags, and no contact values.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from contactsvc.domain.kinds import Environment
 
 
 class Repair(StrEnum):
-    """What can be done about a finding."""
+    """A kind of repair; its value is in the JSON report."""
 
     DEMOTE = "demote"
     RENORMALIZE = "renormalize"
@@ -30,15 +29,15 @@ class Repair(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A planned change.
+    """A planned repair. The names of its attributes are keys of the JSON report.
 
     Attributes:
-        environment: where.
-        repair: what to do.
+        environment: the environment to change.
+        repair: the kind of repair.
         target: the id of the contact method, or the name of the index.
-        etag: of the contact method as it was examined. It is changed only if it still is that.
+        etag: of the contact method at the checkup; a later one is not changed.
         keeper: when demoting, the id of the contact method that stays primary.
-        keeper_etag: and its etag.
+        keeper_etag: the etag of the keeper at the checkup.
     """
 
     environment: Environment
@@ -51,21 +50,21 @@ class Fix:
     def __str__(self) -> str:
         match self.repair:
             case Repair.DEMOTE:
-                return f"demote {self.target}, so that {self.keeper} is the only primary of its client and type"
+                return f"demote {self.target}; {self.keeper} stays the only primary of its client and type"
             case Repair.RENORMALIZE:
-                return f"write the normalized value of {self.target} anew"
+                return f"rewrite the normalized value of {self.target}"
             case Repair.MAKE_FINDABLE:
-                return f"write anew by what {self.target} is found as a primary"
+                return f"correct the primary_key of {self.target}"
             case Repair.MIGRATE:
-                return "migrate all documents of earlier layouts to the present one"
+                return "migrate all documents of earlier layouts"
             case Repair.FORGET:
-                return "remove the documents that remember only requests that are over"
+                return "remove the documents that hold only expired idempotency records"
             case Repair.CREATE_INDEX:
-                return f"create the index {self.target}"
+                return f"create index {self.target}"
 
 
 class Plan:
-    """The planned changes, in their order, in a file."""
+    """Planned repairs in their order, in a file."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -81,13 +80,13 @@ class Plan:
             yield Fix(**{**fix, "environment": Environment(fix["environment"]), "repair": Repair(fix["repair"])})
 
     def add(self, fix: Fix) -> None:
-        """Plan one more change; not while iterating."""
+        """Append a repair; not during an iteration."""
         self._file.write(json.dumps(asdict(fix)) + "\n")
         self._size += 1
 
 
 @contextmanager
 def planning() -> Iterator[Plan]:
-    """Yield an empty plan in a temporary file, until the end of the block."""
+    """Yield an empty plan, whose file is deleted at the end of the block."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
         yield Plan(file)

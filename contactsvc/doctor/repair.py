@@ -1,4 +1,4 @@
-"""Carries out what doctor has planned, as far as nobody else has changed what it is about."""
+"""Carries out planned repairs, except on records that changed since the checkup."""
 
 from __future__ import annotations
 
@@ -9,22 +9,27 @@ from contactsvc.domain.clock import now_utc
 from contactsvc.domain.contact_method import ContactMethod, changed
 from contactsvc.domain.ids import new_etag
 from contactsvc.domain.normalization import InvalidValue, ValueRules
-from contactsvc.store.inspection import Inspection
+from contactsvc.store import Repairs
 
-_CHANGED_MEANWHILE = "somebody has changed it meanwhile, which counts; run doctor again"
+_CHANGED = "changed by another writer since the checkup; run doctor again"
 
 
 class Repairer:
-    """Carries out changes in one environment."""
+    """Carries out repairs in one environment.
 
-    def __init__(self, examination: Inspection, rules: ValueRules) -> None:
-        self._examination = examination
+    Args:
+        repairs: reads and writes single contact methods of the environment.
+        rules: how values are read.
+    """
+
+    def __init__(self, repairs: Repairs, rules: ValueRules) -> None:
+        self._repairs = repairs
         self._rules = rules
-        # The etags of what was changed by an earlier change of the plan.
-        self._renewed: dict[str, str] = {}
+        # A record may have several repairs: the etags that earlier ones left, by id.
+        self._etags: dict[str, str] = {}
 
-    async def mend(self, fix: Fix) -> str:
-        """Carry out one change; return what stood against it, or nothing."""
+    async def apply(self, fix: Fix) -> str:
+        """Carry out a repair; return why it was skipped, or an empty string."""
         match fix.repair:
             case Repair.DEMOTE:
                 return await self._demote(fix)
@@ -33,43 +38,47 @@ class Repairer:
             case Repair.MAKE_FINDABLE:
                 return await self._make_findable(fix)
             case Repair.MIGRATE:
-                await self._examination.migrate()
+                await self._repairs.migrate()
                 return ""
             case Repair.FORGET:
-                await self._examination.remove_expired(now_utc())
+                await self._repairs.remove_expired(now_utc())
                 return ""
             case Repair.CREATE_INDEX:
-                if await self._examination.create_index(fix.target):
+                if await self._repairs.create_index(fix.target):
                     return ""
-                return "the data or another index stands against it; the findings below say which"
+                return "conflicts with the data or another index; see the findings below"
 
     async def _demote(self, fix: Fix) -> str:
-        # If the other one has lost the flag meanwhile, this one must not.
-        keeper = await self._examination.find(fix.keeper, fix.keeper_etag)
-        present = await self._examination.find(fix.target, fix.etag)
+        # If the keeper is not primary any more, demoting this one would leave none.
+        keeper = await self._repairs.find(fix.keeper, fix.keeper_etag)
+        present = await self._repairs.find(fix.target, fix.etag)
         if keeper is None or not keeper.is_primary or present is None:
-            return _CHANGED_MEANWHILE
-        return await self._write(present, {"is_primary": False})
+            return _CHANGED
+        return await self._replace(present, {"is_primary": False})
 
     async def _renormalize(self, fix: Fix) -> str:
-        present = await self._examination.find(fix.target, self._renewed.get(fix.target, fix.etag))
+        present = await self._find_target(fix)
         if present is None:
-            return _CHANGED_MEANWHILE
+            return _CHANGED
         try:
             value = self._rules.read(present.type, present.value.text)
         except InvalidValue:
-            return _CHANGED_MEANWHILE
-        return await self._write(present, {"value": value})
+            return _CHANGED
+        return await self._replace(present, {"value": value})
 
     async def _make_findable(self, fix: Fix) -> str:
-        present = await self._examination.find(fix.target, self._renewed.get(fix.target, fix.etag))
-        if present is None or not await self._examination.make_findable(present):
-            return _CHANGED_MEANWHILE
+        present = await self._find_target(fix)
+        if present is None or not await self._repairs.make_findable(present):
+            return _CHANGED
         return ""
 
-    async def _write(self, present: ContactMethod, fields: Mapping[str, object]) -> str:
+    async def _find_target(self, fix: Fix) -> ContactMethod | None:
+        """Return the record to repair, unless another writer has changed it."""
+        return await self._repairs.find(fix.target, self._etags.get(fix.target, fix.etag))
+
+    async def _replace(self, present: ContactMethod, fields: Mapping[str, object]) -> str:
         after = changed(present, fields, now=now_utc(), etag=new_etag())
-        if not await self._examination.replace(present, after):
-            return _CHANGED_MEANWHILE
-        self._renewed[after.id] = after.etag
+        if not await self._repairs.replace(present, after):
+            return _CHANGED
+        self._etags[after.id] = after.etag
         return ""

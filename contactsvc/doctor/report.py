@@ -1,4 +1,4 @@
-"""What doctor says: findings, what is going to be done, what has been, and a summary."""
+"""The report of doctor: findings, planned repairs, their results, and a summary."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from contactsvc.doctor.plan import Fix
 from contactsvc.domain.kinds import Environment
 
 FOUND = 1
-"""The exit code when something is wrong, or the database cannot be examined."""
+"""The exit code when something is wrong, or the database cannot be checked."""
 
 
 class Severity(StrEnum):
-    """How bad a finding is; only `WRONG` makes the exit code 1."""
+    """The severity of a finding; only `WRONG` makes the exit code 1."""
 
     WRONG = "wrong"
     WARNING = "warning"
@@ -24,7 +24,7 @@ class Severity(StrEnum):
 
 
 class Check(StrEnum):
-    """What a finding is about."""
+    """The subject of a finding."""
 
     CONFIGURATION = "configuration"
     DATABASE = "database"
@@ -40,16 +40,16 @@ class Check(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line of the report.
+    """A line of the report. The names of its attributes are keys of the JSON report.
 
     Attributes:
-        severity: how bad it is.
-        check: what it is about.
-        message: what is wrong, why that matters and what to do; holds no contact value.
-        environment: `live` or `test`; empty for what concerns both.
-        ids: of the documents, 20 at most.
-        client_id: whose they are; empty when that is unknown or says nothing.
-        mendable: whether --fix mends it.
+        severity: the severity.
+        check: the subject.
+        message: the problem, its consequence and the remedy; contains no contact value.
+        environment: `live` or `test`; empty when it concerns both.
+        ids: of the documents, at most 20.
+        client_id: the client of the documents; empty when it is unknown or they have several.
+        mendable: whether --fix repairs it.
     """
 
     severity: Severity
@@ -63,15 +63,14 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """Prints what is found and done, a line each, and counts; as text, or as JSON Lines.
+    """Prints findings and repairs as they come, a line each, and counts them.
 
     Attributes:
         echo: prints a line.
-        as_json: whether a line is a JSON object, whose `event` tells what it is about: `finding`, `plan`, `mended`,
-            `skipped` or `summary`.
-        counts: how many findings of each severity there are.
-        mendable: how many of them --fix mends.
-        documents: how many contact methods were examined, by environment.
+        as_json: print JSON Lines. The `event` of a line is `finding`, `plan`, `mended`, `skipped` or `summary`.
+        counts: the number of findings by severity.
+        mendable: the number of findings that --fix repairs.
+        documents: the number of contact methods by environment.
     """
 
     echo: Callable[[str], None]
@@ -80,38 +79,40 @@ class Report:
     mendable: int = 0
     documents: dict[Environment, int] = field(default_factory=dict)
 
-    def anew(self) -> Report:
-        """Return a report to the same place that has counted nothing."""
+    def fresh(self) -> Report:
+        """Return a report with the same output, and counts of zero."""
         return Report(self.echo, self.as_json)
 
     @property
     def exit_code(self) -> int:
-        """What the findings make of the exit code."""
+        """The exit code for the findings so far."""
         return FOUND if self.counts[Severity.WRONG] else 0
 
-    def find(self, finding: Finding) -> None:
+    def add(self, finding: Finding) -> None:
         """Report a finding."""
         self.counts[finding.severity] += 1
         self.mendable += finding.mendable
         self._print("finding", finding.severity, finding.environment, finding.message, asdict(finding))
 
-    def plan(self, fix: Fix) -> None:
-        """Report what is going to be done."""
+    def add_planned(self, fix: Fix) -> None:
+        """Report a planned repair."""
         self._print("plan", "plan", fix.environment, str(fix), asdict(fix))
 
-    def mended(self, fix: Fix, obstacle: str) -> None:
-        """Report that it has been done, or why not."""
-        word = "skipped" if obstacle else "mended"
-        message = f"{fix}: {obstacle}" if obstacle else str(fix)
-        self._print(word, word, fix.environment, message, asdict(fix) | ({"message": obstacle} if obstacle else {}))
+    def add_result(self, fix: Fix, obstacle: str) -> None:
+        """Report a repair, or the obstacle because of which it was skipped."""
+        if obstacle:
+            facts = asdict(fix) | {"message": obstacle}
+            self._print("skipped", "skipped", fix.environment, f"{fix}: {obstacle}", facts)
+        else:
+            self._print("mended", "fixed", fix.environment, str(fix), asdict(fix))
 
-    def say(self, text: str) -> None:
-        """Print a line for people only."""
+    def print_text(self, text: str) -> None:
+        """Print a line, unless the report is JSON."""
         if not self.as_json:
             self.echo(text)
 
     def summarize(self) -> None:
-        """Report how many findings there are."""
+        """Report the counts."""
         if self.as_json:
             counts = {severity.value: count for severity, count in self.counts.items()}
             documents = {environment.value: count for environment, count in self.documents.items()}
@@ -121,15 +122,15 @@ class Report:
         wrong = self.counts[Severity.WRONG]
         parts = [f"{wrong} wrong" if wrong else "nothing wrong"]
         parts += [plural(self.counts[kind], kind) for kind in (Severity.WARNING, Severity.NOTE) if self.counts[kind]]
-        seen = ", ".join(f"{count} in {environment}" for environment, count in self.documents.items())
-        line = ", ".join(parts) + (f"; contact methods examined: {seen}" if seen else "")
-        self.echo(line + (f"; contactsvc doctor --fix mends {self.mendable} of these" if self.mendable else ""))
+        checked = ", ".join(f"{count} in {environment}" for environment, count in self.documents.items())
+        line = ", ".join(parts) + (f"; contact methods checked: {checked}" if checked else "")
+        self.echo(line + (f"; contactsvc doctor --fix repairs {self.mendable} of these" if self.mendable else ""))
 
     def _print(self, event: str, word: str, environment: str, message: str, facts: Mapping[str, Any]) -> None:
         if self.as_json:
-            # What is empty does not apply. `mendable` always does to a finding.
-            told = {name: value for name, value in facts.items() if value not in ("", ())}
-            self.echo(json.dumps({"event": event, **told}))
+            # Empty facts do not apply, and are left out; `mendable` is never empty.
+            given = {name: value for name, value in facts.items() if value not in ("", ())}
+            self.echo(json.dumps({"event": event, **given}))
         else:
             where = f"{environment}: " if environment else ""
             self.echo(f"{word:<8} {where}{message}")

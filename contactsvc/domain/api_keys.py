@@ -1,4 +1,4 @@
-"""Who may do what: API keys, their permissions, and which operation takes which."""
+"""API keys, their permissions, and the permissions that each RPC requires."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SECRET_BYTES = 32
 
 
 class Permission(StrEnum):
-    """What a key may be allowed."""
+    """A permission of an API key."""
 
     READ = "read"
     WRITE = "write"
@@ -29,7 +29,7 @@ class Permission(StrEnum):
 
 _READ = frozenset({Permission.READ})
 _WRITE = frozenset({Permission.WRITE})
-# What changes a record answers with it, and so shows what was there.
+# Changing a record returns it, and so shows what it held before.
 _READ_AND_WRITE = _READ | _WRITE
 _DELETE = frozenset({Permission.DELETE})
 
@@ -50,28 +50,28 @@ PERMISSIONS: Mapping[str, frozenset[Permission]] = MappingProxyType(
         "BatchGetContactMethods": _READ,
         "UpsertContactMethod": _READ_AND_WRITE,
         "BatchUpsertContactMethods": _READ_AND_WRITE,
-        # A sync deletes what its list leaves out.
+        # A sync deletes the records that its list leaves out.
         "SyncClientContactMethods": _READ_AND_WRITE | _DELETE,
         "StreamContactMethods": _READ,
         "EraseClientContactMethods": frozenset({Permission.ERASE}),
     }
 )
-"""What each RPC takes. One that is not here is allowed to nobody, and the service does not start without it."""
+"""The permissions that each RPC requires; the service does not start unless every RPC is listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """An API key as it is stored: all but its secret.
+    """An API key as it is stored, without its secret.
 
     Attributes:
-        id: its public part, which may go into logs.
-        name: what people call it.
-        environment: the one that it opens.
-        permissions: what it allows.
-        secret_digest: SHA-256 of the secret. The secret has 256 random bits, so that a slow hash would add nothing.
-        created_at: when it was made.
-        expires_at: when it ends by itself, if it does.
-        revoked_at: when it was taken back, if it was.
+        id: its public part; may be logged.
+        name: for people.
+        environment: the environment that it opens.
+        permissions: the calls that it allows.
+        secret_digest: SHA-256 of the secret. The secret has 256 random bits, so a slow hash would add nothing.
+        created_at: when it was created.
+        expires_at: when it expires; None for never.
+        revoked_at: when it was revoked; None if it was not.
     """
 
     id: str
@@ -90,7 +90,7 @@ class ApiKey:
         return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
 
     def opens_with(self, secret: str) -> bool:
-        """Tell whether this is the secret, in a time that does not depend on how nearly it is."""
+        """Return whether this is the secret, by a comparison in constant time."""
         return hmac.compare_digest(self.secret_digest.encode(), _digest(secret).encode())
 
 
@@ -102,7 +102,7 @@ def new_key(
     now: datetime,
     expires_at: datetime | None,
 ) -> tuple[ApiKey, str]:
-    """Return a new key, and the text that callers send: the only place where its secret ever is."""
+    """Return a new key, and the text that callers send, which holds its secret and is stored nowhere."""
     id_, secret = secrets.token_hex(_ID_BYTES), secrets.token_hex(_SECRET_BYTES)
     key = ApiKey(
         id=id_,
@@ -117,7 +117,7 @@ def new_key(
 
 
 def parts_of(text: str) -> tuple[str, str, str] | None:
-    """Return the environment, the public id and the secret that a caller sent; None when it cannot be a key."""
+    """Return environment, id and secret of a key as callers send it; None when the text has another form."""
     parts = text.split("_")
     if len(parts) != 4 or parts[0] != _PREFIX:
         return None

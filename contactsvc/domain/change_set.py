@@ -1,4 +1,4 @@
-"""What a write has to store."""
+"""The change set of a write: what has to be stored."""
 
 from __future__ import annotations
 
@@ -12,26 +12,31 @@ from contactsvc.domain.kinds import Slot
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """What has to be stored.
+    """The records that a write adds, changes and deletes.
 
     Attributes:
         inserted: new records.
         replaced: changed records, before and after.
-        removed: deleted records; their `requests` must go on being remembered.
-        memories: requests to be remembered apart from records.
-        revived: records that were deleted and come back under their ids; their `requests` are what is remembered of
-            them.
+        removed: deleted records; their `requests` are kept.
+        idempotency_records: requests to be kept in documents of their own.
+        revived: deleted records that return under their ids, with the `requests` that were kept of them.
     """
 
     inserted: Sequence[ContactMethod]
     replaced: Sequence[tuple[ContactMethod, ContactMethod]]
     removed: Sequence[ContactMethod]
-    memories: Sequence[tuple[IdempotencyRecord, ...]]
+    idempotency_records: Sequence[tuple[IdempotencyRecord, ...]]
     revived: Sequence[ContactMethod] = ()
 
     def __len__(self) -> int:
-        """Return how many documents have to be written."""
-        return len(self.inserted) + len(self.replaced) + len(self.removed) + len(self.memories) + len(self.revived)
+        """Return the number of documents to write."""
+        return (
+            len(self.inserted)
+            + len(self.replaced)
+            + len(self.removed)
+            + len(self.idempotency_records)
+            + len(self.revived)
+        )
 
     @property
     def contested(self) -> set[Slot]:

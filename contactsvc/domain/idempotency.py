@@ -1,4 +1,4 @@
-"""The memory of requests that have been carried out, so that a write can be repeated without writing twice."""
+"""Idempotency records: requests that were carried out, kept so that a repeated write does not write twice."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 
 from contactsvc.domain.outcomes import Outcome
 
-MEMORY = timedelta(hours=24)
-"""How long a request is remembered."""
+RETENTION = timedelta(hours=24)
+"""How long a request is kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFingerprint:
-    """The request_id of a caller, and a digest of all else that the request says."""
+    """The request_id of a request, and a digest of everything else in it."""
 
     id: str
     digest: bytes
@@ -22,28 +22,28 @@ class RequestFingerprint:
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyRecord:
-    """A request that was carried out. Holds ids, but no contact data: it outlives records that are erased.
+    """A request that was carried out. Holds ids and no contact data, since it outlives erased records.
 
     Attributes:
-        mark: which request.
-        at: when.
-        outcomes: what became of each of its items.
+        fingerprint: identifies the request.
+        at: when it was carried out.
+        outcomes: the outcome of each of its items.
     """
 
-    mark: RequestFingerprint
+    fingerprint: RequestFingerprint
     at: datetime
     outcomes: tuple[Outcome, ...]
 
     @property
-    def forget_at(self) -> datetime:
-        """When it is to be forgotten."""
-        return self.at + MEMORY
+    def expires_at(self) -> datetime:
+        """When it expires."""
+        return self.at + RETENTION
 
 
 class RequestAlreadyApplied(Exception):
-    """The request has been carried out before: it is remembered. Never leaves the use cases."""
+    """The request was carried out before. Never leaves the use cases."""
 
 
 def unexpired(requests: Iterable[IdempotencyRecord], now: datetime) -> tuple[IdempotencyRecord, ...]:
-    """Return the requests that are still to be remembered."""
-    return tuple(request for request in requests if request.forget_at > now)
+    """Return the records that have not expired."""
+    return tuple(request for request in requests if request.expires_at > now)

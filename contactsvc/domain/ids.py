@@ -16,23 +16,23 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _FORM = re.compile(f"contact_[{_ALPHABET}]{{26}}")
 _RANDOM_BITS = 80
-# How many random bytes are fetched at a time. Each fetch lets other threads take the interpreter, which costs a call
-# more than everything else that is done for an id.
-_FETCHED = 4096
+# Random bytes are fetched in blocks: each fetch releases the interpreter to other threads, which costs a call more than
+# everything else about an id.
+_BLOCK_BYTES = 4096
 
 
 class _Randomness:
-    """Random bytes of the operating system, fetched ahead. Not for secrets: those of the future lie in memory."""
+    """Random bytes of the operating system, fetched in blocks. Not for secrets: bytes to come lie in memory."""
 
     def __init__(self) -> None:
         self._bytes = b""
         self._at = 0
 
     def __call__(self, count: int) -> bytes:
-        """Return so many random bytes, each of them once."""
+        """Return `count` random bytes, none of them twice."""
         at, end = self._at, self._at + count
         if end > len(self._bytes):
-            self._bytes = os.urandom(_FETCHED)
+            self._bytes = os.urandom(_BLOCK_BYTES)
             at, end = 0, count
         self._at = end
         return self._bytes[at:end]
@@ -42,22 +42,22 @@ _random_bytes = _Randomness()
 
 
 def new_etag() -> str:
-    """Return a fresh etag: random, so that no two states of a record, or of its restored copy, ever share one."""
+    """Return a random etag, so that no two states of a record, or of a restored copy of it, share one."""
     return _random_bytes(8).hex()
 
 
 def new_request_id() -> str:
-    """Return an id for a call whose caller has given none."""
+    """Return a request id for a call that came without one."""
     return _random_bytes(16).hex()
 
 
 def id_of_number(number: int) -> str:
-    """Return the id that says a number of 128 bits; a greater number makes a greater id."""
+    """Return the id of a number of 128 bits; greater numbers have greater ids."""
     return "contact_" + "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
 
 
 def is_contact_method_id(id_: object) -> bool:
-    """Tell whether it is an id as they are made here; an import may bring others."""
+    """Return whether an id has the form that the service makes; imported ones may have another."""
     return isinstance(id_, str) and _FORM.fullmatch(id_) is not None
 
 
@@ -69,11 +69,11 @@ class ContactMethodIds:
         self._last = 0
 
     def __call__(self) -> str:
-        """Return a new id, greater than all that this instance made before."""
+        """Return a new id, greater than all ids that this instance has made."""
         milliseconds = int(self._clock().timestamp() * 1000)
         number = milliseconds << _RANDOM_BITS | int.from_bytes(_random_bytes(_RANDOM_BITS // 8))
         if number <= self._last:
-            # Drawn lower in the same millisecond, or the clock stepped back: count on, by a step that nobody can guess.
+            # A lower draw in the same millisecond, or the clock stepped back: increment by an unpredictable amount.
             number = self._last + 1 + int.from_bytes(_random_bytes(4))
         self._last = number
         return id_of_number(number)

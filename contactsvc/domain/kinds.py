@@ -1,4 +1,4 @@
-"""The words that everything else is said in: environments, types, values, primary slots, and fields that are absent."""
+"""The basic kinds: environments, types, values, primary slots, and the mark of an absent field."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 
 class Environment(StrEnum):
-    """A world of contact methods of its own: nothing crosses between two. Its value is what callers write."""
+    """An isolated set of contact methods; its value is the name that callers use."""
 
     LIVE = "live"
     TEST = "test"
@@ -24,7 +24,7 @@ class ContactMethodType(StrEnum):
 
 
 class Unset:
-    """The type of `UNSET`, which says that a field is absent from a request."""
+    """The type of `UNSET`, which marks a field that is absent from a request."""
 
     def __repr__(self) -> str:
         return "UNSET"
@@ -33,12 +33,12 @@ class Unset:
 UNSET: Final = Unset()
 
 Slot = tuple[str, ContactMethodType]
-"""A client and a type: the place that at most one primary can take."""
+"""A client and a type, of which at most one record is primary."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContactValue:
-    """A value as people write it, and the form in which it is compared (None: could not be parsed, lenient mode)."""
+    """A value as written, and its normal form, by which it is compared; None where it could not be parsed (lenient)."""
 
     text: str
     normalized: str | None

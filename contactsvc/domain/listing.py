@@ -1,4 +1,4 @@
-"""What can be listed: filter, order and page, as the use cases understand them."""
+"""Lists: filter, order and page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contactsvc.domain.kinds import ContactMethodType
 
 
 class SortField(StrEnum):
-    """What records can be sorted by."""
+    """A field that records can be sorted by."""
 
     CREATED_AT = "created_at"
     UPDATED_AT = "updated_at"
@@ -20,7 +20,7 @@ class SortField(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
-    """One key of an order."""
+    """One key of a sort order."""
 
     field: SortField
     descending: bool
@@ -28,7 +28,7 @@ class SortKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeRange:
-    """A half-open range of time; None is open."""
+    """A half-open range of time; None leaves an end open."""
 
     at_or_after: datetime | None = None
     before: datetime | None = None
@@ -36,10 +36,10 @@ class TimeRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which records: all conditions must hold, and of a tuple one element must. Empty and None are no condition.
+    """The records to find: all conditions must hold, of a tuple any element. Empty and None are no condition.
 
-    `values` holds the pairs of type and normalized value that are looked for; None is no condition, an empty tuple
-    matches nothing (the values asked for can be no value of the types asked for).
+    `values` holds pairs of type and normalized value; None is no condition, and an empty tuple matches nothing (no
+    value asked for fits a type asked for).
     """
 
     ids: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ OLDEST_FIRST = (SortKey(SortField.CREATED_AT, descending=False),)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """A request for one page."""
+    """A request for one page of a list."""
 
     filter: Filter
     sort: tuple[SortKey, ...] = OLDEST_FIRST

@@ -1,11 +1,10 @@
-"""What came of a write."""
+"""Outcomes of writes, by ids: what is kept with a request, so that a repetition gets the same answer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
-from contactsvc.domain.kinds import Slot
 from contactsvc.errors import ContactsvcError
 
 
@@ -20,15 +19,14 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What came of an operation.
+    """What an operation did. Holds no contact data, since it outlives records that are erased.
 
     Attributes:
         action: what was done.
-        id: with which record.
+        id: the record's id; empty for a write that concerns all records of a client.
         demoted_ids: the records that lost the primary flag to it.
         promoted_id: the record that became primary in place of a deleted one.
-        count: how many records, of a write that is about all of a client's and names none.
-        claimed: the primary slot that the operation asked for by name.
+        count: the number of records.
     """
 
     action: Action
@@ -36,8 +34,7 @@ class Applied:
     demoted_ids: tuple[str, ...] = ()
     promoted_id: str | None = None
     count: int = 1
-    claimed: Slot | None = field(default=None, compare=False)
 
 
 Outcome = Applied | ContactsvcError
-"""What came of an operation, or why nothing did."""
+"""What an operation did, or why it failed."""

@@ -1,6 +1,6 @@
-"""The primary rule: at most one primary per client and type, and nobody loses the flag unless a request says so.
+"""The primary rule: at most one primary per client and type, and no record loses the flag unless a request says so.
 
-This module decides; the partial unique index of the store holds the decision against races.
+This module decides; a partial unique index of the store enforces the rule against races.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contactsvc.domain.kinds import UNSET, ContactMethodType, Slot, Unset
 
 
 class PrimaryDeletePolicy(Enum):
-    """What happens to the flag when the primary is deleted."""
+    """What becomes of the flag when the primary is deleted."""
 
     LEAVE_NONE = auto()
     PROMOTE_NEXT = auto()
@@ -29,13 +29,13 @@ class FlagIntent(Enum):
     CLEAR = auto()
     """Take the flag away; the slot is left without a primary."""
     TAKE = auto()
-    """Make the record primary, and demote whoever is."""
+    """Make the record primary, and demote the present one."""
     TAKE_IF_FREE = auto()
     """Move into another slot with the flag if that slot has no primary; lose the flag otherwise."""
 
 
 def flag_intent(present: ContactMethod, requested: bool | Unset, new_type: ContactMethodType | Unset) -> FlagIntent:
-    """Tell what an update asks of the flag."""
+    """Return what an update means for the flag."""
     changes_slot = not isinstance(new_type, Unset) and new_type is not present.type
     if requested is UNSET:
         return FlagIntent.TAKE_IF_FREE if present.is_primary and changes_slot else FlagIntent.KEEP
@@ -45,7 +45,7 @@ def flag_intent(present: ContactMethod, requested: bool | Unset, new_type: Conta
 
 
 def next_primary(candidates: Iterable[ContactMethod]) -> ContactMethod | None:
-    """Choose who follows a deleted primary: verified ones first, then the oldest."""
+    """Return the record that follows a deleted primary: verified ones first, then the oldest."""
     return min(candidates, key=lambda cm: (cm.verified_at is None, cm.created_at, cm.id), default=None)
 
 

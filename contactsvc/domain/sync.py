@@ -1,4 +1,4 @@
-"""A sync: the records of one client are made what a list says."""
+"""A sync: makes the records of one client match a list."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from functools import partial
 
 from contactsvc.domain.batch import Step, apply_in_order, raise_refusal
 from contactsvc.domain.contact_method import ContactMethod
-from contactsvc.domain.kinds import ContactMethodType
+from contactsvc.domain.kinds import ContactMethodType, ContactValue
 from contactsvc.domain.ledger import Ledger
-from contactsvc.domain.operations import Delete, Description, Sync, SyncItem
-from contactsvc.domain.outcomes import Applied, Outcome
+from contactsvc.domain.operations import Delete, Sync, SyncItem
+from contactsvc.domain.patch import Patch
+from contactsvc.domain.results import Result
 from contactsvc.errors import (
     ContactMethodNotFound,
     ContactsvcError,
@@ -21,8 +22,8 @@ from contactsvc.errors import (
 )
 
 
-def apply_sync(ledger: Ledger, sync: Sync) -> list[Outcome]:
-    """Apply a sync and return what came of each record: deletions first, then the items in their order.
+def apply_sync(ledger: Ledger, sync: Sync) -> list[Result]:
+    """Apply a sync and return the result for each record: deletions first, then the items in their order.
 
     The ledger must have read all records of the client, and those with the ids and external ids of the items.
 
@@ -44,48 +45,48 @@ def apply_sync(ledger: Ledger, sync: Sync) -> list[Outcome]:
     if sync.replace:
         left_over = [record.id for record in ledger.of_client(sync.client_id) if record.id not in matches.taken]
         deletions += [(id_, partial(_delete, ledger, "items", Delete(id_))) for id_ in left_over]
-    outcomes = apply_in_order(ledger, deletions + writes)
-    raise_refusal(ledger, outcomes)
-    # What an item did by itself is not all: another may have taken the primary flag from its record.
-    return [ledger.net(outcome) if isinstance(outcome, Applied) else outcome for outcome in outcomes]
+    results = apply_in_order(ledger, deletions + writes)
+    raise_refusal(ledger, results)
+    # Another item may have taken the primary flag from a record that its own item left alone.
+    return ledger.settled(results, net=True)
 
 
-def _fail(error: ContactsvcError) -> Outcome:
+def _fail(error: ContactsvcError) -> Result:
     return error
 
 
-def _delete(ledger: Ledger, path: str, delete: Delete) -> Outcome:
+def _delete(ledger: Ledger, path: str, delete: Delete) -> Result:
     try:
         return ledger.delete(delete)
     except ContactsvcError as error:
         return error.below(path)
 
 
-def _write(ledger: Ledger, client_id: str, path: str, item: SyncItem, present: ContactMethod | None) -> Outcome:
-    if item.description is None:
-        raise ValueError("only an item that deletes can be without a description")
+def _write(ledger: Ledger, client_id: str, path: str, item: SyncItem, present: ContactMethod | None) -> Result:
+    if item.patch is None:
+        raise ValueError("an item without a patch can only delete")
     try:
         if present is not None:
-            return ledger.update(present.id, item.description.as_change(), etag=item.etag)
+            return ledger.update(present.id, item.patch, etag=item.etag)
         if item.etag:
             raise EtagMismatch
-        return ledger.create(item.description.as_new(client_id))
+        return ledger.create(client_id, item.patch)
     except ContactsvcError as error:
         return error.below(path)
 
 
 class _Matches:
-    """Which item means which record: by id, then by external id, then by type and value.
+    """The record that each item matches: by id, then by external id, then by type and value.
 
-    What it makes of a list does not depend on which records there are by chance, so that the same sync again finds the
-    records that it made: of several with one value the oldest is taken first.
+    Of several records with one value the oldest is matched first, so that the same sync again finds the records that it
+    made.
 
     Attributes:
         items: the items with their paths.
         by_path: the records that items match, except those to be deleted.
-        deletions: the records that items delete. One that names a type and value means all that have it.
-        refused: the items that cannot be matched, and why.
-        taken: the ids of all records that items match, and by which item.
+        deletions: the records that items delete; an item that names a type and value deletes all records that have it.
+        refused: the errors of items that cannot be matched, by path.
+        taken: the paths of matching items, by the ids of their records.
     """
 
     def __init__(self, ledger: Ledger, sync: Sync) -> None:
@@ -111,9 +112,9 @@ class _Matches:
         for record in ledger.of_client(sync.client_id):
             by_value[_target(record)].append(record)
         for path, item in self._unmatched():
-            if item.description is None or item.id is not None:
+            if item.patch is None or item.id is not None:
                 continue
-            free = [record for record in by_value[_target(item.description)] if record.id not in self.taken]
+            free = [record for record in by_value[_target(item.patch)] if record.id not in self.taken]
             for record in free if item.delete else free[:1]:
                 self._take(path, item, record)
 
@@ -124,14 +125,10 @@ class _Matches:
             for name in (("id", item.id), ("external id", item.external_id)):
                 if name[1] is not None:
                     self._refuse_if_another(path, named.setdefault(name, path))
-        written = {
-            _target(item.description): path
-            for path, item in self.items
-            if item.description is not None and not item.delete
-        }
+        written = {_target(item.patch): path for path, item in self.items if item.patch is not None and not item.delete}
         for path, item in self.items:
-            if item.description is not None and item.delete:
-                self._refuse_if_another(path, written.get(_target(item.description), path))
+            if item.patch is not None and item.delete:
+                self._refuse_if_another(path, written.get(_target(item.patch), path))
 
     def _unmatched(self) -> list[tuple[str, SyncItem]]:
         matched = {*self.refused, *self.by_path, *(path for path, _, _ in self.deletions)}
@@ -168,7 +165,9 @@ class _Matches:
             self.refused[path] = InvalidFields([FieldViolation(path, rule)])
 
 
-def _target(described: ContactMethod | Description) -> tuple[ContactMethodType, str | None, str]:
-    """Return what two descriptions of one contact have in common: type and normalized value, if there is one."""
-    value = described.value
-    return described.type, value.normalized, "" if value.normalized else value.text
+def _target(described: ContactMethod | Patch) -> tuple[ContactMethodType, str | None, str]:
+    """Return what two descriptions of one contact have in common: type and normalized value, or else the text."""
+    type_, value = described.type, described.value
+    if not isinstance(type_, ContactMethodType) or not isinstance(value, ContactValue):
+        raise TypeError("an item of a sync needs a type and a normalized value")
+    return type_, value.normalized, "" if value.normalized else value.text

@@ -1,14 +1,14 @@
-"""The rules of single fields: lengths, characters, counts. Each stands here once, whatever request it came with.
+"""The rules of single fields: lengths, characters, counts. Each stands here once, for every kind of request.
 
-Every function takes the path of the field for the report, adds what is wrong to a `Violations`, and returns the parsed
-field; what it returns after adding a problem is never used.
+Every function takes the path of the field, adds what is wrong to `violations`, and returns the parsed field; what it
+returns after a violation is never used.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from contactsvc.errors import FieldViolation, InvalidFields
 
@@ -26,123 +26,131 @@ _METADATA_VALUE_LENGTH = 500
 
 
 class Violations:
-    """Collects every violation of a request, so that the caller hears of all of them at once."""
+    """Collects the violations of a request, so that the caller is told all of them at once."""
 
     def __init__(self) -> None:
         self._violations: list[FieldViolation] = []
 
     def add(self, path: str, rule: str) -> None:
-        """Note that the field at `path` breaks `rule`."""
+        """Add that the field at `path` breaks `rule`."""
         self._violations.append(FieldViolation(path, rule))
 
     def has(self, path: str) -> bool:
-        """Tell whether the field at `path`, or a part of it, is at fault."""
+        """Return whether the field at `path`, or a part of it, is at fault."""
         return any(v.field == path or v.field.startswith(f"{path}[") for v in self._violations)
 
     def adopt(self, others: Violations, path: str) -> None:
-        """Note what is wrong with a part of the request, which is at `path`."""
+        """Add the violations of a part of the request, which is at `path`."""
         if (error := others.error()) is not None:
             self._violations += error.below(path).violations
 
     def error(self) -> InvalidFields | None:
-        """Return the error that reports them all, if there is something to report."""
+        """Return the error that names all violations; None when there are none."""
         return InvalidFields(self._violations) if self._violations else None
 
     def raise_if_any(self) -> None:
-        """Raise InvalidFields when there is something to report."""
+        """Raise InvalidFields when there are violations."""
         if self._violations:
             raise InvalidFields(self._violations)
 
 
 def has_control_characters(text: str) -> bool:
-    """Tell whether the text has a character of Unicode's category Cc (C0, DEL, C1)."""
+    """Return whether the text has a character of Unicode's category Cc (C0, DEL, C1)."""
     return not text.isprintable() and any(unicodedata.category(character) == "Cc" for character in text)
 
 
-def text(problems: Violations, path: str, raw: str, *, at_most: int, at_least: int = 1) -> str:
+def text(violations: Violations, path: str, raw: str, *, at_most: int, at_least: int = 1) -> str:
     """Check a single-line text."""
     if not at_least <= len(raw) <= at_most:
-        problems.add(path, f"must have {at_least} to {at_most} characters")
+        violations.add(path, f"must have {at_least} to {at_most} characters")
     elif has_control_characters(raw):
-        problems.add(path, "must not contain control characters")
+        violations.add(path, "must not contain control characters")
     return raw
 
 
-def contact_method_id(problems: Violations, path: str, raw: str) -> str:
-    """Check the id of a record; one of a wrong form is simply not found."""
-    return text(problems, path, raw, at_most=128)
+def contact_method_id(violations: Violations, path: str, raw: str) -> str:
+    """Check the id of a record; its form is not checked, since an unknown id is simply not found."""
+    return text(violations, path, raw, at_most=128)
 
 
-def client_id(problems: Violations, path: str, raw: str) -> str:
+def client_id(violations: Violations, path: str, raw: str) -> str:
     """Check the id of a client."""
-    return text(problems, path, raw, at_most=128)
+    return text(violations, path, raw, at_most=128)
 
 
-def external_id(problems: Violations, path: str, raw: str) -> str:
+def external_id(violations: Violations, path: str, raw: str) -> str:
     """Check the caller's own identifier."""
-    return text(problems, path, raw, at_most=255)
+    return text(violations, path, raw, at_most=255)
 
 
-def etag(problems: Violations, path: str, raw: str) -> str:
-    """Check an etag; empty means no condition, and one that the service never made simply differs."""
-    return text(problems, path, raw, at_least=0, at_most=128)
+def etag(violations: Violations, path: str, raw: str) -> str:
+    """Check an etag; empty means no condition."""
+    return text(violations, path, raw, at_least=0, at_most=128)
 
 
-def request_id(problems: Violations, path: str, raw: str) -> str:
-    """Check the caller's name for a request; empty means none."""
-    return text(problems, path, raw, at_least=0, at_most=255)
+def request_id(violations: Violations, path: str, raw: str) -> str:
+    """Check a request_id; empty means none."""
+    return text(violations, path, raw, at_least=0, at_most=255)
 
 
-def label(problems: Violations, path: str, raw: str) -> str | None:
+def label(violations: Violations, path: str, raw: str) -> str | None:
     """Check a label; empty means none."""
-    return text(problems, path, raw, at_least=0, at_most=100) or None
+    return text(violations, path, raw, at_least=0, at_most=100) or None
 
 
-def value(problems: Violations, path: str, raw: str) -> str:
+def value(violations: Violations, path: str, raw: str) -> str:
     """Trim a contact value and check what holds for every type."""
-    return text(problems, path, raw.strip(), at_most=MAX_VALUE_LENGTH)
+    return text(violations, path, raw.strip(), at_most=MAX_VALUE_LENGTH)
 
 
-def metadata_key(problems: Violations, path: str, raw: str) -> str:
+def metadata_key(violations: Violations, path: str, raw: str) -> str:
     """Check the key of a metadata pair."""
     if not _METADATA_KEY.fullmatch(raw):
-        problems.add(path, "a metadata key must have 1 to 40 characters of A-Z a-z 0-9 _ . : -")
+        violations.add(path, "a metadata key must have 1 to 40 characters of A-Z a-z 0-9 _ . : -")
     return raw
 
 
-def metadata_value(problems: Violations, path: str, raw: str) -> str:
+def metadata_value(violations: Violations, path: str, raw: str) -> str:
     """Check the value of a metadata pair; unlike other texts it may have line breaks."""
     if not 1 <= len(raw) <= _METADATA_VALUE_LENGTH:
-        problems.add(path, f"a metadata value must have 1 to {_METADATA_VALUE_LENGTH} characters")
+        violations.add(path, f"a metadata value must have 1 to {_METADATA_VALUE_LENGTH} characters")
     return raw
 
 
-def metadata(problems: Violations, path: str, raw: Mapping[str, str]) -> dict[str, str]:
-    """Check metadata pairs, in a fixed order so that equal requests get equal answers."""
+def metadata(violations: Violations, path: str, raw: Mapping[str, str]) -> dict[str, str]:
+    """Check metadata pairs, in order of their keys, so that equal requests get equal answers."""
     if len(raw) > MAX_METADATA_PAIRS:
-        problems.add(path, f"must have at most {MAX_METADATA_PAIRS} pairs")
+        violations.add(path, f"must have at most {MAX_METADATA_PAIRS} pairs")
         return {}
     pairs = {}
     for key in sorted(raw):
         # A bad key is not repeated in the path: it may be as long as the message and hold anything.
         at = f"{path}[{key}]" if _METADATA_KEY.fullmatch(key) else path
-        pairs[metadata_key(problems, at, key)] = metadata_value(problems, at, raw[key])
+        pairs[metadata_key(violations, at, key)] = metadata_value(violations, at, raw[key])
     return pairs
 
 
-def count(problems: Violations, path: str, items: Sequence[object], *, at_most: int, at_least: int = 0) -> None:
-    """Check how many elements a repeated field has."""
+def texts(
+    violations: Violations, path: str, raw: Sequence[str], parse: Callable[[Violations, str, str], str]
+) -> tuple[str, ...]:
+    """Check each element of a repeated field, and how many there are."""
+    count(violations, path, raw, at_most=MAX_FILTER_VALUES)
+    return tuple(parse(violations, f"{path}[{position}]", element) for position, element in enumerate(raw))
+
+
+def count(violations: Violations, path: str, items: Sequence[object], *, at_most: int, at_least: int = 0) -> None:
+    """Check the number of elements of a repeated field."""
     if not at_least <= len(items) <= at_most:
-        problems.add(path, f"must have {at_least} to {at_most} items")
+        violations.add(path, f"must have {at_least} to {at_most} items")
 
 
-def not_negative(problems: Violations, path: str, raw: int) -> int:
-    """Check a count that the caller sends."""
+def not_negative(violations: Violations, path: str, raw: int) -> int:
+    """Check a number that must not be negative."""
     if raw < 0:
-        problems.add(path, "must not be negative")
+        violations.add(path, "must not be negative")
     return raw
 
 
-def page_size(problems: Violations, path: str, raw: int) -> int:
-    """Check a page size: 0 means the default, and too much is lowered to the limit (AIP-158)."""
-    return min(not_negative(problems, path, raw), MAX_PAGE_SIZE) or DEFAULT_PAGE_SIZE
+def page_size(violations: Violations, path: str, raw: int) -> int:
+    """Check a page size: 0 means the default, and more than the limit is lowered to it (AIP-158)."""
+    return min(not_negative(violations, path, raw), MAX_PAGE_SIZE) or DEFAULT_PAGE_SIZE

@@ -1,4 +1,4 @@
-"""How many calls may be in flight: in the process, so that it stays quick, and per key, so that nobody has it alone."""
+"""Limits of calls in flight: per process, to bound latency, and per API key, so that no caller uses it up alone."""
 
 from __future__ import annotations
 
@@ -9,35 +9,42 @@ from contactsvc.errors import Overloaded
 
 
 class ConcurrencyLimiter:
-    """Counts the calls in flight, and refuses those that are too many. Health and reflection are not counted.
+    """Counts calls in flight and rejects those above a limit. Health and reflection are exempt.
 
     Args:
-        per_process: how many at most.
-        per_key: how many with one API key at most. Calls without a key have the first limit only.
-        rejected: told "process" or "key" of every refusal.
+        per_process: limit of the process.
+        per_key: limit of one API key. Calls without a key are subject to the first limit only.
+        on_rejected: receives "process" or "key" for every rejected call.
+
+    Attributes:
+        count: calls in flight.
     """
 
-    def __init__(self, per_process: int, per_key: int, rejected: Callable[[str], None]) -> None:
+    def __init__(self, per_process: int, per_key: int, on_rejected: Callable[[str], None]) -> None:
         self._per_process = per_process
         self._per_key = per_key
-        self._rejected = rejected
+        self._on_rejected = on_rejected
         self._by_key: Counter[str] = Counter()
         self.count = 0
 
     def enter(self, key_id: str | None) -> None:
-        """Count a call until it leaves; raise Overloaded, and do not count it, when there are too many."""
+        """Count a call.
+
+        Raises:
+            Overloaded: a limit is reached; the call is not counted.
+        """
         if self.count >= self._per_process:
-            self._rejected("process")
+            self._on_rejected("process")
             raise Overloaded("in this process")
         if key_id is not None:
             if self._by_key[key_id] >= self._per_key:
-                self._rejected("key")
+                self._on_rejected("key")
                 raise Overloaded("with this API key")
             self._by_key[key_id] += 1
         self.count += 1
 
     def leave(self, key_id: str | None) -> None:
-        """Count a call that has entered no longer."""
+        """Stop counting a call that has entered."""
         self.count -= 1
         if key_id is not None:
             self._by_key[key_id] -= 1

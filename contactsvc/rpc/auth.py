@@ -1,7 +1,7 @@
-"""The gate: who a caller is, by its API key, and whether it may do what it asks for.
+"""Authentication and authorization of callers by API key.
 
-Keys are read from the store into memory, again every few seconds, so that a call costs no query and a revocation takes
-effect soon. A service is open to everyone who can reach it until it sees its first key.
+Keys are cached in memory and read again every few seconds, so that a call costs no query and a revocation takes effect
+soon. Until the first key exists, the service accepts every caller that can reach it.
 """
 
 from __future__ import annotations
@@ -27,42 +27,46 @@ from contactsvc.errors import (
 AUTHORIZATION_HEADER = "authorization"
 ENVIRONMENT_HEADER = "x-environment"
 
-# How often the keys are read again, and how old they may be when the store does not answer. Revocation is promised to
-# take effect within 30 s.
-_REFRESH_INTERVAL = 5.0
-_LONGEST_TRUST = 25.0
-# How soon the keys are read again for the sake of an unknown one: a new key shall work at once, and guessing shall not
-# load the store.
-_SHORTEST_INTERVAL = 0.1
-# How long a caller waits for the keys to be read.
-_PATIENCE = 3.0
+# The interval at which keys are read again, and the age up to which they are used when the store does not answer. A
+# revocation is promised to take effect within 30 s.
+_REFRESH_INTERVAL_SECONDS = 5.0
+_MAX_AGE_SECONDS = 25.0
+# The shortest interval between reads for unknown keys: a new key works at once, and guessing does not load the store.
+_MIN_INTERVAL_SECONDS = 0.1
+# How long a caller waits for keys to be read.
+_READ_TIMEOUT_SECONDS = 3.0
 
 _log = logging.getLogger(__name__)
 
 
 class KeyStore(Protocol):
-    """Where the API keys are."""
+    """Holds the API keys."""
 
     async def all(self) -> list[ApiKey]:
-        """Return all keys, revoked and expired ones as well; raise StoreUnavailable when that is not possible."""
+        """Return all keys, revoked and expired ones included; raise StoreUnavailable when they cannot be read."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: the environment that it works in, and its key; None while the service has no keys."""
+    """An authenticated caller.
+
+    Attributes:
+        environment: the environment that its calls work in.
+        key_id: the id of its API key; None while the service has no keys.
+    """
 
     environment: Environment
     key_id: str | None
 
 
 class Authenticator:
-    """Lets callers in.
+    """Authenticates callers.
 
     Args:
-        keys: where the API keys are; None opens the gate to everyone.
-        clock: tells the time at which keys expire.
-        monotonic: tells how much time has passed, in seconds.
+        keys: holds the API keys; None accepts every caller.
+        clock: the time by which keys expire.
+        monotonic: a clock in seconds by which the age of the cache is measured.
     """
 
     def __init__(self, keys: KeyStore | None, *, clock: Clock = now_utc, monotonic: Callable[[], float]) -> None:
@@ -70,57 +74,63 @@ class Authenticator:
         self._clock = clock
         self._monotonic = monotonic
         self._keys: dict[str, ApiKey] = {}
-        self._guarded = False
-        self._read_at = self._tried_at = -2 * _LONGEST_TRUST
+        self._requires_key = False
+        self._read_at = self._tried_at = -2 * _MAX_AGE_SECONDS
         self._reading: asyncio.Task[None] | None = None
 
     @property
     def open(self) -> bool:
-        """Whether everyone is let in: there is no key, and has been none since the start."""
-        return not self._guarded
+        """Whether every caller is accepted: no key has existed since the start."""
+        return not self._requires_key
 
     async def refresh(self) -> None:
-        """Read the keys; raise StoreUnavailable when that is not possible."""
+        """Read the keys; raise StoreUnavailable when they cannot be read."""
         await self._refresh_unless_tried_within(0.0)
 
     async def keep_fresh(self) -> None:
-        """Read the keys again and again, until cancelled."""
+        """Read the keys at intervals, until cancelled."""
         while True:
-            await asyncio.sleep(_REFRESH_INTERVAL)
+            await asyncio.sleep(_REFRESH_INTERVAL_SECONDS)
             try:
                 await self.refresh()
             except ContactsvcError as error:
-                _log.warning("cannot read the API keys (%s); those read last are used for a while", error.reason)
+                _log.warning(
+                    "cannot read the API keys (%s); using the cached keys for up to %.0f s",
+                    error.reason,
+                    _MAX_AGE_SECONDS,
+                )
             except Exception as error:
-                _log.error("cannot read the API keys; those read last are used for a while", exc_info=error)
+                _log.error(
+                    "cannot read the API keys; using the cached keys for up to %.0f s", _MAX_AGE_SECONDS, exc_info=error
+                )
 
     async def authenticate(self, metadata: Mapping[str, tuple[str | bytes, ...]], rpc: str) -> Caller:
-        """Return who calls; read the keys again when its key is not known.
+        """Return the caller; read the keys again when its key is unknown.
 
         Raises as `authenticate_cached`.
         """
         if (caller := self.authenticate_cached(metadata, rpc)) is None:
-            await self._refresh_unless_tried_within(_SHORTEST_INTERVAL)
+            await self._refresh_unless_tried_within(_MIN_INTERVAL_SECONDS)
             caller = self.authenticate_cached(metadata, rpc)
         if caller is None:
             raise StoreUnavailable if self._is_out_of_date() else Unauthenticated
         return caller
 
     def authenticate_cached(self, metadata: Mapping[str, tuple[str | bytes, ...]], rpc: str) -> Caller | None:
-        """Return who calls; None when its key is not among those that were read last.
+        """Return the caller; None when its key is not in the cache.
 
         Args:
-            metadata: the values of each header of the call.
+            metadata: the metadata of the call, with the values of each key.
             rpc: the name of the method.
 
         Raises:
-            InvalidFields: `x-environment` makes no sense.
-            Unauthenticated: there are keys, and the call carries none that is good.
-            PermissionDenied: the key does not allow the RPC, or is of another environment.
-            StoreUnavailable: the keys could not be read for so long that one may have been revoked.
+            InvalidFields: `x-environment` names no environment.
+            Unauthenticated: keys exist, and the call has no valid one.
+            PermissionDenied: the key lacks a permission, or belongs to another environment.
+            StoreUnavailable: the cache is too old to be trusted.
         """
         asked = _environment(metadata.get(ENVIRONMENT_HEADER, ()))
-        if not self._guarded:
+        if not self._requires_key:
             return Caller(asked or Environment.LIVE, None)
         environment, id_, secret = _key_in(metadata.get(AUTHORIZATION_HEADER, ()))
         key = self._keys.get(id_)
@@ -131,14 +141,14 @@ class Authenticator:
         if not key.opens_with(secret) or key.environment != environment or not self._is_active(key):
             raise Unauthenticated
         if asked is not None and asked is not key.environment:
-            raise PermissionDenied(f"it is of another environment than {ENVIRONMENT_HEADER}")
+            raise PermissionDenied(f"belongs to another environment than {ENVIRONMENT_HEADER} names")
         missing = PERMISSIONS[rpc] - key.permissions
         if missing:
-            raise PermissionDenied(f"it may not {' and not '.join(sorted(missing))}")
+            raise PermissionDenied(f"lacks permission: {', '.join(sorted(missing))}")
         return Caller(key.environment, key.id)
 
     def check_still_good(self, caller: Caller | None) -> None:
-        """Raise Unauthenticated when the key of a caller who was let in has expired or been revoked since."""
+        """Raise Unauthenticated when the key of an authenticated caller has expired or been revoked since."""
         if caller is None or caller.key_id is None:
             return
         key = self._keys.get(caller.key_id)
@@ -149,7 +159,7 @@ class Authenticator:
         return key.state(self._clock()) == "active"
 
     async def _refresh_unless_tried_within(self, seconds: float) -> None:
-        """Read the keys, together with all others who want that now; unless it has just been tried."""
+        """Read the keys, by one read for all who wait, unless a read was tried less than `seconds` ago."""
         if self._reading is None:
             if self._monotonic() - self._tried_at < seconds:
                 return
@@ -157,7 +167,7 @@ class Authenticator:
             self._reading = asyncio.create_task(self._read())
             self._reading.add_done_callback(self._read_ended)
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_READ_TIMEOUT_SECONDS):
                 await asyncio.shield(self._reading)
         except TimeoutError:
             raise StoreUnavailable from None
@@ -168,28 +178,28 @@ class Authenticator:
         started = self._monotonic()
         self._keys = {key.id: key for key in await self._store.all()}
         self._read_at = started
-        # For good: should the keys vanish, nobody is let in rather than everyone.
-        self._guarded = self._guarded or bool(self._keys)
+        # For good: should all keys disappear, no caller is accepted rather than every caller.
+        self._requires_key = self._requires_key or bool(self._keys)
 
     def _read_ended(self, reading: asyncio.Task[None]) -> None:
         self._reading = None
         if not reading.cancelled():
-            # Told to those who waited; when all of them have left, nobody asks for it.
+            # Those who wait get it; when all of them have left, it is retrieved here.
             reading.exception()
 
     def _is_out_of_date(self) -> bool:
-        return self._monotonic() - self._read_at > _LONGEST_TRUST
+        return self._monotonic() - self._read_at > _MAX_AGE_SECONDS
 
 
 def check_permissions(rpcs: Iterable[str]) -> None:
-    """Raise LookupError unless exactly these RPCs have their permissions in the table: the default is to deny."""
+    """Raise LookupError unless the table of permissions names exactly these RPCs: the default is to deny."""
     difference = set(rpcs) ^ PERMISSIONS.keys()
     if difference:
-        raise LookupError(f"the table of permissions and the service differ in {', '.join(sorted(difference))}")
+        raise LookupError(f"the table of permissions and the proto differ: {', '.join(sorted(difference))}")
 
 
 def _key_in(authorization: tuple[str | bytes, ...]) -> tuple[str, str, str]:
-    """Return environment, id and secret of the key that a call carries; raise Unauthenticated when it carries none."""
+    """Return environment, id and secret of the key of a call; raise Unauthenticated when it has none."""
     if len(authorization) == 1 and isinstance(authorization[0], str):
         scheme, _, text = authorization[0].partition(" ")
         if scheme.lower() == "bearer" and (parts := parts_of(text.strip())) is not None:

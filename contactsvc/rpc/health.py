@@ -1,7 +1,8 @@
-"""Health: what load balancers and orchestrators ask (the gRPC health checking protocol).
+"""The gRPC health checking protocol, for load balancers and orchestrators.
 
-The library's own servicer is not used: when one of several watchers of a service leaves, it forgets the others, at the
-end a watcher holds the server until the grace is over, and what strangers send it is kept.
+Replaces the servicer of grpcio-health-checking: there, a watcher that leaves unsubscribes the other watchers of its
+service, an open watch delays the stop of the server by the whole grace period, and names sent by unauthenticated
+callers are kept.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from contactsvc.rpc.status import INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTE
 
 SERVICE = "grpc.health.v1.Health"
 LIVENESS = "liveness"
-"""The service that serves as long as the process does, whatever the database does."""
+"""Service name that reports SERVING while the process lives, regardless of the database."""
 
-_LONGEST_QUESTION = 1_024
-_MOST_WATCHERS = 1_000
-_INTERVAL = 2.0
-_PATIENCE = 2.0
-# So many answers of one kind in a row change the mind: one lost ping shall take no replica out of the balancing.
-_FAILURES = 3
-_SUCCESSES = 2
+_MAX_REQUEST_BYTES = 1_024
+_MAX_WATCHERS = 1_000
+_PING_INTERVAL_SECONDS = 2.0
+_PING_TIMEOUT_SECONDS = 2.0
+# Pings in a row that change the status: a single lost ping must not take a replica out of load balancing.
+_FAILURES_TO_STOP = 3
+_SUCCESSES_TO_RESUME = 2
 
 _Status = health_pb2.HealthCheckResponse.ServingStatus
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -39,10 +40,10 @@ _log = logging.getLogger(__name__)
 
 
 class Health:
-    """The health of the services.
+    """Health of the services.
 
     Args:
-        services: those that follow the database; "" is the server as a whole.
+        services: names whose status follows the database; "" is the server as a whole.
     """
 
     def __init__(self, services: Iterable[str]) -> None:
@@ -55,24 +56,24 @@ class Health:
         self._watchers = 0
 
     async def set_serving(self, serving: bool) -> None:
-        """Say whether the services that follow the database serve. After `drain` this has no effect."""
+        """Set the status of the services that follow the database. Without effect after `drain`."""
         if not self._draining:
             await self._set(self._following, _SERVING if serving else _NOT_SERVING)
 
     async def drain(self) -> None:
-        """Say for good that nothing serves any more; the process is still alive."""
+        """Report NOT_SERVING from now on. Liveness stays SERVING."""
         self._draining = True
         await self._set(self._following, _NOT_SERVING)
 
     async def end_watches(self) -> None:
-        """End all watches, so that they do not hold the server."""
+        """End all watches: an open stream would delay the stop of the server."""
         async with self._changed:
             self._ended = True
             self._changed.notify_all()
 
     @property
     def handler(self) -> grpc.GenericRpcHandler:
-        """The handler of the service."""
+        """The gRPC handler of the health service."""
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
@@ -84,12 +85,12 @@ class Health:
     async def _check(self, raw: bytes, context: Any) -> bytes:
         status = self._statuses.get(await _service(raw, context))
         if status is None:
-            await context.abort(NOT_FOUND, "no such service")
+            await context.abort(NOT_FOUND, "unknown service")
         return _encoded(status)
 
     async def _watch(self, raw: bytes, context: Any) -> AsyncGenerator[bytes]:
         service = await _service(raw, context)
-        if self._watchers >= _MOST_WATCHERS:
+        if self._watchers >= _MAX_WATCHERS:
             await context.abort(RESOURCE_EXHAUSTED, "too many watches")
         self._watchers += 1
         try:
@@ -113,15 +114,18 @@ class Health:
 
 
 async def _service(raw: bytes, context: Any) -> str:
-    """Return the name that is asked for; anyone may ask, so that it is neither kept nor looked at when it is long."""
-    if len(raw) <= _LONGEST_QUESTION:
+    """Return the service name of a request.
+
+    Callers are unauthenticated: long requests are rejected unparsed, and nothing is stored.
+    """
+    if len(raw) <= _MAX_REQUEST_BYTES:
         try:
             service: str = health_pb2.HealthCheckRequest.FromString(raw).service
         except DecodeError:
             pass
         else:
             return service
-    await context.abort(INVALID_ARGUMENT, "this is no HealthCheckRequest")
+    await context.abort(INVALID_ARGUMENT, "malformed or oversized HealthCheckRequest")
     raise AssertionError("abort returned")
 
 
@@ -130,33 +134,40 @@ def _encoded(status: Any) -> bytes:
     return encoded
 
 
-async def follow_database(health: Health, ping: Callable[[], Awaitable[None]], told: Callable[[bool], None]) -> None:
-    """Ping the database again and again, until cancelled, and let health follow with hysteresis.
+async def follow_database(
+    health: Health,
+    ping: Callable[[], Awaitable[None]],
+    on_ping: Callable[[bool], None],
+    *,
+    interval: float = _PING_INTERVAL_SECONDS,
+) -> None:
+    """Ping the database until cancelled, and set the health after several results in a row.
 
     Args:
-        health: what follows.
-        ping: returns when the database answers.
-        told: told of every answer, at once.
+        health: to be set.
+        ping: returns when the database answers; raises otherwise.
+        on_ping: receives every result.
+        interval: seconds between pings.
     """
-    serving, run = True, 0
+    serving, contrary = True, 0
     while True:
-        await asyncio.sleep(_INTERVAL)
+        await asyncio.sleep(interval)
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_PING_TIMEOUT_SECONDS):
                 await ping()
-            answers = True
+            answered = True
         except (ContactsvcError, TimeoutError):
-            answers = False
+            answered = False
         except Exception as error:
-            _log.error("the database answers with what nobody expected", exc_info=error)
-            answers = False
-        told(answers)
-        run = 0 if answers is serving else run + 1
-        if run < (_FAILURES if serving else _SUCCESSES):
+            _log.error("unexpected error of a database ping", exc_info=error)
+            answered = False
+        on_ping(answered)
+        contrary = 0 if answered is serving else contrary + 1
+        if contrary < (_FAILURES_TO_STOP if serving else _SUCCESSES_TO_RESUME):
             continue
-        serving, run = answers, 0
+        serving, contrary = answered, 0
         if serving:
             _log.info("the database answers again: serving")
         else:
-            _log.error("the database has not answered %d times in a row: not serving until it does", _FAILURES)
+            _log.error("%d pings of the database failed in a row: NOT_SERVING until it answers", _FAILURES_TO_STOP)
         await health.set_serving(serving)

@@ -1,7 +1,7 @@
-"""The one wrapper around every RPC: limits, who calls, bytes in, deadline, errors -> status, metrics, log line.
+"""The pipeline around every RPC: deadline, authentication, admission, decoding, errors -> status, metrics, log line.
 
-Requests are decoded here, since bytes that gRPC itself cannot decode would end before any code of ours, as INTERNAL
-with the decoder's text. Health and reflection are not wrapped: they have handlers of their own shape.
+Requests are decoded here: bytes that gRPC itself cannot decode would end before any code of ours, as INTERNAL with the
+decoder's text. Health and reflection bypass the pipeline, since their handlers have another shape.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import grpc
 from google.protobuf import symbol_database
@@ -28,62 +27,33 @@ from contactsvc.errors import ContactsvcError, DeadlineExceeded, InternalFault, 
 from contactsvc.rpc.admission import ConcurrencyLimiter
 from contactsvc.rpc.auth import Authenticator, Caller
 from contactsvc.rpc.status import code_of, status_of, trailing_of
+from contactsvc.telemetry.call_report import CallReport
 from contactsvc.telemetry.metrics import MethodMetrics, Metrics
 
 REQUEST_ID_HEADER = "x-request-id"
 
-# No spaces: it stands in log lines, between other fields.
+# No spaces: it is one field of a log line.
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
-# Seconds in which a caller of a stream must have taken a page.
-_LONGEST_SEND = 60.0
+# How long the caller of a stream may take to read a page.
+_SEND_TIMEOUT_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What the wrapper found out about a call."""
-
-    environment: Environment
-    request_id: str
-
-
-class CallReport(NamedTuple):
-    """How a call went, and nothing of what it carried.
-
-    Attributes:
-        method: the name of the RPC.
-        code: the name of its gRPC status.
-        reason: that of its error; empty when it succeeded.
-        seconds: how long it took.
-        request_id: that of its caller, or one made for it.
-        environment: in which it worked; empty when it was not let in.
-        key_id: the id of its API key; empty when it had none.
-    """
-
-    method: str
-    code: str
-    reason: str
-    seconds: float
-    request_id: str
-    environment: str
-    key_id: str
-
-
 class Context(Protocol):
-    """What the wrapper uses of gRPC's ServicerContext."""
+    """What the pipeline uses of gRPC's ServicerContext."""
 
     def invocation_metadata(self) -> Any:
         """Return the metadata that came with the call."""
 
     def time_remaining(self) -> float | None:
-        """Return how many seconds the caller still waits; None is for ever."""
+        """Return the seconds until the caller's deadline; None when it has none."""
 
     async def write(self, message: bytes) -> None:
-        """Send a message of a stream; return when the transport has taken it."""
+        """Send a message of a stream; return once the transport has accepted it."""
 
     def set_trailing_metadata(self, trailing_metadata: Any) -> None:
-        """Set the metadata that goes out with the status."""
+        """Set the metadata that is sent with the status."""
 
     async def abort(self, code: Any, details: str = "", trailing_metadata: Any = ()) -> Any:
         """End the call with a status; raises."""
@@ -97,7 +67,7 @@ class Span(Protocol):
 
 
 class Tracing(Protocol):
-    """Whoever traces calls."""
+    """Traces calls."""
 
     def start(self, method: str, headers: dict[str, tuple[str | bytes, ...]]) -> Span:
         """Begin the trace of a call."""
@@ -105,137 +75,141 @@ class Tracing(Protocol):
 
 
 class CallPipeline:
-    """Makes gRPC handlers of a servicer's methods, and keeps the writes that are under way.
+    """Makes gRPC handlers of a servicer's methods, and keeps track of running writes.
 
     Args:
-        gate: lets callers in.
-        in_flight: limits how many calls there are at a time.
-        metrics: counts them.
-        longest: how many seconds a unary call may take, however long its caller would wait.
-        tracing: traces them, if they are to be traced.
-        log: told of every call that has ended, if that is wanted.
+        authenticator: authenticates callers.
+        limiter: limits concurrent calls.
+        metrics: counts calls.
+        max_seconds: the longest time that a unary call may take, whatever deadline its caller has set.
+        tracing: traces calls; None traces none.
+        on_end: receives the report of every call that has ended; None for none.
     """
 
     def __init__(
         self,
-        gate: Authenticator,
-        in_flight: ConcurrencyLimiter,
+        authenticator: Authenticator,
+        limiter: ConcurrencyLimiter,
         metrics: Metrics,
         *,
-        longest: float,
+        max_seconds: float,
         tracing: Tracing | None = None,
-        log: Callable[[CallReport], None] | None = None,
+        on_end: Callable[[CallReport], None] | None = None,
     ) -> None:
-        self._gate = gate
-        self._in_flight = in_flight
+        self._authenticator = authenticator
+        self._limiter = limiter
         self._metrics = metrics
-        self._longest = longest
+        self._max_seconds = max_seconds
         self._tracing = tracing
-        self._log = log
+        self._on_end = on_end
         self._writes: set[asyncio.Task[Any]] = set()
 
-    def handler(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
-        """Return the handler of a service whose methods the servicer has by their names.
+    def handler(self, service: ServiceDescriptor, servicers: Mapping[Environment, object]) -> grpc.GenericRpcHandler:
+        """Return the handler of a service.
+
+        Args:
+            service: its descriptor.
+            servicers: one per environment, with a method for each RPC under its name.
 
         Raises:
-            AttributeError: the servicer lacks one.
+            AttributeError: a servicer lacks a method.
         """
         return grpc.method_handlers_generic_handler(
-            service.full_name,
-            {method.name: self._method_handler(method, getattr(servicer, method.name)) for method in service.methods},
+            service.full_name, {method.name: self._method_handler(method, servicers) for method in service.methods}
         )
 
-    async def finish_writes(self, patience: float) -> int:
-        """Wait for the writes whose callers have gone, but not for ever; return how many are still under way."""
+    async def finish_writes(self, timeout: float) -> int:
+        """Wait up to `timeout` seconds for running writes, abandoned ones included; return how many remain."""
         if self._writes:
-            await asyncio.wait(self._writes, timeout=patience)
+            await asyncio.wait(self._writes, timeout=timeout)
         return len(self._writes)
 
-    def _method_handler(self, method: MethodDescriptor, rpc: Callable[[Any, Call], Any]) -> Any:
+    def _method_handler(self, method: MethodDescriptor, servicers: Mapping[Environment, object]) -> Any:
+        rpcs = {environment: getattr(servicer, method.name) for environment, servicer in servicers.items()}
         if method.server_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._streaming(method, rpc))
-        return grpc.unary_unary_rpc_method_handler(self._unary(method, rpc))
+            return grpc.unary_stream_rpc_method_handler(self._streaming(method, rpcs))
+        return grpc.unary_unary_rpc_method_handler(self._unary(method, rpcs))
 
-    def _exchanges(self, method: MethodDescriptor, kind: str) -> Callable[[Context], CallContext]:
-        """Return what begins the exchange of a call of this method."""
+    def _call_contexts(self, method: MethodDescriptor, kind: str) -> Callable[[Context], CallContext]:
+        """Return what begins the call of a call of this method."""
         metrics = self._metrics.of_method(kind, method.containing_service.full_name, method.name)
-        return lambda context: CallContext(method.name, context, metrics, self._tracing, self._log)
+        return lambda context: CallContext(method.name, context, metrics, self._tracing, self._on_end)
 
     def _unary(
-        self, method: MethodDescriptor, rpc: Callable[[Any, Call], Coroutine[Any, Any, Message]]
+        self, method: MethodDescriptor, rpcs: Mapping[Environment, Callable[[Any], Coroutine[Any, Any, Message]]]
     ) -> Callable[[bytes, Context], Awaitable[bytes]]:
-        begin = self._exchanges(method, "unary")
+        begin = self._call_contexts(method, "unary")
         request_class = symbol_database.Default().GetSymbol(method.input_type.full_name)
         reads_only = method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
         carry_out = self._read if reads_only else self._write
 
         async def handle(raw: bytes, context: Context) -> bytes:
-            exchange = begin(context)
+            call = begin(context)
             try:
                 try:
-                    call = await self._admitted(exchange, self._longest)
-                    answer = await carry_out(lambda: rpc(_decoded(request_class, raw), call), exchange)
-                    context.set_trailing_metadata(exchange.trailing)
+                    caller = await self._admitted(call, self._max_seconds)
+                    answer = await carry_out(lambda: rpcs[caller.environment](_decoded(request_class, raw)), call)
+                    context.set_trailing_metadata(call.trailing)
                 except BaseException as error:
-                    failure = exchange.failure(error)
+                    failure = call.failure(error)
                 else:
-                    exchange.sent()
+                    call.sent()
                     return answer
-                return await exchange.abort(failure)
+                return await call.abort(failure)
             finally:
-                exchange.end()
+                call.end()
 
         return handle
 
     def _streaming(
-        self, method: MethodDescriptor, rpc: Callable[[Any, Call], AsyncGenerator[Message]]
+        self, method: MethodDescriptor, rpcs: Mapping[Environment, Callable[[Any], AsyncGenerator[Message]]]
     ) -> Callable[[bytes, Context], Awaitable[None]]:
-        begin = self._exchanges(method, "server_stream")
+        begin = self._call_contexts(method, "server_stream")
         request_class = symbol_database.Default().GetSymbol(method.input_type.full_name)
 
         async def handle(raw: bytes, context: Context) -> None:
-            exchange = begin(context)
+            call = begin(context)
             try:
                 try:
                     # A stream takes as long as its caller reads: only the caller's own deadline counts.
-                    call = await self._admitted(exchange, None)
+                    caller = await self._admitted(call, None)
                     try:
-                        async with aclosing(rpc(_decoded(request_class, raw), call)) as messages:
+                        async with aclosing(rpcs[caller.environment](_decoded(request_class, raw))) as messages:
                             async for message in messages:
-                                self._gate.check_still_good(exchange.caller)
+                                self._authenticator.check_still_good(call.caller)
                                 await _send(context, message)
-                                exchange.sent()
+                                call.sent()
                     finally:
-                        self._in_flight.leave(exchange.key_id)
-                    context.set_trailing_metadata(exchange.trailing)
+                        self._limiter.leave(call.key_id)
+                    context.set_trailing_metadata(call.trailing)
                 except BaseException as error:
-                    failure = exchange.failure(error)
+                    failure = call.failure(error)
                 else:
                     return
-                await exchange.abort(failure)
+                await call.abort(failure)
             finally:
-                exchange.end()
+                call.end()
 
         return handle
 
-    async def _admitted(self, exchange: CallContext, longest: float | None) -> Call:
-        """Let a call in, count it as in flight, and begin its deadline. Whoever goes on must let it leave."""
-        left = exchange.context.time_remaining()
-        deadlines.begin(longest if left is None else left if longest is None else min(left, longest))
-        caller = self._gate.authenticate_cached(exchange.metadata, exchange.method)
+    async def _admitted(self, call: CallContext, max_seconds: float | None) -> Caller:
+        """Begin the deadline of a call, authenticate it and admit it; afterwards its admission must be released."""
+        left = call.context.time_remaining()
+        deadlines.begin(max_seconds if left is None else left if max_seconds is None else min(left, max_seconds))
+        caller = self._authenticator.authenticate_cached(call.metadata, call.method)
         if caller is None:
             try:
                 async with asyncio.timeout_at(deadlines.when()):
-                    caller = await self._gate.authenticate(exchange.metadata, exchange.method)
+                    caller = await self._authenticator.authenticate(call.metadata, call.method)
             except TimeoutError:
                 raise DeadlineExceeded from None
-        exchange.caller = caller
-        # Strangers who wait for the gate do not count.
-        self._in_flight.enter(caller.key_id)
-        return Call(caller.environment, exchange.request_id)
+        call.caller = caller
+        # Unauthenticated calls do not count as in flight.
+        self._limiter.enter(caller.key_id)
+        return caller
 
-    async def _read(self, work: Callable[[], Coroutine[Any, Any, Message]], exchange: CallContext) -> bytes:
-        """Return the answer of a read; it ends when its caller leaves or its deadline passes."""
+    async def _read(self, work: Callable[[], Coroutine[Any, Any, Message]], call: CallContext) -> bytes:
+        """Return the answer of a read, which ends when its caller leaves or its deadline passes."""
         try:
             async with asyncio.timeout_at(deadlines.when()) as timeout:
                 return (await work()).SerializeToString()
@@ -244,53 +218,53 @@ class CallPipeline:
                 raise DeadlineExceeded from None
             raise
         finally:
-            self._in_flight.leave(exchange.key_id)
+            self._limiter.leave(call.key_id)
 
-    async def _write(self, work: Callable[[], Coroutine[Any, Any, Message]], exchange: CallContext) -> bytes:
-        """Return the answer of a write; it goes on when its caller leaves or its deadline passes.
+    async def _write(self, work: Callable[[], Coroutine[Any, Any, Message]], call: CallContext) -> bytes:
+        """Return the answer of a write, which is completed also when its caller leaves or its deadline passes.
 
-        Half a write helps nobody. And as long as it goes on, it counts as in flight.
+        Until then it counts as in flight.
         """
         try:
-            running = asyncio.create_task(work(), name=exchange.method)
+            running = asyncio.create_task(work(), name=call.method)
         except BaseException:
-            self._in_flight.leave(exchange.key_id)
+            self._limiter.leave(call.key_id)
             raise
         self._writes.add(running)
-        running.add_done_callback(lambda _: self._write_ended(running, exchange.key_id))
-        told = False
+        running.add_done_callback(lambda _: self._write_ended(running, call.key_id))
+        delivered = False
         try:
             await asyncio.wait({running}, timeout=deadlines.remaining())
-            told = running.done()
-            if told:
+            delivered = running.done()
+            if delivered:
                 return running.result().SerializeToString()
             raise DeadlineExceeded
         finally:
-            # Also when it ended in the moment in which its caller left.
-            if not told:
+            # Also when it ended in the moment its caller left.
+            if not delivered:
                 running.add_done_callback(_log_lost_failure)
 
     def _write_ended(self, running: asyncio.Task[Message], key_id: str | None) -> None:
         self._writes.discard(running)
-        self._in_flight.leave(key_id)
+        self._limiter.leave(key_id)
 
 
 async def _send(context: Context, message: Message) -> None:
-    """Send a message; a slow caller slows us down, and one that does not read at all is left."""
+    """Send a message at the pace of its reader; raise DeadlineExceeded when it is not read in time."""
     try:
-        async with asyncio.timeout(_LONGEST_SEND):
+        async with asyncio.timeout(_SEND_TIMEOUT_SECONDS):
             await context.write(message.SerializeToString())
     except TimeoutError:
         raise DeadlineExceeded from None
 
 
 class CallContext:
-    """One call: what came with it, how it ends, and the report of it. Begins when it is made."""
+    """One call: its metadata, its caller, its end, and the report of it. It begins when it is made."""
 
     __slots__ = (
         "_code",
-        "_log",
         "_metrics",
+        "_on_end",
         "_reason",
         "_span",
         "_started",
@@ -308,12 +282,12 @@ class CallContext:
         context: Context,
         metrics: MethodMetrics,
         tracing: Tracing | None,
-        log: Callable[[CallReport], None] | None,
+        on_end: Callable[[CallReport], None] | None,
     ) -> None:
         self.method = method
         self.context = context
         self._metrics = metrics
-        self._log = log
+        self._on_end = on_end
         self.metadata: dict[str, tuple[str | bytes, ...]] = {}
         for key, value in context.invocation_metadata() or ():
             self.metadata[key] = (*self.metadata.get(key, ()), value)
@@ -328,11 +302,11 @@ class CallContext:
 
     @property
     def key_id(self) -> str | None:
-        """The key of the caller, if it has one."""
+        """The id of the caller's API key, if it has one."""
         return self.caller.key_id if self.caller else None
 
     def sent(self) -> None:
-        """Count a message that was sent."""
+        """Count a sent message."""
         self._metrics.sent()
 
     def end(self) -> None:
@@ -341,21 +315,21 @@ class CallContext:
         self._metrics.ended(self._code, seconds)
         if self._span is not None:
             self._span.end(self._code, self._reason, self.request_id)
-        if self._log is not None:
+        if self._on_end is not None:
             environment = self.caller.environment.value if self.caller else ""
-            self._log(
+            self._on_end(
                 CallReport(
                     self.method, self._code, self._reason, seconds, self.request_id, environment, self.key_id or ""
                 )
             )
 
     def failure(self, error: BaseException) -> ContactsvcError:
-        """Return what the caller is told of an error; raise it again when it is not for the caller."""
+        """Return the error for the caller of a call that failed; re-raise what is not for the caller."""
         if isinstance(error, ContactsvcError):
             failure = error
         else:
             task = asyncio.current_task()
-            # A CancelledError that nobody sent to this call comes from something below it. Let through, it would end
+            # A CancelledError while this task is not being cancelled comes from a task below. Passed on, it would end
             # the call without a status, and the caller would wait for ever.
             stray = isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
             if not stray and not isinstance(error, Exception):
@@ -375,12 +349,12 @@ class CallContext:
 
 
 def _log_lost_failure(task: asyncio.Task[Any]) -> None:
-    """Log the failure of a write whose caller has gone; without this it would be reported nowhere."""
+    """Log the failure of a write whose caller has left; it would be reported nowhere else."""
     if task.cancelled():
         return
     error = task.exception()
     if error is not None and not isinstance(error, ContactsvcError):
-        _log.error("%s failed after its caller had gone", task.get_name(), exc_info=error)
+        _log.error("%s failed after its caller had left", task.get_name(), exc_info=error)
 
 
 def _decoded(request_class: type[Message], raw: bytes) -> Message:
@@ -391,7 +365,7 @@ def _decoded(request_class: type[Message], raw: bytes) -> Message:
 
 
 def _request_id(values: tuple[str | bytes, ...]) -> str:
-    """Return the caller's request id if it can go into a log, or a new one."""
+    """Return the caller's request id if it is fit for a log, or else a new one."""
     if len(values) == 1 and isinstance(values[0], str) and _REQUEST_ID.fullmatch(values[0]):
         return values[0]
     return new_request_id()

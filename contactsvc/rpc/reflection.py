@@ -1,7 +1,7 @@
-"""Server reflection that shows the comments of the proto.
+"""Server reflection that includes the comments of the proto.
 
-The descriptors in Python's generated code have lost their comments, so `grpcurl describe` would show bare names. Here
-they come from a descriptor set that was generated with its source info.
+The descriptors in Python's generated code lack comments, so `grpcurl describe` would show bare names. These come from a
+descriptor set with source info.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _DESCRIPTOR_SET = "contact_methods.binpb"
 
 
 def enable(server: Any, service_names: tuple[str, ...]) -> None:
-    """Serve the descriptors of the services, of our own with its comments."""
+    """Serve the descriptors of the services, with the comments of contact_methods.proto."""
     reflection.enable_server_reflection((*service_names, reflection.SERVICE_NAME), server, pool=_CommentedPool())
 
 
 class _CommentedPool:
-    """As much of a DescriptorPool as the reflection servicer asks for."""
+    """The part of DescriptorPool that the reflection servicer uses."""
 
     def __init__(self) -> None:
         self._pool = descriptor_pool.Default()
@@ -37,7 +37,7 @@ class _CommentedPool:
         try:
             file = self._pool.FindFileContainingSymbol(symbol)
         except KeyError:
-            # Python's pool knows no methods; the file of a method is that of its service.
+            # Python's pool does not index methods: look up the service of the method.
             file = self._pool.FindFileContainingSymbol(symbol.rpartition(".")[0])
         return self._with_comments(file)
 
@@ -49,7 +49,7 @@ class _CommentedPool:
 
 
 class _CommentedFile:
-    """A FileDescriptor that writes itself with its comments."""
+    """A FileDescriptor that serializes with comments."""
 
     def __init__(self, file: Any, commented: descriptor_pb2.FileDescriptorProto) -> None:
         self.name = file.name

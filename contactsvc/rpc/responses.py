@@ -11,41 +11,29 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from contactsvc import chunks
 from contactsvc.domain.clock import EPOCH
 from contactsvc.domain.contact_method import ContactMethod
-from contactsvc.domain.kinds import ContactMethodType
 from contactsvc.domain.listing import Page
-from contactsvc.domain.outcomes import Action
+from contactsvc.domain.results import Deleted, Erased, Result, Written
 from contactsvc.errors import ContactsvcError
+from contactsvc.rpc.enums import ACTION_NUMBERS, TYPE_NUMBERS
 from contactsvc.rpc.status import code_number_of
-from contactsvc.service import Deleted, Found, Outcome, Synced, Written
+from contactsvc.service import Found, Synced
 from contactsvc.v1 import contact_methods_pb2 as pb
-
-# The stubs have a type for each enum, and its numbers as plain integers.
-TYPE_NUMBERS: dict[ContactMethodType, Any] = {
-    type_: pb.ContactMethodType.Value(f"CONTACT_METHOD_TYPE_{type_.name}") for type_ in ContactMethodType
-}
-ACTION_NUMBERS: dict[Action, Any] = {
-    action: pb.UpsertAction.Value(f"UPSERT_ACTION_{action.name}") for action in Action if action is not Action.DELETED
-}
 
 
 def created(written: Written) -> pb.CreateContactMethodResponse:
     """Return the answer to a create."""
-    return pb.CreateContactMethodResponse(
-        contact_method=to_proto(written.contact_method), demoted_ids=written.demoted_ids
-    )
+    return pb.CreateContactMethodResponse(contact_method=to_proto(written.record), demoted_ids=written.demoted_ids)
 
 
 def updated(written: Written) -> pb.UpdateContactMethodResponse:
     """Return the answer to an update."""
-    return pb.UpdateContactMethodResponse(
-        contact_method=to_proto(written.contact_method), demoted_ids=written.demoted_ids
-    )
+    return pb.UpdateContactMethodResponse(contact_method=to_proto(written.record), demoted_ids=written.demoted_ids)
 
 
 def upserted(written: Written) -> pb.UpsertContactMethodResponse:
     """Return the answer to an upsert."""
     return pb.UpsertContactMethodResponse(
-        contact_method=to_proto(written.contact_method),
+        contact_method=to_proto(written.record),
         action=ACTION_NUMBERS[written.action],
         demoted_ids=written.demoted_ids,
     )
@@ -102,48 +90,50 @@ async def streamed(page: Page) -> pb.StreamContactMethodsResponse:
     )
 
 
-def batch_created(outcomes: Iterable[Outcome]) -> pb.BatchCreateContactMethodsResponse:
+def batch_created(results: Iterable[Result]) -> pb.BatchCreateContactMethodsResponse:
     """Return the answer to a batch of creates."""
     return pb.BatchCreateContactMethodsResponse(
-        results=[pb.BatchCreateContactMethodsResult(**_result(outcome)) for outcome in outcomes]
+        results=[pb.BatchCreateContactMethodsResult(**_result(result)) for result in results]
     )
 
 
-def batch_updated(outcomes: Iterable[Outcome]) -> pb.BatchUpdateContactMethodsResponse:
+def batch_updated(results: Iterable[Result]) -> pb.BatchUpdateContactMethodsResponse:
     """Return the answer to a batch of updates."""
     return pb.BatchUpdateContactMethodsResponse(
-        results=[pb.BatchUpdateContactMethodsResult(**_result(outcome)) for outcome in outcomes]
+        results=[pb.BatchUpdateContactMethodsResult(**_result(result)) for result in results]
     )
 
 
-def batch_deleted(outcomes: Iterable[Outcome]) -> pb.BatchDeleteContactMethodsResponse:
+def batch_deleted(results: Iterable[Result]) -> pb.BatchDeleteContactMethodsResponse:
     """Return the answer to a batch of deletes."""
     return pb.BatchDeleteContactMethodsResponse(
-        results=[pb.BatchDeleteContactMethodsResult(**_result(outcome)) for outcome in outcomes]
+        results=[pb.BatchDeleteContactMethodsResult(**_result(result)) for result in results]
     )
 
 
-def batch_upserted(outcomes: Iterable[Outcome]) -> pb.BatchUpsertContactMethodsResponse:
+def batch_upserted(results: Iterable[Result]) -> pb.BatchUpsertContactMethodsResponse:
     """Return the answer to a batch of upserts."""
     return pb.BatchUpsertContactMethodsResponse(
         results=[
             pb.BatchUpsertContactMethodsResult(
-                **_result(outcome), action=ACTION_NUMBERS[outcome.action] if isinstance(outcome, Written) else None
+                **_result(result), action=ACTION_NUMBERS[result.action] if isinstance(result, Written) else None
             )
-            for outcome in outcomes
+            for result in results
         ]
     )
 
 
-def _result(outcome: Outcome) -> dict[str, Any]:
+def _result(result: Result) -> dict[str, Any]:
     """Return the fields that the result of one item has in every batch."""
-    match outcome:
+    match result:
         case ContactsvcError():
-            return {"error": _batch_error(outcome)}
+            return {"error": _batch_error(result)}
         case Deleted():
-            return {"deleted_id": outcome.id}
+            return {"deleted_id": result.id}
         case Written():
-            return {"contact_method": to_proto(outcome.contact_method), "demoted_ids": outcome.demoted_ids}
+            return {"contact_method": to_proto(result.record), "demoted_ids": result.demoted_ids}
+        case Erased():
+            raise TypeError("a batch erases no client")
 
 
 def to_proto(record: ContactMethod) -> pb.ContactMethod:

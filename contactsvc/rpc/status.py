@@ -1,4 +1,4 @@
-"""Errors of the service -> gRPC statuses with google.rpc details, by one table. Nothing else names status codes."""
+"""Errors of the service -> gRPC statuses with google.rpc details, by one table. No other module names status codes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ DOMAIN = "contactsvc"
 NOT_FOUND = StatusCode.NOT_FOUND
 INVALID_ARGUMENT = StatusCode.INVALID_ARGUMENT
 RESOURCE_EXHAUSTED = StatusCode.RESOURCE_EXHAUSTED
-"""What health, which has no errors of ours, ends with."""
+UNAVAILABLE = StatusCode.UNAVAILABLE
+"""The codes of health checks and of the drain, which have no errors of the service."""
 
-# Details travel in the trailing metadata, of which gRPC's callers take 8 KiB for certain; encoded they grow by a half.
-_MOST_VIOLATION_BYTES = 4_000
+# Details travel in the trailing metadata, of which gRPC clients accept at least 8 KiB; encoding adds a half.
+_MAX_VIOLATION_BYTES = 4_000
 
-# By the nearest class of the error's tree.
+# Looked up by the nearest class in the tree of errors.
 _CODES: dict[type[errors.ContactsvcError], StatusCode] = {
     errors.InvalidRequest: StatusCode.INVALID_ARGUMENT,
     errors.ContactMethodNotFound: StatusCode.NOT_FOUND,
@@ -39,22 +40,22 @@ def code_of(error: errors.ContactsvcError) -> StatusCode:
 
 
 def code_number_of(error: errors.ContactsvcError) -> int:
-    """Return the number of the status code, as google.rpc.Code has it."""
+    """Return the status code as the number of google.rpc.Code."""
     number: int = code_of(error).value[0]
     return number
 
 
 def trailing_of(error: errors.ContactsvcError, status: status_pb2.Status) -> list[tuple[str, str | bytes]]:
-    """Return the trailing metadata that an error goes out with."""
+    """Return the trailing metadata of an error."""
     trailing: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
     if isinstance(error, errors.Overloaded):
-        # How long gRPC's own retries are to wait, where a client has them for this status (gRFC A6).
+        # The pushback for retries by the service config of a client (gRFC A6).
         trailing.append(("grpc-retry-pushback-ms", str(_milliseconds(error.retry_after))))
     return trailing
 
 
 def status_of(error: errors.ContactsvcError) -> status_pb2.Status:
-    """Return the status of an error: code, message, ErrorInfo, and BadRequest where fields are at fault."""
+    """Return the status of an error: code, message, ErrorInfo, and BadRequest for violations."""
     status = status_pb2.Status(code=code_number_of(error), message=error.message)
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     details = [info]
@@ -63,7 +64,7 @@ def status_of(error: errors.ContactsvcError) -> status_pb2.Status:
         size = 0
         for violation in error.violations:
             size += len(violation.field.encode()) + len(violation.description.encode())
-            if size > _MOST_VIOLATION_BYTES:
+            if size > _MAX_VIOLATION_BYTES:
                 info.metadata["violations_left_out"] = str(len(error.violations) - len(bad_request.field_violations))
                 break
             bad_request.field_violations.add(field=violation.field, description=violation.description)

@@ -1,4 +1,4 @@
-"""TLS: certificates from files, read again when the files change, so that they can be rotated without a restart."""
+"""TLS certificates from files, reloaded when the files change, so that rotation needs no restart."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from cryptography import x509
 
 from contactsvc.errors import ConfigurationError
 
-_SOON = timedelta(days=14)
-_REMIND_EVERY = timedelta(hours=12).total_seconds()
+_EXPIRY_WARNING = timedelta(days=14)
+_REMINDER_INTERVAL_SECONDS = timedelta(hours=12).total_seconds()
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """Where the certificates are.
+    """Paths of the certificate files, all PEM.
 
     Attributes:
-        certificate: the chain of the server, PEM, its own first.
-        key: the private key of the server, PEM, without a passphrase.
-        client_ca: whose clients are let in (mTLS); None asks clients for no certificate.
+        certificate: chain of the server, its own certificate first.
+        key: private key of the server, without a passphrase.
+        client_ca: CA of client certificates (mTLS); None requests no client certificate.
     """
 
     certificate: Path
@@ -37,26 +37,26 @@ class TlsFiles:
 
     @property
     def all(self) -> tuple[Path, ...]:
-        """All files that there are."""
+        """All configured paths."""
         return (self.certificate, self.key, *([self.client_ca] if self.client_ca else []))
 
 
 class ReloadingCertificates:
-    """The server's credentials, always of the files as they are now.
+    """Server credentials that follow the files.
 
-    When the files change into something unusable the certificate in use stays, and the log says why.
+    Invalid new files are logged, and the certificate in use is kept.
 
     Args:
-        files: where the certificates are.
-        expires: told when the certificate in use expires, whenever another one is taken into use.
+        files: paths of the certificates.
+        on_expiry: receives the expiry of every certificate that is taken into use.
 
     Raises:
         ConfigurationError: the files cannot be used.
     """
 
-    def __init__(self, files: TlsFiles, expires: Callable[[datetime], None]) -> None:
+    def __init__(self, files: TlsFiles, on_expiry: Callable[[datetime], None]) -> None:
         self._files = files
-        self._expires = expires
+        self._on_expiry = on_expiry
         self._seen = self._state()
         try:
             self._configuration = self._load()
@@ -64,22 +64,22 @@ class ReloadingCertificates:
             raise ConfigurationError(str(error)) from error
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Return the credentials of a server."""
+        """Return gRPC server credentials."""
         credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
             self._configuration,
-            self._fetch,  # type: ignore[arg-type]  # None says that nothing has changed, as gRPC documents it
+            self._fetch,  # type: ignore[arg-type]  # gRPC documents None as: unchanged
             self._files.client_ca is not None,
         )
         return credentials
 
     async def remind(self) -> None:
-        """Say again and again when the certificate in use is about to expire, until cancelled."""
+        """Log the coming expiry of the certificate periodically, until cancelled."""
         while True:
-            await asyncio.sleep(_REMIND_EVERY)
-            self._tell_expiry()
+            await asyncio.sleep(_REMINDER_INTERVAL_SECONDS)
+            self._log_expiry()
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        """Return new certificates if the files have changed. Called by gRPC before each handshake, in its threads."""
+        """Return new certificates if the files have changed; None otherwise. gRPC calls it before each handshake."""
         state = self._state()
         if state == self._seen:
             return None
@@ -87,9 +87,9 @@ class ReloadingCertificates:
         try:
             self._configuration = self._load()
         except _Unusable as error:
-            _log.error("keeping the certificate in use, for the new one is no good: %s", error)
+            _log.error("keeping the certificate in use, because the new one is invalid: %s", error)
             return None
-        _log.info("took the new certificate of %s into use", self._files.certificate)
+        _log.info("took the new certificate %s into use", self._files.certificate)
         return self._configuration
 
     def _load(self) -> grpc.ServerCertificateConfiguration:
@@ -97,11 +97,11 @@ class ReloadingCertificates:
         chain, key = _content(files.certificate), _content(files.key)
         roots = _content(files.client_ca) if files.client_ca else None
         try:
-            # What gRPC would only find out at a handshake, and keep to itself.
-            trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            trial.load_cert_chain(files.certificate, files.key, password=_no_passphrase)
+            # gRPC would fail only at a handshake, and without a message.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(files.certificate, files.key, password=_no_passphrase)
         except OSError as error:
-            # ssl.SSLError is one: a key that does not fit, or a file that is no PEM.
+            # Includes ssl.SSLError: the key does not match, or a file is not PEM.
             raise _Unusable(
                 f"cannot use the certificate {files.certificate} with the key {files.key}: "
                 f"{getattr(error, 'reason', None) or error.strerror}"
@@ -110,24 +110,24 @@ class ReloadingCertificates:
         if files.client_ca and roots is not None:
             _certificates(files.client_ca, roots)
         self._valid_from, self._valid_until = own.not_valid_before_utc, own.not_valid_after_utc
-        self._expires(self._valid_until)
-        self._tell_expiry()
+        self._on_expiry(self._valid_until)
+        self._log_expiry()
         pairs = [(key, chain)]
         configuration: grpc.ServerCertificateConfiguration = grpc.ssl_server_certificate_configuration(pairs, roots)
         return configuration
 
-    def _tell_expiry(self) -> None:
+    def _log_expiry(self) -> None:
         at, now = self._valid_until, datetime.now(UTC)
         left = at - now
         if self._valid_from > now:
             _log.error("the certificate %s is not valid before %s", self._files.certificate, self._valid_from)
         if left <= timedelta():
-            _log.error("the certificate %s expired at %s: clients will refuse it", self._files.certificate, at)
-        elif left < _SOON:
+            _log.error("the certificate %s expired at %s: clients reject it", self._files.certificate, at)
+        elif left < _EXPIRY_WARNING:
             _log.warning("the certificate %s expires at %s", self._files.certificate, at)
 
     def _state(self) -> tuple[tuple[int, int, int] | None, ...]:
-        # The inode as well: Kubernetes swaps a symbolic link, and the new file may be as old and as long as the other.
+        # Kubernetes swaps a symbolic link: the new file may have the same time and size, but another inode.
         state: list[tuple[int, int, int] | None] = []
         for path in self._files.all:
             try:
@@ -139,7 +139,7 @@ class ReloadingCertificates:
 
 
 class _Unusable(Exception):
-    """The files cannot be used; the message says why."""
+    """The files cannot be used; the message gives the reason."""
 
 
 def _content(path: Path) -> bytes:
@@ -153,9 +153,9 @@ def _certificates(path: Path, content: bytes) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(content)
     except ValueError as error:
-        raise _Unusable(f"{path} has no PEM certificate, or one that cannot be read") from error
+        raise _Unusable(f"{path} has no readable PEM certificate") from error
 
 
 def _no_passphrase() -> bytes:
-    # Instead of OpenSSL's question on the terminal.
-    raise _Unusable("the private key has a passphrase; store it without one, readable for the service only")
+    # OpenSSL would ask on the terminal.
+    raise _Unusable("the private key has a passphrase; store it without one, readable by the service only")

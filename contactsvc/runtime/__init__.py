@@ -1,1 +1,1 @@
-"""Processes: the server and its life, the supervisor of several, and the embedded database."""
+"""Processes: server, supervisor and workers, embedded database."""

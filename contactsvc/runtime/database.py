@@ -1,4 +1,4 @@
-"""The database that the settings name, for commands that work beside a running service as well as without one."""
+"""Connection of a command to the configured database, with or without a running service."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from contactsvc.runtime import embedded
 
 @asynccontextmanager
 async def connected(settings: Settings, *, create: bool = False) -> AsyncIterator[store.Deployment]:
-    """Yield the deployment, until the end of the block.
+    """Yield a connected deployment; close it after the block.
 
     Args:
-        settings: which one.
-        create: make an embedded database that is not there; otherwise that is an error.
+        settings: name the database.
+        create: create a missing embedded database; otherwise that is an error.
 
     Raises:
-        ConfigurationError: the URI is none.
-        StartupError: there is nothing to reach, or it does not answer.
+        ConfigurationError: the URI is invalid.
+        StartupError: there is no such database, or it does not answer.
     """
     async with _uri(settings, create=create) as uri:
         deployment = await store.connect(uri, settings.driver)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from contactsvc.domain.batch import Batch
 from contactsvc.domain.clock import Clock
-from contactsvc.domain.contact_method import ContactMethod, NewContactMethod
+from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.idempotency import RequestFingerprint
 from contactsvc.domain.kinds import Slot
 from contactsvc.domain.ledger import Ledger
 from contactsvc.domain.listing import Listing, Page
 from contactsvc.domain.normalization import ValueRules
-from contactsvc.domain.operations import Delete, Operation, Sync, Update, Upsert
-from contactsvc.domain.outcomes import Action, Applied
+from contactsvc.domain.operations import Create, Delete, Operation, Sync, Update, Upsert
+from contactsvc.domain.outcomes import Action
+from contactsvc.domain.results import Deleted, Erased, Result, Written
 from contactsvc.domain.sync import apply_sync
 from contactsvc.errors import (
     ContactMethodNotFound,
@@ -27,27 +29,9 @@ from contactsvc.errors import (
     TransactionsUnsupported,
 )
 from contactsvc.service.ports import Store
-from contactsvc.service.writes import WritePlan, WriteResult, Writes
+from contactsvc.service.writes import WritePlan, Writes
 
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A record after a write, what was done with it, and the ids of those that lost the primary flag to it."""
-
-    contact_method: ContactMethod
-    action: Action
-    demoted_ids: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Deleted:
-    """A deleted record, and the one that became primary in its place."""
-
-    id: str
-    promoted_id: str | None = None
-
-
-Outcome = Written | Deleted | ContactsvcError
+R = TypeVar("R", Written, Deleted, Erased)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +98,9 @@ class ContactMethods:
         """Yield all pages of records, as they are asked for."""
         return self._store.stream_pages(listing)
 
-    async def create(self, new: NewContactMethod, request: RequestFingerprint | None = None) -> Written:
+    async def create(self, create: Create, request: RequestFingerprint | None = None) -> Written:
         """Create a record, and demote the present primary if the new one claims the flag."""
-        return await self._write(new, request)
+        return await self._write(create, request)
 
     async def update(self, update: Update, request: RequestFingerprint | None = None) -> Written:
         """Change a record; write nothing when nothing would differ."""
@@ -128,29 +112,27 @@ class ContactMethods:
 
     async def delete(self, delete: Delete, request: RequestFingerprint | None = None) -> Deleted:
         """Delete a record, and promote another one if the request says so."""
-        outcome = _outcomes(await self._writes.carry_out(WritePlan.of_one(delete), request))[0]
-        if not isinstance(outcome, Deleted):
-            raise TypeError(f"a delete came out as {type(outcome).__name__}")
-        return outcome
+        (result,) = await self._writes.carry_out(WritePlan.of_one(delete), request)
+        return _expected(Deleted, result)
 
-    async def batch(self, batch: Batch, request: RequestFingerprint | None = None) -> list[Outcome]:
-        """Carry out several operations as if one after the other; all or none, or (partial) each alone.
+    async def batch(self, batch: Batch, request: RequestFingerprint | None = None) -> list[Result]:
+        """Carry out several operations as if one after the other; all or none, or (partial) each on its own.
 
         What succeeds takes effect together, in one transaction. On a store without transactions an atomic batch is
-        refused, and the items of a partial one are writes of their own.
+        refused, and the items of a partial one are separate writes.
 
         Returns:
-            The outcome of each item; errors only when partial, or when a record of a repeated request is gone.
+            The result of each item; errors only when partial, or when a record of a repeated request is gone.
         """
         batch = batch.screened()
         if (refusal := batch.refused) is not None:
-            # Nothing will be written. What the stored records say against the other items is told at once.
+            # Nothing will be written. What stored records say against the other items is reported with it.
             with suppress(StoreUnavailable, DeadlineExceeded):
                 await self._writes.dry_run(WritePlan(batch.applied_to, batch.operations))
             raise refusal
         if self._store.transactional:
-            task = WritePlan(batch.applied_to, batch.operations, keys=frozenset(batch.contested))
-            return _outcomes(await self._writes.carry_out(task, request))
+            plan = WritePlan(batch.applied_to, batch.operations, keys=frozenset(batch.contested))
+            return await self._writes.carry_out(plan, request)
         if not batch.partial:
             raise TransactionsUnsupported("an atomic batch")
         if request is not None:
@@ -158,10 +140,10 @@ class ContactMethods:
         return await self._write_each(batch)
 
     async def sync(self, sync: Sync, request: RequestFingerprint | None = None) -> Synced:
-        """Make the records of a client what the items say, in one transaction."""
+        """Make the records of a client match the items, in one transaction."""
         if not self._store.transactional:
             raise TransactionsUnsupported("a sync")
-        task = WritePlan(
+        plan = WritePlan(
             lambda ledger: apply_sync(ledger, sync),
             ids=frozenset(item.id for item in sync.items if item.id is not None),
             external_ids=frozenset(item.external_id for item in sync.items if item.external_id is not None),
@@ -169,59 +151,56 @@ class ContactMethods:
             keys=_client_key(sync.client_id),
         )
         synced = Synced()
-        done = await self._writes.carry_out(task, request)
-        for applied in done.outcomes:
-            if isinstance(applied, ContactsvcError):
-                raise applied
-            synced.demoted_ids.extend(applied.demoted_ids)
-            record = done.record(applied.id)
-            if applied.action is Action.DELETED:
-                synced.deleted_ids.append(applied.id)
-            elif record is not None:
-                lists = {Action.CREATED: synced.created, Action.UPDATED: synced.updated}
-                lists.get(applied.action, synced.unchanged).append(record)
+        for result in await self._writes.carry_out(plan, request):
+            match result:
+                case Written():
+                    synced.demoted_ids.extend(result.demoted_ids)
+                    lists = {Action.CREATED: synced.created, Action.UPDATED: synced.updated}
+                    lists.get(result.action, synced.unchanged).append(result.record)
+                case Deleted():
+                    synced.deleted_ids.append(result.id)
+                case ContactMethodNotFound():
+                    # A repeated request, one of whose records was deleted since.
+                    continue
+                case _:
+                    raise _unexpected(result)
         return synced
 
     async def erase_client(self, client_id: str, request: RequestFingerprint | None = None) -> int:
         """Delete all records of a client; return how many."""
 
-        def erase(ledger: Ledger) -> list[Applied]:
+        def erase(ledger: Ledger) -> list[Result]:
             erased = [ledger.delete(Delete(record.id)) for record in ledger.of_client(client_id)]
-            return [Applied(Action.DELETED, "", count=len(erased))]
+            return [Erased(len(erased))]
 
-        task = WritePlan(erase, client_id=client_id, keys=_client_key(client_id))
-        done = await self._writes.carry_out(task, request)
-        return sum(applied.count for applied in done.outcomes if isinstance(applied, Applied))
+        plan = WritePlan(erase, client_id=client_id, keys=_client_key(client_id))
+        (result,) = await self._writes.carry_out(plan, request)
+        return _expected(Erased, result).count
 
     async def _write(self, operation: Operation, request: RequestFingerprint | None) -> Written:
-        outcome = _outcomes(await self._writes.carry_out(WritePlan.of_one(operation), request))[0]
-        if isinstance(outcome, ContactsvcError):
-            raise outcome
-        if not isinstance(outcome, Written):
-            raise TypeError(f"a write came out as {type(outcome).__name__}")
-        return outcome
+        (result,) = await self._writes.carry_out(WritePlan.of_one(operation), request)
+        return _expected(Written, result)
 
-    async def _write_each(self, batch: Batch) -> list[Outcome]:
-        """Carry out the items of a partial batch as writes of their own, except those that are wrong at first sight."""
-        sight = await self._writes.dry_run(WritePlan(batch.applied_to, batch.operations))
-        outcomes: list[Outcome] = []
-        for position, (item, seen) in enumerate(zip(batch.items, sight, strict=True)):
-            if isinstance(seen, InvalidFields):
-                outcomes.append(seen)
+    async def _write_each(self, batch: Batch) -> list[Result]:
+        """Carry out the items of a partial batch as separate writes, except those that a dry run finds invalid."""
+        foreseen = await self._writes.dry_run(WritePlan(batch.applied_to, batch.operations))
+        results: list[Result] = []
+        for position, (item, expected) in enumerate(zip(batch.items, foreseen, strict=True)):
+            if isinstance(expected, InvalidFields):
+                results.append(expected)
                 continue
             if isinstance(item, InvalidFields):
-                raise TypeError("an item that could not be parsed was tried out")
+                raise TypeError("a dry run accepted an invalid item")
             try:
-                outcomes += _outcomes(await self._writes.carry_out(WritePlan.of_one(item), None))
+                results += await self._writes.carry_out(WritePlan.of_one(item), None)
             except ContactsvcError as error:
-                outcomes.append(batch.failure(position, error))
-        written = {outcome.contact_method.id for outcome in outcomes if isinstance(outcome, Written)}
+                results.append(batch.failure(position, error))
+        # A later item may have changed the record of an earlier one.
+        written = {result.record.id for result in results if isinstance(result, Written)}
         now = {record.id: record for record in await self._store.find_by_ids(written)} if written else {}
         return [
-            replace(outcome, contact_method=now.get(outcome.contact_method.id, outcome.contact_method))
-            if isinstance(outcome, Written)
-            else outcome
-            for outcome in outcomes
+            replace(result, record=now.get(result.record.id, result.record)) if isinstance(result, Written) else result
+            for result in results
         ]
 
 
@@ -235,16 +214,14 @@ def _client_key(client_id: str) -> frozenset[Hashable]:
     return frozenset({("client", client_id)})
 
 
-def _outcomes(done: WriteResult) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    for applied in done.outcomes:
-        if isinstance(applied, ContactsvcError):
-            outcomes.append(applied)
-        elif applied.action is Action.DELETED:
-            outcomes.append(Deleted(applied.id, applied.promoted_id))
-        elif (record := done.record(applied.id)) is not None:
-            outcomes.append(Written(record, applied.action, applied.demoted_ids))
-        else:
-            # A repeated request, whose record somebody has deleted since.
-            outcomes.append(ContactMethodNotFound("id"))
-    return outcomes
+def _expected(kind: type[R], result: Result) -> R:
+    """Return the result of a single operation; raise what it failed with."""
+    if not isinstance(result, kind):
+        raise _unexpected(result)
+    return result
+
+
+def _unexpected(result: Result) -> Exception:
+    if isinstance(result, ContactsvcError):
+        return result
+    return TypeError(f"unexpected result: {type(result).__name__}")

@@ -1,4 +1,4 @@
-"""What the use cases need of a database."""
+"""Ports: what the use cases need of a store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Store(Protocol):
-    """The contact methods of one environment, and the memory of requests.
+    """The contact methods and idempotency records of one environment.
 
     Any method may raise StoreUnavailable. Writes are durable when the method returns.
     """
@@ -70,32 +70,32 @@ class Store(Protocol):
         """Yield page after page to the end, as they are asked for, holding two at a time; errors as in `find_page`."""
         ...
 
-    async def find_request(self, request_id: str) -> IdempotencyRecord | None:
-        """Return the request that is remembered under this id, expired or not."""
+    async def find_idempotency_record(self, request_id: str) -> IdempotencyRecord | None:
+        """Return the idempotency record of this request_id, expired or not."""
         ...
 
-    async def find_memories(self, ids: Collection[str]) -> dict[str, tuple[IdempotencyRecord, ...]]:
-        """Return what is remembered under the ids of deleted records, by id."""
+    async def find_idempotency_records(self, ids: Collection[str]) -> dict[str, tuple[IdempotencyRecord, ...]]:
+        """Return the idempotency records that are kept under the ids of deleted records, by id."""
         ...
 
-    async def forget(self, request: IdempotencyRecord) -> None:
-        """Forget this request, if it is still remembered; not a later one under the same id."""
+    async def remove_idempotency_record(self, request: IdempotencyRecord) -> None:
+        """Delete this idempotency record, if it is still there, and not a later one of the same request_id."""
         ...
 
-    async def write(self, difference: ChangeSet) -> None:
-        """Store a difference; one of several documents only inside `atomically`.
+    async def write(self, change_set: ChangeSet) -> None:
+        """Store a change set; one of several documents only inside `atomically`.
 
         Raises:
-            LostRace: a record to be replaced or removed has changed meanwhile, or a slot or external id is taken.
-            RequestAlreadyApplied: the request has been carried out before.
+            LostRace: a record to replace or remove has changed in the meantime, or a slot or external id is taken.
+            RequestAlreadyApplied: the request was carried out before.
         """
         ...
 
     async def atomically(self, work: Callable[[Store], Awaitable[T]], *, keys: Collection[Hashable]) -> T:
         """Run `work` on a store whose writes take effect together, and again when it loses a race.
 
-        Of the calls in this process that name the same key one runs at a time, since transactions that fight over one
-        record abort each other.
+        Calls of this process that share a key run one at a time, since transactions that compete for a record abort
+        each other.
 
         Raises:
             Aborted: it lost every race.
@@ -104,10 +104,10 @@ class Store(Protocol):
 
 
 class LostRace(Exception):
-    """Another write was faster, and this one did nothing; it may be worked out anew. Never leaves the use cases.
+    """Another write was faster, and this one did nothing; it may be computed anew. Never leaves the use cases.
 
     Attributes:
-        outcome: what the caller is told when every attempt ends so.
+        outcome: the error for the caller when every attempt ends this way.
     """
 
     def __init__(self, outcome: ContactsvcError) -> None:

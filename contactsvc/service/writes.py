@@ -1,8 +1,9 @@
-"""How a write is carried out: read what it may touch, apply it in a ledger, store the difference.
+"""Carries out writes: read what a write may touch, apply it to a ledger, store the change set.
 
-A difference of one document is stored in one write that a racing write makes fail, and then it is all done again on
-what is there now. Any other takes a transaction. A request with an id is carried out once: its memory is part of the
-difference, and no two documents may remember one request, so that of two equal requests one finds the other remembered.
+A change set of one document is stored by one guarded write, which fails when another write was faster; then everything
+is done again on what is there now. A larger change set takes a transaction. A request with a request_id is carried out
+once: its idempotency record is part of the change set, and a unique index allows one per request_id, so that of two
+equal requests one finds the record of the other.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from datetime import datetime
 
 from contactsvc.domain.change_set import ChangeSet
 from contactsvc.domain.clock import Clock
-from contactsvc.domain.contact_method import ContactMethod, NewContactMethod
 from contactsvc.domain.idempotency import IdempotencyRecord, RequestAlreadyApplied, RequestFingerprint
 from contactsvc.domain.ledger import Ledger
 from contactsvc.domain.normalization import ValueRules
-from contactsvc.domain.operations import Delete, Operation, Update, Upsert, contested_by
-from contactsvc.domain.outcomes import Action, Applied, Outcome
+from contactsvc.domain.operations import Create, Delete, Operation, Update, Upsert, contested_by
+from contactsvc.domain.outcomes import Action, Applied
+from contactsvc.domain.results import Result, outcomes_of, results_of
 from contactsvc.errors import (
     ContactsvcError,
     DeadlineExceeded,
@@ -30,10 +31,10 @@ from contactsvc.errors import (
 )
 from contactsvc.service.ports import LostRace, Store
 
-# How often a write of one document is tried before it takes turns with those that it keeps losing against.
-_ATTEMPTS = 2
-# How often a request is found remembered, and then not, before its caller is told to come back.
-_RECALLS = 10
+# Attempts at a write of one document before it takes turns with the writes that it keeps losing against.
+_MAX_ATTEMPTS = 2
+# Attempts at a request whose idempotency record is found, and then gone, before the caller is asked to retry.
+_MAX_RECALLS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +42,15 @@ class WritePlan:
     """A write to be carried out.
 
     Attributes:
-        apply: applies it to a ledger; when it raises, nothing is to be stored.
-        operations: what it consists of, as far as that says what has to be read.
-        ids: further records to be read.
-        external_ids: further records to be read, by their external ids.
-        client_id: the client of whom everything has to be read.
-        keys: what it may fight over with other writes.
+        apply: applies it to a ledger; when it raises, nothing is stored.
+        operations: its operations, as far as they determine what has to be read.
+        ids: further records to read.
+        external_ids: further records to read, by external id.
+        client_id: the client whose records are all read.
+        keys: the keys over which it may compete with other writes.
     """
 
-    apply: Callable[[Ledger], Sequence[Outcome]]
+    apply: Callable[[Ledger], Sequence[Result]]
     operations: Sequence[Operation] = ()
     ids: frozenset[str] = frozenset()
     external_ids: frozenset[str] = frozenset()
@@ -58,16 +59,8 @@ class WritePlan:
 
     @staticmethod
     def of_one(operation: Operation) -> WritePlan:
-        """Return the task of a single operation."""
+        """Return the plan of a single operation."""
         return WritePlan(lambda ledger: [ledger.apply(operation)], [operation])
-
-
-@dataclass(frozen=True, slots=True)
-class WriteResult:
-    """What came of a task, and the records concerned as they are now."""
-
-    outcomes: Sequence[Outcome]
-    record: Callable[[str], ContactMethod | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,52 +72,53 @@ class Writes:
     clock: Clock
     make_id: Callable[[], str]
 
-    async def carry_out(self, task: WritePlan, request: RequestFingerprint | None) -> WriteResult:
-        """Carry out a task, once if it has a request.
+    async def carry_out(self, plan: WritePlan, request: RequestFingerprint | None) -> list[Result]:
+        """Carry out a plan, once if it has a request.
 
         Raises:
-            RequestIdReused: the request's id belongs to another request.
-            TransactionsUnsupported: there is a request, and the database cannot remember it with what it changes.
-            ContactsvcError: what the task itself raises.
+            RequestIdReused: the request_id belongs to another request.
+            TransactionsUnsupported: there is a request, and the database cannot store it together with its changes.
+            ContactsvcError: what applying the plan raises.
         """
         if request is None:
-            return await self._attempt(task, None)
+            return await self._attempt(plan, None)
         if not self.store.transactional:
             raise TransactionsUnsupported("a request_id")
-        for _ in range(_RECALLS):
+        for _ in range(_MAX_RECALLS):
             with suppress(RequestAlreadyApplied):
-                return await self._attempt_or_recall(task, request)
-            remembered = await self.store.find_request(request.id)
+                return await self._attempt_or_recall(plan, request)
+            remembered = await self.store.find_idempotency_record(request.id)
             if remembered is not None:
-                if remembered.forget_at > self.clock():
+                if remembered.expires_at > self.clock():
                     return await self._recall(request, remembered)
-                await self.store.forget(remembered)
+                await self.store.remove_idempotency_record(remembered)
         raise EtagMismatch
 
-    async def dry_run(self, task: WritePlan) -> Sequence[Outcome]:
-        """Return what would come of a task now; store nothing."""
-        return task.apply(await self._read(self.store, task))
+    async def dry_run(self, plan: WritePlan) -> list[Result]:
+        """Return what a plan would come to now; store nothing."""
+        ledger = await self._read(self.store, plan)
+        return ledger.settled(plan.apply(ledger))
 
-    async def _attempt_or_recall(self, task: WritePlan, request: RequestFingerprint) -> WriteResult:
-        """Attempt the task; when it fails on what it has itself done before, let that be found."""
+    async def _attempt_or_recall(self, plan: WritePlan, request: RequestFingerprint) -> list[Result]:
+        """Attempt a plan; when it fails, raise RequestAlreadyApplied if its own first time is what it fails on."""
         try:
-            done = await self._attempt(task, request)
+            results = await self._attempt(plan, request)
         except (StoreUnavailable, DeadlineExceeded):
             raise
         except ContactsvcError:
-            await self._raise_if_remembered(request)
+            await self._raise_if_applied(request)
             raise
-        if _all_failed(done.outcomes):
-            await self._raise_if_remembered(request)
-        return done
+        if _all_failed(results):
+            await self._raise_if_applied(request)
+        return results
 
-    async def _raise_if_remembered(self, request: RequestFingerprint) -> None:
-        remembered = await self.store.find_request(request.id)
-        if remembered is not None and remembered.forget_at > self.clock():
+    async def _raise_if_applied(self, request: RequestFingerprint) -> None:
+        remembered = await self.store.find_idempotency_record(request.id)
+        if remembered is not None and remembered.expires_at > self.clock():
             raise RequestAlreadyApplied
 
-    async def _recall(self, request: RequestFingerprint, remembered: IdempotencyRecord) -> WriteResult:
-        if remembered.mark != request:
+    async def _recall(self, request: RequestFingerprint, remembered: IdempotencyRecord) -> list[Result]:
+        if remembered.fingerprint != request:
             raise RequestIdReused
         ids = {
             outcome.id
@@ -132,83 +126,81 @@ class Writes:
             if isinstance(outcome, Applied) and outcome.action is not Action.DELETED
         }
         records = {record.id: record for record in await self.store.find_by_ids(ids)} if ids else {}
-        return WriteResult(remembered.outcomes, records.get)
+        return results_of(remembered.outcomes, records.get)
 
-    async def _attempt(self, task: WritePlan, request: RequestFingerprint | None) -> WriteResult:
-        keys = set(task.keys)
+    async def _attempt(self, plan: WritePlan, request: RequestFingerprint | None) -> list[Result]:
+        keys = set(plan.keys)
         if request is not None:
             keys.add(("request", request.id))
-        # Several operations need a transaction anyhow, and a first look outside would be in vain.
-        if len(task.operations) == 1 or not self.store.transactional:
-            # While nobody holds the slot and the external id, all that a create takes is one write.
-            blindly = isinstance(next(iter(task.operations), None), NewContactMethod)
-            for attempt in range(_ATTEMPTS):
-                ledger = self._ledger() if blindly and attempt == 0 else await self._read(self.store, task)
-                outcomes = task.apply(ledger)
-                difference = ledger.difference(_memory(request, outcomes, ledger.now))
-                if len(difference) > 1:
-                    keys |= difference.contested
+        # Several operations need a transaction anyhow; reading for them outside of it would be in vain.
+        if len(plan.operations) == 1 or not self.store.transactional:
+            # A create needs no read as long as its slot and external id are free; the indexes find out if they are not.
+            blindly = isinstance(next(iter(plan.operations), None), Create)
+            for attempt in range(_MAX_ATTEMPTS):
+                ledger = self._ledger() if blindly and attempt == 0 else await self._read(self.store, plan)
+                results, change_set = _applied(plan, ledger, request)
+                if len(change_set) > 1:
+                    keys |= change_set.contested
                     break
                 try:
-                    if len(difference):
-                        await self.store.write(difference)
+                    if len(change_set):
+                        await self.store.write(change_set)
                 except LostRace:
-                    if not await self._was_made(difference):
+                    if not await self._was_made(change_set):
                         continue
-                return WriteResult(outcomes, ledger.find)
-            for operation in task.operations:
+                return results
+            for operation in plan.operations:
                 keys |= contested_by(operation)
-        return await self._attempt_together(task, request, keys)
+        return await self._attempt_in_transaction(plan, request, keys)
 
-    async def _was_made(self, difference: ChangeSet) -> bool:
-        """Tell whether a write of one record that seems to have lost a race has been made all the same.
+    async def _was_made(self, change_set: ChangeSet) -> bool:
+        """Return whether a write of one record that seems to have lost a race was made all the same.
 
-        A driver repeats a write whose answer was lost with the connection. MongoDB knows it again, but a database that
-        does not (the embedded one after a restart) finds the record changed by the first time. The etag tells whose
-        change it was: it is fresh with every write.
+        A driver repeats a write whose answer was lost with the connection. MongoDB recognizes the repetition; a
+        database that does not (the embedded one after a restart) finds the record changed by the first attempt. The
+        etag, fresh with every write, shows whose change it was.
         """
-        written = [*difference.inserted, *(after for _, after in difference.replaced)]
+        written = [*change_set.inserted, *(after for _, after in change_set.replaced)]
         if not written:
             return False
         present = await self.store.find(written[0].id)
         return present is not None and present.etag == written[0].etag
 
-    async def _attempt_together(
-        self, task: WritePlan, request: RequestFingerprint | None, keys: set[Hashable]
-    ) -> WriteResult:
-        async def work(store: Store) -> WriteResult:
-            ledger = await self._read(store, task)
-            outcomes = task.apply(ledger)
-            difference = ledger.difference(_memory(request, outcomes, ledger.now))
-            if len(difference):
-                await store.write(difference)
-            return WriteResult(outcomes, ledger.find)
+    async def _attempt_in_transaction(
+        self, plan: WritePlan, request: RequestFingerprint | None, keys: set[Hashable]
+    ) -> list[Result]:
+        async def work(store: Store) -> list[Result]:
+            results, change_set = _applied(plan, await self._read(store, plan), request)
+            if len(change_set):
+                await store.write(change_set)
+            return results
 
         return await self.store.atomically(work, keys=keys)
 
-    async def _read(self, store: Store, task: WritePlan) -> Ledger:
-        """Return a ledger that has read all that the task may touch."""
+    async def _read(self, store: Store, plan: WritePlan) -> Ledger:
+        """Return a ledger that has read everything the plan may touch."""
         ledger = self._ledger()
-        ids, external_ids = set(task.ids), set(task.external_ids)
-        for operation in task.operations:
+        ids, external_ids = set(plan.ids), set(plan.external_ids)
+        for operation in plan.operations:
             match operation:
-                case NewContactMethod(external_id=str(external_id)) | Upsert(external_id=external_id):
-                    external_ids.add(external_id)
-                case Update():
-                    ids.add(operation.id)
-                    if isinstance(operation.change.external_id, str):
-                        external_ids.add(operation.change.external_id)
+                case Upsert():
+                    external_ids.add(operation.external_id)
                 case Delete():
                     ids.add(operation.id)
+                case Create() | Update():
+                    if isinstance(operation, Update):
+                        ids.add(operation.id)
+                    if isinstance(operation.patch.external_id, str):
+                        external_ids.add(operation.patch.external_id)
         if ids:
             ledger.read(await store.find_by_ids(ids))
         if external_ids:
             ledger.read(await store.find_by_external_ids(external_ids))
-        if task.client_id is not None:
-            ledger.read(await store.find_of_client(task.client_id))
-        if slots := ledger.slots_to_take(task.operations):
+        if plan.client_id is not None:
+            ledger.read(await store.find_of_client(plan.client_id))
+        if slots := ledger.slots_to_take(plan.operations):
             ledger.read(await store.find_primaries(slots))
-        for slot in ledger.slots_to_inherit(task.operations):
+        for slot in ledger.slots_to_inherit(plan.operations):
             ledger.read(await store.find_in_slot(slot))
         return ledger
 
@@ -216,12 +208,20 @@ class Writes:
         return Ledger(self.rules, now=self.clock(), make_id=self.make_id)
 
 
-def _memory(request: RequestFingerprint | None, outcomes: Sequence[Outcome], now: datetime) -> IdempotencyRecord | None:
-    """Return what is to be remembered of a request: nothing when all of it failed, for that may be tried again."""
-    if request is None or _all_failed(outcomes):
+def _applied(plan: WritePlan, ledger: Ledger, request: RequestFingerprint | None) -> tuple[list[Result], ChangeSet]:
+    """Apply a plan; return its results and what has to be stored."""
+    results = ledger.settled(plan.apply(ledger))
+    return results, ledger.change_set(_idempotency_record(request, results, ledger.now))
+
+
+def _idempotency_record(
+    request: RequestFingerprint | None, results: Sequence[Result], now: datetime
+) -> IdempotencyRecord | None:
+    """Return what to keep of a request: nothing when all of it failed, since it may be tried again."""
+    if request is None or _all_failed(results):
         return None
-    return IdempotencyRecord(request, now, tuple(outcomes))
+    return IdempotencyRecord(request, now, outcomes_of(results))
 
 
-def _all_failed(outcomes: Sequence[Outcome]) -> bool:
-    return bool(outcomes) and all(isinstance(outcome, ContactsvcError) for outcome in outcomes)
+def _all_failed(results: Sequence[Result]) -> bool:
+    return bool(results) and all(isinstance(result, ContactsvcError) for result in results)

@@ -1,4 +1,4 @@
-"""A MongoDB deployment: connecting, finding out what it can do, and the stores of its environments."""
+"""A MongoDB deployment: connecting, detecting its capabilities, and opening the stores of its environments."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from pymongo import DESCENDING
 from pymongo.errors import ConfigurationError as DriverConfigurationError
@@ -15,23 +16,32 @@ from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMo
 from contactsvc.domain.clock import now_utc
 from contactsvc.errors import ConfigurationError, StartupError, StoreUnavailable
 from contactsvc.store.coalescing.store import CoalescingStore
-from contactsvc.store.documents import UnknownLayout, is_of_newer_layout
-from contactsvc.store.driver_errors import refusals_translated, refused, translated
+from contactsvc.store.driver_errors import refusal_message, refusals_translated, translated
 from contactsvc.store.drivers import DRIVERS, Collection, Driver
 from contactsvc.store.indexes import ensure_indexes
 from contactsvc.store.keys import MongoKeyStore
+from contactsvc.store.layouts import UnknownLayout, is_newer_layout
 from contactsvc.store.queries import NEWER_LAYOUTS
 from contactsvc.store.store import MongoStore
 from contactsvc.store.telemetry import DatabaseTelemetry
 from contactsvc.store.transactions import KeyLocks
 
-COLLECTION = "contact_methods"
-KEY_COLLECTION = "api_keys"
+COLLECTION: Final = "contact_methods"
+"""The collection of contact methods in the database of an environment."""
 
-# The wire version of the first release with the command bulkWrite.
-_MONGODB_8 = 25
-_SILENT = "the database does not answer; check that it runs and that mongodb_uri names it"
-_UNRESOLVED = "DNS gives no MongoDB for the mongodb+srv:// name in mongodb_uri; check the name, and that DNS answers"
+KEY_COLLECTION: Final = "api_keys"
+"""The collection of API keys in their database."""
+
+STANDALONE_WARNING: Final = (
+    "this is a standalone server, which has no transactions: atomic batches, syncs and request_ids are refused, and a "
+    "crash during a change of primary can leave a client without one (never with two); run it as a replica set"
+)
+"""The warning to operators about a deployment without transactions."""
+
+# The wire version of MongoDB 8.0, the first release with the command bulkWrite.
+_MONGODB_8_WIRE_VERSION = 25
+_NO_ANSWER = "the database does not answer; check that it runs and that mongodb_uri names it"
+_UNRESOLVED = "DNS has no MongoDB hosts for the mongodb+srv:// name in mongodb_uri; check the name and the resolver"
 
 _log = logging.getLogger(__name__)
 
@@ -41,45 +51,46 @@ class Deployment:
     """A connected deployment.
 
     Attributes:
-        driver: its connections.
-        version: of the server.
-        transactional: whether it has transactions.
-        tells_each: whether it tells of each write of a command what came of it.
+        driver: its driver.
+        version: the version of the server.
+        transactional: whether it supports transactions.
+        reports_each_write: whether it reports the outcome of each write of a command (MongoDB 8.0 and later).
     """
 
     driver: Driver
     version: str
     transactional: bool
-    tells_each: bool
+    reports_each_write: bool
 
     async def open_store(self, database: str, *, batching: bool = True) -> MongoStore:
-        """Return the store in a database, with all its indexes.
+        """Open the store in a database; creates missing indexes.
 
         Args:
-            database: its name.
-            batching: whether calls that arrive together are answered together.
+            database: the name of the database.
+            batching: whether to coalesce concurrent calls.
 
         Raises:
-            StartupError: the data or an index stands against a rule of the service, or the database refuses.
+            StartupError: the data violates a unique index, a unique index has other options, a newer release has
+                written the youngest document, or the database refuses or does not answer.
         """
         collection = self.driver.database(database)[COLLECTION]
         driver, locks = self.driver if self.transactional else None, KeyLocks()
         if batching:
-            store: MongoStore = CoalescingStore(collection, driver, locks, tells_each=self.tells_each)
+            store: MongoStore = CoalescingStore(collection, driver, locks, reports_each_write=self.reports_each_write)
         else:
             store = MongoStore(collection, driver, locks)
-        with _silence_told():
+        with _startup_errors_translated():
             with refusals_translated("create indexes", database):
                 await ensure_indexes(collection)
             with refusals_translated("read the contact methods", database):
                 await _refuse_rollback(collection)
-            # MongoDB does so by itself all the time, SecantusDB never.
-            with refusals_translated("delete what is over", database):
-                await store.forget_expired(now_utc())
+            # MongoDB does so continuously by an index, SecantusDB never.
+            with refusals_translated("delete expired idempotency records", database):
+                await store.remove_expired_idempotency_records(now_utc())
         return store
 
     def existing_store(self, database: str) -> MongoStore:
-        """Return the store in a database as it is: for commands that only read, and create nothing."""
+        """Return the store in a database without creating indexes, for commands that only read."""
         collection = self.driver.database(database)[COLLECTION]
         return MongoStore(collection, self.driver if self.transactional else None, KeyLocks())
 
@@ -88,7 +99,11 @@ class Deployment:
         return MongoKeyStore(self.driver.database(database)[KEY_COLLECTION])
 
     async def ping(self) -> None:
-        """Return when the database answers; raise StoreUnavailable when it does not."""
+        """Check that the database answers.
+
+        Raises:
+            StoreUnavailable: it does not.
+        """
         with translated():
             await self.driver.database("admin").command("ping")
 
@@ -98,15 +113,15 @@ class Deployment:
 
 
 async def connect(uri: str, driver_name: str, telemetry: DatabaseTelemetry | None = None) -> Deployment:
-    """Connect to a deployment and find out what it can do.
+    """Connect to a deployment and detect its capabilities.
 
     Args:
-        uri: where it is.
-        driver_name: which driver to use, "motor" or "pymongo".
-        telemetry: told of commands and connections.
+        uri: a MongoDB connection string.
+        driver_name: "motor" or "pymongo".
+        telemetry: receives events of commands and connections.
 
     Raises:
-        ConfigurationError: the URI is none, or names a file that cannot be used.
+        ConfigurationError: the URI is invalid, or names a file that cannot be used.
         StartupError: the deployment cannot be found, does not answer, or refuses.
     """
     try:
@@ -114,8 +129,8 @@ async def connect(uri: str, driver_name: str, telemetry: DatabaseTelemetry | Non
         kind = DRIVERS[driver_name]
         driver = await asyncio.to_thread(kind, uri, telemetry) if "+srv" in uri else kind(uri, telemetry)
     except (InvalidURI, DriverConfigurationError, ValueError) as error:
-        # Its message may quote the URI, and with it a password.
-        raise ConfigurationError("mongodb_uri is no valid MongoDB connection string") from error
+        # Without the driver's message, which may quote the URI and its password.
+        raise ConfigurationError("mongodb_uri is not a valid MongoDB connection string") from error
     except OSError as error:
         raise ConfigurationError(f"a file that mongodb_uri names cannot be used: {error.strerror}") from error
     try:
@@ -124,51 +139,46 @@ async def connect(uri: str, driver_name: str, telemetry: DatabaseTelemetry | Non
         version = (await admin.command("buildInfo"))["version"]
     except PyMongoError as error:
         await driver.close()
-        # With what the resolver has said as its cause; the drivers resolve at the first command.
+        # The drivers resolve the name at the first command; the resolver's error is then the cause.
         unresolved = isinstance(error, DriverConfigurationError) and error.__cause__ and uri.startswith("mongodb+srv:")
-        raise StartupError(_UNRESOLVED if unresolved else _refusal(error)) from error
-    # Transactions need a replica set or a mongos (which answers with this odd word since its first release).
+        raise StartupError(_UNRESOLVED if unresolved else _explanation(error)) from error
+    # Transactions need a replica set, or a mongos, which answers "isdbgrid".
     transactional = "setName" in hello or hello.get("msg") == "isdbgrid"
     _log.info("connected to MongoDB %s with the %s driver", version, driver_name)
     if not transactional:
-        _log.warning(
-            "this MongoDB is a standalone server without transactions: atomic batches, syncs and request_ids are "
-            "refused, and a crash while the primary changes can leave a client without one (never with two); run it as "
-            "a replica set"
-        )
-    return Deployment(driver, version, transactional, hello.get("maxWireVersion", 0) >= _MONGODB_8)
+        _log.warning(STANDALONE_WARNING)
+    return Deployment(driver, version, transactional, hello.get("maxWireVersion", 0) >= _MONGODB_8_WIRE_VERSION)
 
 
 async def _refuse_rollback(collection: Collection) -> None:
-    """Raise StartupError when a newer release has written the youngest document.
+    """Raise StartupError if a newer release has written the youngest document.
 
-    That one only: this is for a release that is rolled back by mistake. While a newer one is rolled out, others may
-    have such documents before them; they are refused one by one (UnknownLayout).
+    This detects a rollback by mistake. Older documents of a newer release are allowed, because they are normal while
+    one is rolled out; each is refused when it is read (UnknownLayout).
     """
-    # First whether there are any, by an index that is empty otherwise: SecantusDB loads the whole collection to sort
-    # it, and lets nobody else do anything meanwhile.
+    # First ask an index that is usually empty: to sort a collection SecantusDB loads all of it, and blocks meanwhile.
     if await collection.find_one(NEWER_LAYOUTS, {"_id": 1}) is None:
         return
     by_age = collection.find({}, {"schema_version": 1}).sort("updated_at", DESCENDING)
     youngest = await by_age.limit(1).to_list(length=1)
-    if youngest and is_of_newer_layout(youngest[0]):
-        raise StartupError(f"{UnknownLayout(youngest[0])}; `contactsvc doctor` counts such documents")
+    if youngest and is_newer_layout(youngest[0]):
+        raise StartupError(f"{UnknownLayout(youngest[0])}; `contactsvc doctor` counts the documents of newer releases")
 
 
 @contextmanager
-def _silence_told() -> Iterator[None]:
-    """Raise StartupError when the database does not answer: nothing was asked for that might have happened."""
+def _startup_errors_translated() -> Iterator[None]:
+    """Raise errors of the database as StartupError."""
     try:
         yield
     except StoreUnavailable as error:
-        raise StartupError(_SILENT) from error
+        raise StartupError(_NO_ANSWER) from error
     except PyMongoError as error:
-        raise StartupError(_refusal(error)) from error
+        raise StartupError(_explanation(error)) from error
 
 
-def _refusal(error: PyMongoError) -> str:
+def _explanation(error: PyMongoError) -> str:
     if isinstance(error, ConnectionFailure):
-        return _SILENT
+        return _NO_ANSWER
     if isinstance(error, OperationFailure):
-        return refused(error)
+        return refusal_message(error)
     return f"the database cannot be used: {type(error).__name__}"

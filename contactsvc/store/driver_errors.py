@@ -1,6 +1,6 @@
-"""Driver errors -> errors of the service, by one table.
+"""Translation of driver errors into errors of the service, by one table.
 
-A driver's message may quote documents (a duplicate-key error does), so none of it goes into the translation.
+A driver's message may quote documents, as a duplicate-key error does, so translations never include it.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ NO_SUCH_COMMAND_CODES = frozenset({59, 115})
 _UNAUTHORIZED = 13
 _WRITE_CONFLICT = 112
 
-# The first row that fits counts. ConnectionFailure has AutoReconnect, NotPrimaryError and ServerSelectionTimeoutError
-# below it.
-_TABLE: tuple[tuple[type[PyMongoError], type[ContactsvcError]], ...] = (
+# The first match counts. AutoReconnect, NotPrimaryError and ServerSelectionTimeoutError are subclasses of
+# ConnectionFailure.
+_TRANSLATIONS: tuple[tuple[type[PyMongoError], type[ContactsvcError]], ...] = (
     (NetworkTimeout, StoreUnavailable),
     (ConnectionFailure, StoreUnavailable),
     (WaitQueueTimeoutError, StoreUnavailable),
     (ExecutionTimeout, DeadlineExceeded),
 )
 
-# Codes of a server that cannot do it now (shutting down, changing its primary), and says so without a network error:
+# Codes of a server that is temporarily unable (shutting down, changing its primary) without a network error:
 # HostUnreachable, HostNotFound, NetworkTimeout, ShutdownInProgress, PrimarySteppedDown, ExceededTimeLimit,
 # SocketException, NotWritablePrimary, InterruptedAtShutdown, InterruptedDueToReplStateChange, NotPrimaryNoSecondaryOk,
 # NotPrimaryOrSecondary, and WriteConcernFailed, WriteConcernTimeout: written, but not by a majority in time.
@@ -58,7 +58,7 @@ _CURSOR_LOST_CODES = frozenset({43, 237})
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise driver errors as errors of the service; what the table does not know passes through."""
+    """Raise driver errors as errors of the service; those without a translation pass through."""
     try:
         yield
     except PyMongoError as error:
@@ -70,7 +70,7 @@ def translated() -> Iterator[None]:
 
 @contextmanager
 def duplicates_translated() -> Iterator[None]:
-    """Raise a violated unique index as what it means: that somebody was faster, or the caller was here before."""
+    """Raise the violation of a unique index as LostRace, or as RequestAlreadyApplied."""
     try:
         yield
     except DuplicateKeyError as error:
@@ -86,12 +86,12 @@ def duplicates_translated() -> Iterator[None]:
 
 
 class CursorLost(Exception):
-    """The database has dropped the cursor of a long read; the read can go on with another one."""
+    """The database dropped the cursor of a long read, which can continue with another one."""
 
 
 @contextmanager
 def lost_cursors_translated() -> Iterator[None]:
-    """Raise CursorLost when the database does not know the cursor any more."""
+    """Raise CursorLost when the database no longer knows the cursor."""
     try:
         yield
     except OperationFailure as error:
@@ -102,53 +102,53 @@ def lost_cursors_translated() -> Iterator[None]:
 
 @contextmanager
 def refusals_translated(action: str, database: str) -> Iterator[None]:
-    """Raise driver errors as `translated` does, and what the database refuses for another reason as DatabaseRefuses.
+    """Raise driver errors as `translated` does, and other errors of the server as DatabaseRefuses.
 
-    For commands of operators and the start of the service, which end with a message for people.
+    For operator commands and the start of the service, which end with a message for people.
 
     Args:
-        action: what is done in the block, such as "read the contact methods".
-        database: the name of the database that it is done in.
+        action: the work of the block, such as "read the contact methods".
+        database: the name of its database.
     """
     try:
         with translated():
             yield
     except OperationFailure as error:
-        raise DatabaseRefuses(refused(error, action, database)) from error
+        raise DatabaseRefuses(refusal_message(error, action, database)) from error
 
 
-def refused(error: OperationFailure, action: str = "", database: str = "") -> str:
-    """Return what people are told when the database refuses; without its message, which may quote documents.
+def refusal_message(error: OperationFailure, action: str = "", database: str = "") -> str:
+    """Return the message for a command that the database refused, without the server's text, which may quote documents.
 
     Args:
         error: the refusal.
-        action: what was to be done, for the message; empty when that is to answer at all.
-        database: the name of the database that it was to be done in.
+        action: the refused action, as in `refusals_translated`; empty if the database refused the connection.
+        database: the name of its database.
     """
     name = (error.details or {}).get("codeName", "error")
     what = f" to {action} in {database}" if action else ""
     if action and error.code == _UNAUTHORIZED:
-        # Not only the right that was missing: the next one would be missed next.
-        advice = f"grant its user the role readWrite on {database} (read does for export, doctor and keys list)"
+        # The whole role, since the next action would lack another privilege of it.
+        advice = f"grant its user the role readWrite on {database} (read suffices for export, doctor and keys list)"
     else:
         advice = "check the roles of its user"
     return f"the database refuses{what} ({error.code} {name}); {advice}"
 
 
 def is_transient(error: PyMongoError) -> bool:
-    """Tell whether the transaction had no effect and may be run again."""
+    """Return whether the transaction had no effect and may be repeated."""
     return error.has_error_label("TransientTransactionError")
 
 
 def is_commit_unknown(error: PyMongoError) -> bool:
-    """Tell whether the transaction may have been committed, so that only its commit may be repeated."""
+    """Return whether the transaction may have been committed, so that only its commit may be repeated."""
     return error.has_error_label("UnknownTransactionCommitResult")
 
 
 def _translation(error: PyMongoError) -> ContactsvcError | None:
-    for known, meaning in _TABLE:
+    for known, meaning in _TRANSLATIONS:
         if isinstance(error, known):
-            return meaning()  # type: ignore[call-arg]  # those of the table take none
+            return meaning()  # type: ignore[call-arg]  # the errors of the table take no arguments
     if isinstance(error, OperationFailure):
         if error.code == _WRITE_CONFLICT:
             return PrimaryConflict()
@@ -157,19 +157,19 @@ def _translation(error: PyMongoError) -> ContactsvcError | None:
     return None
 
 
-def outcome_of(failure: Mapping[str, Any]) -> Exception:
-    """Return what the failure of one write among several means to whoever asked for it."""
+def write_failure(failure: Mapping[str, Any]) -> Exception:
+    """Return the error for the caller of a write that failed in a command of several, from its server description."""
     if failure.get("code") == _WRITE_CONFLICT:
         return LostRace(PrimaryConflict())
-    error = OperationFailure("one write of several", failure.get("code"), failure)
+    error = OperationFailure("a write of a bulk write failed", failure.get("code"), failure)
     return rule_violated_by(failure) or _translation(error) or error
 
 
 def rule_violated_by(details: Mapping[str, Any]) -> Exception | None:
-    """Return what a write error of a violated unique index means; None when it is none."""
+    """Return the error for the violation of a unique index, from its server description; None for other errors."""
     keys = set(details.get("keyPattern", ()))
     if keys in ({"client_id", "type"}, {"_id"}):
-        # An id is new with every attempt: the record that has it was written by this one, whose answer was lost.
+        # Every attempt uses a new id. If the id exists, this attempt wrote it and its answer was lost.
         return LostRace(PrimaryConflict())
     if keys == {"external_id"}:
         return LostRace(ExternalIdTaken(None))

@@ -1,7 +1,7 @@
-"""The two MongoDB drivers behind one seam: Motor, and PyMongo's own asynchronous client, its successor.
+"""The two MongoDB drivers behind one interface: Motor, and its successor, PyMongo's own asynchronous client.
 
-Their collections and cursors answer to the same calls as far as the store uses them. Where they differ, in what has
-to be awaited, the difference stands here.
+The store uses only calls that their collections and cursors share. Calls that differ, in what has to be awaited, are
+wrapped here.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from pymongo.errors import ClientBulkWriteException, WriteConcernError
 from pymongo.read_concern import ReadConcern
 from pymongo.results import ClientBulkWriteResult
 
-from contactsvc.store.telemetry import CommandTimes, ConnectionCounts, DatabaseTelemetry
+from contactsvc.store.telemetry import CommandListener, ConnectionListener, DatabaseTelemetry
 
 Document = dict[str, Any]
 Collection = AsyncCollection[Document]
-"""A collection of either driver. Motor's is no subclass, but has the same methods."""
+"""A collection of either driver. Motor's class is unrelated, but has the same methods."""
 Session = AsyncClientSession
 """A session of either driver."""
 
-# What the service promises rests on these, so they win over the URI. An acknowledged write is journaled on a majority;
-# a read sees what a majority has, from the primary, and so every acknowledged write.
-_PROMISES: dict[str, Any] = {
+# The guarantees of the service depend on these, so they override the URI. An acknowledged write is journaled on a
+# majority; a read sees the majority's data on the primary, and so every acknowledged write.
+_REQUIRED_OPTIONS: dict[str, Any] = {
     "w": "majority",
     "journal": True,
     "readConcernLevel": "majority",
@@ -39,63 +39,67 @@ _PROMISES: dict[str, Any] = {
     "retryReads": True,
     "tz_aware": True,
 }
-# What a URI may change: how long calls wait for a server to be found, connected to, and to answer; and whether a write
-# whose answer was lost with the connection is sent again, which takes a server that knows it again, as MongoDB does.
-_DEFAULTS: dict[str, Any] = {
+# The URI may override these: how long calls wait to find a server, to connect to it, and for its answer; and whether a
+# write whose answer was lost with the connection is repeated, which requires a server that recognizes it, as MongoDB
+# does.
+_DEFAULT_OPTIONS: dict[str, Any] = {
     "serverSelectionTimeoutMS": 5_000,
     "connectTimeoutMS": 5_000,
     "socketTimeoutMS": 30_000,
     "retryWrites": True,
 }
 
-# Of a pool to which the URI sets no limit.
-_MANY = 1_000
+# The assumed size of a connection pool that the URI does not limit.
+_UNLIMITED_POOL_SIZE = 1_000
 
 
 class Driver(ABC):
-    """A connection pool of one of the drivers; made inside the running event loop.
+    """A client of one of the drivers, with its connection pool. Create it inside the running event loop.
+
+    Args:
+        max_concurrent_commands: how many commands run at a time: Motor's threads, or PyMongo's connections.
 
     Attributes:
-        writers: taken by each write outside a transaction, while it is under way. MongoDB makes such a write wait for a
-            transaction that has written the same document. Without a limit those that wait would take all threads
-            (Motor) or connections (PyMongo), and the transaction could not go on to its end: measured with Motor's ten
-            threads on two cores, 45 updates of one record stood still until their deadlines.
+        writers: held by each write outside a transaction while it runs. MongoDB makes such a write wait for a
+            transaction that has written the same document. Unlimited, the waiting writes would occupy all threads or
+            connections, and the transaction could not finish: measured with Motor's ten threads on two cores, 45
+            updates of one record stood still until their deadlines.
     """
 
-    def __init__(self, commands_at_a_time: int) -> None:
-        self.writers = asyncio.Semaphore(max(1, commands_at_a_time // 2))
+    def __init__(self, max_concurrent_commands: int) -> None:
+        self.writers = asyncio.Semaphore(max(1, max_concurrent_commands // 2))
 
     @abstractmethod
     def database(self, name: str) -> AsyncDatabase[Document]:
         """Return a database."""
 
     async def write_each(self, writes: Sequence[Any]) -> list[int | Mapping[str, Any]]:
-        """Make several writes of single documents, in no order, by one command; each takes effect or fails by itself.
+        """Execute several writes of single documents in one unordered command; each succeeds or fails independently.
 
-        Needs MongoDB 8.0: earlier ones tell only how many writes of a command have found a document.
+        Needs MongoDB 8.0: earlier releases report only the number of matched documents of all writes together.
 
         Args:
-            writes: PyMongo's replacements and deletions, with their namespaces.
+            writes: PyMongo's replacements and deletions, with namespaces.
 
         Returns:
-            Of each in turn how many documents it has found, or the server's description of its error.
+            For each write the number of matched documents, or the server's description of its error.
         """
         try:
-            told: Any = (await self._write_all(writes)).bulk_api_result
+            results: Any = (await self._bulk_write(writes)).bulk_api_result
         except ClientBulkWriteException as error:
-            told = error.details
-            if isinstance(told.get("error"), Exception):
-                raise told["error"] from error
-            for concern in told.get("writeConcernErrors") or ():
-                raise WriteConcernError("written, but not as durably as asked for", concern.get("code")) from error
-        outcomes: dict[int, int | Mapping[str, Any]] = {failure["idx"]: failure for failure in told["writeErrors"]}
-        outcomes |= {position: result.matched_count for position, result in told["updateResults"].items()}
-        outcomes |= {position: result.deleted_count for position, result in told["deleteResults"].items()}
+            results = error.details
+            if isinstance(results.get("error"), Exception):
+                raise results["error"] from error
+            for failure in results.get("writeConcernErrors") or ():
+                raise WriteConcernError("written without the requested durability", failure.get("code")) from error
+        outcomes: dict[int, int | Mapping[str, Any]] = {failure["idx"]: failure for failure in results["writeErrors"]}
+        outcomes |= {position: result.matched_count for position, result in results["updateResults"].items()}
+        outcomes |= {position: result.deleted_count for position, result in results["deleteResults"].items()}
         return [outcomes[position] for position in range(len(writes))]
 
     @abstractmethod
-    async def _write_all(self, writes: Sequence[Any]) -> ClientBulkWriteResult:
-        """Make all writes that can be made."""
+    async def _bulk_write(self, writes: Sequence[Any]) -> ClientBulkWriteResult:
+        """Execute an unordered bulk write."""
 
     @abstractmethod
     async def start_session(self) -> Session:
@@ -111,7 +115,7 @@ class Driver(ABC):
 
 
 class MotorDriver(Driver):
-    """Motor: the synchronous driver in a pool of threads."""
+    """Motor: the synchronous driver in a thread pool."""
 
     def __init__(self, uri: str, telemetry: DatabaseTelemetry | None) -> None:
         super().__init__(motor.frameworks.asyncio.max_workers)
@@ -122,7 +126,7 @@ class MotorDriver(Driver):
         database: Any = self._client[name]
         return database  # type: ignore[no-any-return]  # see Collection
 
-    async def _write_all(self, writes: Sequence[Any]) -> ClientBulkWriteResult:
+    async def _bulk_write(self, writes: Sequence[Any]) -> ClientBulkWriteResult:
         result: ClientBulkWriteResult = await self._client.bulk_write(writes, ordered=False, verbose_results=True)
         return result
 
@@ -146,13 +150,15 @@ class PyMongoDriver(Driver):
 
     def __init__(self, uri: str, telemetry: DatabaseTelemetry | None) -> None:
         self._client: AsyncMongoClient[Document] = AsyncMongoClient(uri, **_options(uri, telemetry))
-        super().__init__(int(min(self._client.options.pool_options.max_pool_size or _MANY, _MANY)))
+        super().__init__(
+            int(min(self._client.options.pool_options.max_pool_size or _UNLIMITED_POOL_SIZE, _UNLIMITED_POOL_SIZE))
+        )
 
     def database(self, name: str) -> AsyncDatabase[Document]:
         """Return a database."""
         return self._client[name]
 
-    async def _write_all(self, writes: Sequence[Any]) -> ClientBulkWriteResult:
+    async def _bulk_write(self, writes: Sequence[Any]) -> ClientBulkWriteResult:
         return await self._client.bulk_write(writes, ordered=False, verbose_results=True)
 
     async def start_session(self) -> Session:
@@ -169,10 +175,10 @@ class PyMongoDriver(Driver):
 
 
 DRIVERS: dict[str, type[MotorDriver] | type[PyMongoDriver]] = {"motor": MotorDriver, "pymongo": PyMongoDriver}
-"""By the name that the setting `driver` has for them."""
+"""The drivers, by the values of the setting `driver`."""
 
 
 def _options(uri: str, telemetry: DatabaseTelemetry | None) -> dict[str, Any]:
-    defaults = {name: value for name, value in _DEFAULTS.items() if name.lower() not in uri.lower()}
-    listeners = [] if telemetry is None else [CommandTimes(telemetry), ConnectionCounts(telemetry)]
-    return {"appname": "contactsvc", "event_listeners": listeners, **defaults, **_PROMISES}
+    defaults = {name: value for name, value in _DEFAULT_OPTIONS.items() if name.lower() not in uri.lower()}
+    listeners = [] if telemetry is None else [CommandListener(telemetry), ConnectionListener(telemetry)]
+    return {"appname": "contactsvc", "event_listeners": listeners, **defaults, **_REQUIRED_OPTIONS}

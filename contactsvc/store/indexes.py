@@ -1,37 +1,43 @@
-"""The indexes, and the start that refuses to go on without the ones that hold a rule."""
+"""The indexes of the contact methods, and their creation when the service starts."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable
 from typing import Any, Final, NamedTuple
 
 from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from contactsvc.errors import StartupError
-from contactsvc.store.documents import SCHEMA_VERSION
-from contactsvc.store.drivers import Collection, Document
+from contactsvc.store.drivers import Collection
+from contactsvc.store.duplicates import DuplicateGroup, double_primaries, shared_external_ids
+from contactsvc.store.layouts import SCHEMA_VERSION
 
 _log = logging.getLogger(__name__)
 
 
 class Index(NamedTuple):
-    """An index: its name, its keys (all ascending), and what else it is told."""
+    """An index.
+
+    Attributes:
+        name: its name.
+        keys: its fields, all ascending.
+        options: its other options, such as "unique".
+    """
 
     name: str
     keys: tuple[str, ...]
     options: dict[str, Any]
 
 
-# Holds the primary rule: of the documents with the flag, one per client and type.
+# Enforces the primary rule: at most one document with the flag per client and type.
 PRIMARY_SLOT: Final = Index(
     "primary_slot", ("client_id", "type"), {"unique": True, "partialFilterExpression": {"is_primary": True}}
 )
-# Sparse rather than partial: SecantusDB uses a partial index with $exists for no equality.
+# Sparse rather than partial: SecantusDB does not use a partial index with $exists for equality.
 EXTERNAL_ID: Final = Index("external_id", ("external_id",), {"unique": True, "sparse": True})
-
-# Holds that a request is carried out once: no two documents remember the same one.
+# Enforces idempotency: no two documents have an idempotency record of the same request.
 REQUEST: Final = Index("request", ("request_ids",), {"unique": True, "sparse": True})
 
 INDEXES: Final = (
@@ -40,66 +46,66 @@ INDEXES: Final = (
     REQUEST,
     # The primaries of several slots at once.
     Index("primary_key", ("primary_key",), {"sparse": True}),
-    # What is still to be migrated. It has no entry for anything else, and so costs no other write anything.
+    # Documents to be migrated. It has no entries for others, and so costs other writes nothing.
     Index(
         f"layout_before_{SCHEMA_VERSION}",
         ("schema_version",),
         {"partialFilterExpression": {"schema_version": {"$lt": SCHEMA_VERSION}}},
     ),
-    # What a newer release has written; as cheap, and empty unless one has.
+    # Documents of newer releases: as cheap, and usually empty.
     Index(
         f"layout_after_{SCHEMA_VERSION}",
         ("schema_version",),
         {"partialFilterExpression": {"schema_version": {"$gt": SCHEMA_VERSION}}},
     ),
-    # MongoDB itself removes what remembers a request and nothing else, once that is due.
-    # Sparse, so that it has no entry for contact methods, and what is due is found without reading them.
+    # MongoDB removes idempotency documents once they expire. Sparse, without entries for contact methods, so that a
+    # search for expired documents does not read those.
     Index("forget_at", ("forget_at",), {"expireAfterSeconds": 0, "sparse": True}),
-    # The lists of one client, in the default order.
+    # Listings of one client, in the default order.
     Index("client", ("client_id", "created_at", "_id"), {}),
     Index("client_type", ("client_id", "type", "created_at", "_id"), {}),
-    # A pair alone, and a pair of one client.
+    # A metadata pair, alone and of one client.
     Index("metadata", ("metadata", "client_id"), {}),
     Index("value", ("value_key",), {}),
-    # The lists of everything, in both orders.
+    # Listings of all records, in both orders.
     Index("created_at", ("created_at", "_id"), {}),
     Index("updated_at", ("updated_at", "_id"), {}),
 )
 
-_RULES: Final = (PRIMARY_SLOT, EXTERNAL_ID, REQUEST)
+_ENFORCING: Final = (PRIMARY_SLOT, EXTERNAL_ID, REQUEST)
 
 INDEX_CONFLICTS: Final = frozenset({85, 86})
-"""IndexOptionsConflict, IndexKeySpecsConflict: the codes with which another index of the name or keys is in the way."""
+"""IndexOptionsConflict, IndexKeySpecsConflict: another index has the same name or keys."""
 
 _INDEX_NOT_FOUND = 27
-_MOST_NAMED = 20
+_MAX_NAMED_GROUPS = 20
 
 
 async def create_index(collection: Collection, index: Index) -> None:
-    """Create an index, unless it is there; raise what the driver raises."""
+    """Create an index unless it exists; raises the driver's errors."""
     await collection.create_index([(key, ASCENDING) for key in index.keys], name=index.name, **index.options)
 
 
 async def ensure_indexes(collection: Collection) -> None:
-    """Create what is missing, and make sure that the rules are held.
+    """Create missing indexes, and check the unique ones, which enforce the rules of the data.
 
     Raises:
-        StartupError: existing data breaks a rule (the message names the clients or records), or an index of the same
-            name is another one.
+        StartupError: stored data violates a unique index (the message names the clients or records), or a different
+            index has the name of a unique one.
     """
     for index in INDEXES:
         try:
             await create_index(collection, index)
         except DuplicateKeyError as error:
-            raise StartupError(await _broken_rule(collection, index)) from error
+            raise StartupError(await _violation(collection, index)) from error
         except OperationFailure as error:
             if error.code not in INDEX_CONFLICTS:
                 raise
-            if index in _RULES:
+            if index in _ENFORCING:
                 raise _wrong_index(collection, index) from error
-            await _make_anew(collection, index)
+            await _recreate(collection, index)
     present = await collection.index_information()
-    for index in _RULES:
+    for index in _ENFORCING:
         found = present.get(index.name, {})
         if not found.get("unique") or tuple(key for key, _ in found["key"]) != index.keys:
             raise _wrong_index(collection, index)
@@ -107,13 +113,13 @@ async def ensure_indexes(collection: Collection) -> None:
         raise _wrong_index(collection, PRIMARY_SLOT)
 
 
-async def _make_anew(collection: Collection, index: Index) -> None:
-    """Put an index that holds no rule in place of the one of its name, which an earlier version may have made."""
-    _log.warning("making the index %s of %s anew: it is not the one that is needed", index.name, collection.full_name)
+async def _recreate(collection: Collection, index: Index) -> None:
+    """Replace the index of this name, which an earlier release may have created with other options."""
+    _log.warning("recreating the index %s of %s: its keys or options differ", index.name, collection.full_name)
     try:
         await collection.drop_index(index.name)
     except OperationFailure as error:
-        # Another service that starts at the same time was faster.
+        # Another service that is starting has dropped it already.
         if error.code != _INDEX_NOT_FOUND:
             raise
     await create_index(collection, index)
@@ -121,35 +127,31 @@ async def _make_anew(collection: Collection, index: Index) -> None:
 
 def _wrong_index(collection: Collection, index: Index) -> StartupError:
     return StartupError(
-        f"the index {index.name!r} of {collection.full_name} is not the one that the service needs; "
-        f"drop it and start again"
+        f"the index {index.name!r} of {collection.full_name} has other keys or options than the service needs; "
+        f"drop it and start the service again"
     )
 
 
-async def _broken_rule(collection: Collection, index: Index) -> str:
-    """Say which data stands against the index."""
-    broken = []
+async def _violation(collection: Collection, index: Index) -> str:
+    """Return the message that names the data which violates a unique index."""
     if index is PRIMARY_SLOT:
-        rule = "these clients have more than one primary contact method of a type"
-        documents = collection.find({"is_primary": True}, {"client_id": 1, "type": 1})
-        async for one, other in _neighbours(documents.sort([("client_id", ASCENDING), ("type", ASCENDING)])):
-            if (one["client_id"], one["type"]) == (other["client_id"], other["type"]):
-                broken.append(f"client {one['client_id']} ({one['type']}: {one['_id']}, {other['_id']})")
-    elif index is REQUEST:
-        return f"{collection.full_name} breaks a rule of the service: documents share one of their request_ids"
+        problem = "these clients have several primary contact methods of one type: "
+        problem += await _named(double_primaries(collection))
+    elif index is EXTERNAL_ID:
+        problem = "these contact methods share an external id: " + await _named(shared_external_ids(collection))
     else:
-        rule = "these contact methods share an external id"
-        documents = collection.find({"external_id": {"$exists": True}}, {"external_id": 1})
-        async for one, other in _neighbours(documents.sort([("external_id", ASCENDING)])):
-            if one["external_id"] == other["external_id"]:
-                broken.append(f"{one['_id']} and {other['_id']}")
-    more = f" and {len(broken) - _MOST_NAMED} more" if len(broken) > _MOST_NAMED else ""
-    return f"{collection.full_name} breaks a rule of the service: {rule}: {'; '.join(broken[:_MOST_NAMED])}{more}"
+        problem = "several documents have an idempotency record of the same request; `contactsvc doctor` names them"
+    return f"the data in {collection.full_name} violates the unique index {index.name!r}: {problem}"
 
 
-async def _neighbours(documents: AsyncIterator[Document]) -> AsyncIterator[tuple[Document, Document]]:
-    previous: Document | None = None
-    async for document in documents:
-        if previous is not None:
-            yield previous, document
-        previous = document
+async def _named(groups: AsyncIterable[DuplicateGroup]) -> str:
+    """Return the first groups as text, and the number of the others."""
+    names: list[str] = []
+    count = 0
+    async for group in groups:
+        count += 1
+        if count <= _MAX_NAMED_GROUPS:
+            ids = ", ".join(group.ids) + (", ..." if group.size > len(group.ids) else "")
+            names.append(f"client {group.client_id} ({group.type}: {ids})" if group.client_id else ids)
+    more = f" and {count - len(names)} more" if count > len(names) else ""
+    return "; ".join(names) + more

@@ -1,6 +1,6 @@
 """API keys in MongoDB: one document each, in a database of their own beside those of the environments.
 
-In the database rather than in a file: all services on one database share them, and a revocation reaches all at once.
+In the database rather than in a file, so that all services on it share them and a revocation reaches all at once.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ class MongoKeyStore:
     """The API keys of a service. Any method may raise DatabaseRefuses.
 
     Args:
-        collection: where they are.
+        collection: their collection.
     """
 
     def __init__(self, collection: Collection) -> None:
         self._collection = collection
 
     async def all(self) -> list[ApiKey]:
-        """Return all keys, the oldest first; revoked and expired ones as well."""
+        """Return all keys, including revoked and expired ones, oldest first."""
         with refusals_translated("read the API keys", self._collection.database.name):
             documents = await self._collection.find({}).to_list(length=None)
         keys = [key for document in documents if (key := _from_document(document)) is not None]
@@ -39,7 +39,7 @@ class MongoKeyStore:
             await self._collection.insert_one(_to_document(key))
 
     async def revoke(self, id_: str, at: datetime) -> bool:
-        """Revoke a key; tell whether there is one with this id. One that was revoked before keeps its time."""
+        """Revoke a key; return whether it exists. A key revoked before keeps its time of revocation."""
         with refusals_translated("revoke an API key", self._collection.database.name):
             await self._collection.update_one({"_id": id_, "revoked_at": None}, {"$set": {"revoked_at": at}})
             return await self._collection.find_one({"_id": id_}) is not None
@@ -59,9 +59,9 @@ def _to_document(key: ApiKey) -> Document:
 
 
 def _from_document(document: Document) -> ApiKey | None:
-    """Return the key of a document; None, and a line in the log, when it is no key: then it opens nothing."""
+    """Return the key of a document. A malformed one is logged and returned as None, so that it grants nothing."""
     try:
-        # A newer version may know permissions that this one has no use for.
+        # A newer release may define more permissions.
         known = frozenset(Permission(name) for name in document["permissions"] if name in set(Permission))
         return ApiKey(
             id=str(document["_id"]),
@@ -74,5 +74,5 @@ def _from_document(document: Document) -> ApiKey | None:
             revoked_at=document["revoked_at"],
         )
     except (KeyError, TypeError, ValueError):
-        _log.error("the API key %s cannot be read and opens nothing; revoke it and make another", document["_id"])
+        _log.error("ignoring API key %s: its document cannot be read; revoke it and create a new one", document["_id"])
         return None

@@ -1,4 +1,4 @@
-"""Filters and orders as MongoDB queries."""
+"""Filters and sort orders as MongoDB queries."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from pymongo import ASCENDING, DESCENDING
 from contactsvc.domain.clock import EPOCH
 from contactsvc.domain.kinds import Slot
 from contactsvc.domain.listing import Filter, SortKey, TimeRange
-from contactsvc.store.documents import SCHEMA_VERSION, metadata_pair, value_key
+from contactsvc.store.documents import metadata_pair, value_key
 from contactsvc.store.drivers import Document
+from contactsvc.store.layouts import SCHEMA_VERSION
 
-# A document that is no contact method (documents.py) has an _id, and lacks most other fields.
+# Excludes idempotency documents, by the bounds of an index.
 _CONTACT_METHODS: Final[Document] = {"created_at": {"$gte": EPOCH}}
 
 EARLIER_LAYOUTS: Final[Document] = {"schema_version": {"$lt": SCHEMA_VERSION}}
-"""The documents that are not in the present layout yet."""
+"""The documents of earlier layouts, not migrated yet."""
 
 NEWER_LAYOUTS: Final[Document] = {"schema_version": {"$gt": SCHEMA_VERSION}}
-"""The documents that a newer release has written."""
+"""The documents written by a newer release."""
 
 
 def filter_query(asked: Filter) -> Document:
-    """Return the query of a filter."""
+    """Return the query for a filter."""
     query: Document = {}
     for field, wanted in (
         ("_id", asked.ids),
@@ -43,7 +44,7 @@ def filter_query(asked: Filter) -> Document:
     if asked.is_primary is not None:
         query["is_primary"] = asked.is_primary
     if asked.is_verified is not None:
-        # null matches absent fields as well.
+        # null also matches an absent field.
         query["verified_at"] = {"$ne": None} if asked.is_verified else None
     pairs = [metadata_pair(key, value) for key, value in asked.metadata.items()]
     if len(pairs) == 1:
@@ -58,17 +59,17 @@ def filter_query(asked: Filter) -> Document:
     return query
 
 
-def to_read_whole(query: Document) -> Document:
-    """Return a query with the same results that is quicker where all of them are read.
+def to_read_all(query: Document) -> Document:
+    """Return a query with the same results that is faster when all of them are read.
 
-    All contact methods are told from other documents by the bounds of an index, which pages need. Who reads them all
-    has no use for bounds, and this condition costs SecantusDB a third of the other.
+    Pages need the query for all contact methods to be bounds of an index. A full read has no use for bounds, and on
+    SecantusDB this condition costs a third as much.
     """
     return {"client_id": {"$exists": True}} if query == _CONTACT_METHODS else query
 
 
 def primaries_without_key(slots: Collection[Slot]) -> Document:
-    """Return the query that finds the primaries of these slots, and perhaps others, in every layout."""
+    """Return a query for the primaries of these slots in every layout, which may match those of other slots, too."""
     return {
         "client_id": any_of(sorted({client_id for client_id, _ in slots})),
         "type": any_of(sorted({type_.value for _, type_ in slots})),
@@ -77,21 +78,21 @@ def primaries_without_key(slots: Collection[Slot]) -> Document:
 
 
 def any_of(wanted: Sequence[Any]) -> Any:
-    """Return the condition that a field has one of the values; plain equality for one, which every planner likes."""
+    """Return the condition that a field has one of these values; for a single value plain equality, the best plan."""
     return wanted[0] if len(wanted) == 1 else {"$in": list(wanted)}
 
 
 def order(sort: Sequence[SortKey]) -> list[tuple[str, int]]:
-    """Return the order, with ties broken by id in the direction of the last key."""
+    """Return the sort keys of a listing, with ties broken by id in the direction of the last key."""
     keys = [(key.field.value, DESCENDING if key.descending else ASCENDING) for key in sort]
     return [*keys, ("_id", keys[-1][1])]
 
 
 def continuations(query: Document, keys: Sequence[tuple[str, int]], position: Sequence[Any]) -> Iterator[Document]:
-    """Yield the queries whose results, one after the other, are what follows `position` in the order of `keys`.
+    """Yield queries whose concatenated results are what follows `position` in the order of `keys`.
 
-    One query with $or would say the same; but as plain equalities and one range each of these is answered from an index
-    also by planners that cannot split an $or.
+    Together they equal one query with $or. Each consists of equalities and one range, so that planners that cannot
+    split an $or use an index as well.
     """
     for depth in range(len(keys) - 1, -1, -1):
         condition: Document = {field: position[i] for i, (field, _) in enumerate(keys[:depth])}

@@ -1,6 +1,6 @@
-"""The store of one environment: what the use cases need, as few MongoDB commands as it takes.
+"""The store of one environment, with as few MongoDB commands per call as possible.
 
-No find_one_and_*: on SecantusDB they scan the collection when the filter has more than the id; update, replace and
+It avoids find_one_and_*: on SecantusDB they scan the collection if the filter has more than the id; update, replace and
 delete do not.
 """
 
@@ -23,37 +23,30 @@ from contactsvc.domain.listing import Listing, Page
 from contactsvc.errors import EtagMismatch, StoreUnavailable
 from contactsvc.service.ports import LostRace, Store
 from contactsvc.store import queries
-from contactsvc.store.documents import (
-    from_document,
-    is_contact_method,
-    metadata_pair,
-    primary_key,
-    remembering_only,
-    to_records,
-    to_requests,
-)
+from contactsvc.store.documents import from_document, is_contact_method, metadata_pair, primary_key, to_records
 from contactsvc.store.driver_errors import CursorLost, duplicates_translated, lost_cursors_translated, translated
 from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver, Session
+from contactsvc.store.idempotency_records import replacing_idempotency_records, to_idempotency_records
 from contactsvc.store.paging import Paging
 from contactsvc.store.transactions import KeyLocks, in_transaction, retried
 from contactsvc.store.writes import DocumentWrite, writes_of
 
 T = TypeVar("T")
 
-# How many seconds a stream that ends early waits for the batch that was on its way.
-_LAST_BATCH = 1.0
-_REMEMBERED: Document = {"requests": 1, "schema_version": 1}
+# How long a stream that ends early waits for a batch that is being fetched.
+_LAST_BATCH_TIMEOUT_SECONDS = 1.0
+_IDEMPOTENCY_RECORDS: Document = {"requests": 1, "schema_version": 1}
 
 
 class MongoStore:
     """Contact methods in one MongoDB collection.
 
     Args:
-        collection: where they are.
+        collection: their collection.
         driver: opens sessions; None on a deployment without transactions.
         locks: shared by all stores of a process that write to this collection.
-        session: the transaction that this store works in, if any.
+        session: the session whose transaction this store works in, if any.
     """
 
     def __init__(
@@ -67,7 +60,7 @@ class MongoStore:
         self._driver = driver
         self._locks = locks
         self._session = session
-        # Whether there may be documents of earlier layouts, as far as this store has seen.
+        # Whether the collection may contain documents of earlier layouts, as of the last check.
         self._may_have_earlier = True
 
     @property
@@ -92,7 +85,7 @@ class MongoStore:
         return await self._find_any("external_id", external_ids)
 
     async def find_by_metadata(self, key: str, value: str, client_id: str | None, *, limit: int) -> list[ContactMethod]:
-        """Return up to `limit` records that carry the pair."""
+        """Return up to `limit` records with the metadata pair."""
         query: Document = {"metadata": metadata_pair(key, value)}
         if client_id is not None:
             query["client_id"] = client_id
@@ -105,29 +98,29 @@ class MongoStore:
     async def find_primaries(self, slots: Collection[Slot]) -> list[ContactMethod]:
         """Return the primaries of these slots.
 
-        Primaries of layout 1 may have no key, and a replica of an earlier release may write one at any time; so what
-        the key does not find is looked for without it, unless there are no documents of earlier layouts, as an index of
-        these says.
+        Primaries of layout 1 may lack primary_key, and a replica of an earlier release may write one at any time.
+        Slots not found by key are therefore searched without it, unless an index shows that there are no documents of
+        earlier layouts.
         """
         may_have_earlier = self._may_have_earlier
         primaries = await self._find_primaries_by_key(slots)
-        if not (left := set(slots) - primaries.keys()):
+        if not (missing := set(slots) - primaries.keys()):
             return list(primaries.values())
-        # A migration that ended between two questions could hide a primary from both. None did when there was nothing
-        # to migrate before the first and after it; and none does in a transaction, which sees one moment.
+        # A migration that ends between the two queries could hide a primary from both. That is impossible if there was
+        # nothing to migrate both before and after the first, or in a transaction, which reads one snapshot.
         self._may_have_earlier = bool(await self._find(queries.EARLIER_LAYOUTS, {"_id": 1}, limit=1))
         if self._may_have_earlier or (may_have_earlier and self._session is None):
-            earlier = await self._find_records(queries.primaries_without_key(left))
-            primaries |= {record.slot: record for record in earlier if record.slot in left}
+            earlier = await self._find_records(queries.primaries_without_key(missing))
+            primaries |= {record.slot: record for record in earlier if record.slot in missing}
         return list(primaries.values())
 
     async def _find_primaries_by_key(self, slots: Collection[Slot]) -> dict[Slot, ContactMethod]:
         found = await self._find_records({"primary_key": queries.any_of([primary_key(slot) for slot in slots])})
-        # A release that knows no key leaves it behind when it demotes in two steps.
+        # Releases of layout 1 may leave the key behind when they demote a record.
         return {record.slot: record for record in found if record.is_primary}
 
     async def find_in_slot(self, slot: Slot) -> list[ContactMethod]:
-        """Return all records of the client and type."""
+        """Return all records in the slot: of its client and type, primary or not."""
         client_id, type_ = slot
         return await self._find_records({"client_id": client_id, "type": type_.value})
 
@@ -138,7 +131,7 @@ class MongoStore:
     async def find_page(self, listing: Listing) -> Page:
         """Return one page; raise InvalidPageToken when the token does not belong to the listing."""
         paging = Paging(listing, self._collection.full_name)
-        # One more than asked for tells whether there is a next page.
+        # One record more than requested shows whether there is a next page.
         wanted = listing.page_size + 1
         found: list[Document] = []
         for part in paging.parts:
@@ -150,13 +143,13 @@ class MongoStore:
         return await paging.page(found[:count], more=len(found) > count, total_size=total_size)
 
     async def stream_pages(self, listing: Listing) -> AsyncGenerator[Page]:
-        """Yield page after page to the end, as they are asked for, holding two at a time; errors as in `find_page`."""
+        """Yield all pages on demand, at most two in memory at a time; errors as in `find_page`."""
         paging = Paging(listing, self._collection.full_name)
         held: list[Document] = []
         async with aclosing(self._batches(paging, listing.page_size)) as batches:
             async for batch in batches:
                 held += batch
-                # A page is sent once there is more than it: only then is it known not to be the last.
+                # A page is complete once there is a document after it; until then it may be the last one.
                 while len(held) > (count := paging.fitting(held)):
                     yield await paging.page(held[:count], more=True)
                     held = held[count:]
@@ -166,96 +159,100 @@ class MongoStore:
             held = held[count:]
 
     async def _batches(self, paging: Paging, size: int) -> AsyncGenerator[list[Document]]:
-        """Yield the documents of a listing as they come from the database."""
+        """Yield the documents of a listing in batches, as the database returns them."""
         parts, last = paging.parts, None
         while (part := next(parts, None)) is not None:
-            cursor = self._collection.find(queries.to_read_whole(part)).sort(paging.keys).batch_size(size)
+            cursor = self._collection.find(queries.to_read_all(part)).sort(paging.keys).batch_size(size)
             progress = last
-            # The next batch is fetched while this one is on its way to the caller.
-            coming = asyncio.create_task(self._next_batch(cursor, size))
+            # The next batch is fetched while the caller consumes this one.
+            next_batch = asyncio.create_task(self._fetch(cursor, size))
             try:
-                while batch := await asyncio.shield(coming):
+                while batch := await asyncio.shield(next_batch):
                     last = batch[-1]
-                    coming = asyncio.create_task(self._next_batch(cursor, size))
-                    # So that the database is asked now, and not when the caller waits for something.
+                    next_batch = asyncio.create_task(self._fetch(cursor, size))
+                    # Start the query now, and not when the caller awaits something.
                     await asyncio.sleep(0)
                     yield batch
             except CursorLost:
-                # MongoDB drops a cursor that nobody asks for ten minutes, and our caller may read as slowly as that.
+                # MongoDB drops a cursor after ten idle minutes, and a caller may read that slowly.
                 if last is progress:
                     raise StoreUnavailable from None
                 parts = paging.parts_after(last)
             finally:
-                # No cursor is closed while it is in use; and no error of a batch that nobody wants is of interest.
-                await asyncio.wait({coming}, timeout=_LAST_BATCH)
-                coming.cancel()
-                await asyncio.gather(coming, return_exceptions=True)
+                # A cursor must not be closed while in use. Errors of the unused batch are ignored.
+                await asyncio.wait({next_batch}, timeout=_LAST_BATCH_TIMEOUT_SECONDS)
+                next_batch.cancel()
+                await asyncio.gather(next_batch, return_exceptions=True)
                 await cursor.close()
 
-    async def find_request(self, request_id: str) -> IdempotencyRecord | None:
-        """Return the request that is remembered under this id, expired or not."""
-        found = await self._find({"request_ids": request_id}, _REMEMBERED)
-        requests = (request for document in found for request in to_requests(document))
-        return next((request for request in requests if request.mark.id == request_id), None)
+    async def find_idempotency_record(self, request_id: str) -> IdempotencyRecord | None:
+        """Return the idempotency record of a request, expired or not."""
+        found = await self._find({"request_ids": request_id}, _IDEMPOTENCY_RECORDS)
+        records = (record for document in found for record in to_idempotency_records(document))
+        return next((record for record in records if record.fingerprint.id == request_id), None)
 
-    async def find_memories(self, ids: Collection[str]) -> dict[str, tuple[IdempotencyRecord, ...]]:
-        """Return what is remembered under the ids of deleted records, by id."""
-        found = await self._find({"_id": queries.any_of(list(ids))}, {**_REMEMBERED, "client_id": 1})
-        return {document["_id"]: to_requests(document) for document in found if not is_contact_method(document)}
+    async def find_idempotency_records(self, ids: Collection[str]) -> dict[str, tuple[IdempotencyRecord, ...]]:
+        """Return the idempotency records that deleted contact methods left behind, by their ids."""
+        found = await self._find({"_id": queries.any_of(list(ids))}, {**_IDEMPOTENCY_RECORDS, "client_id": 1})
+        return {
+            document["_id"]: to_idempotency_records(document) for document in found if not is_contact_method(document)
+        }
 
-    async def forget(self, request: IdempotencyRecord) -> None:
-        """Forget this request, if it is still remembered; not a later one under the same id."""
-        for document in await self._find({"request_ids": request.mark.id}, _REMEMBERED):
-            remembered = to_requests(document)
-            left = tuple(other for other in remembered if (other.mark, other.at) != (request.mark, request.at))
-            if len(left) == len(remembered):
+    async def remove_idempotency_record(self, request: IdempotencyRecord) -> None:
+        """Remove an idempotency record, if it is still stored; not a later one of the same request."""
+        for document in await self._find({"request_ids": request.fingerprint.id}, _IDEMPOTENCY_RECORDS):
+            stored = to_idempotency_records(document)
+            kept = tuple(
+                record for record in stored if (record.fingerprint, record.at) != (request.fingerprint, request.at)
+            )
+            if len(kept) == len(stored):
                 continue
             with self._translated():
-                # Only as it was read: meanwhile another caller may have come to the same end, and begun anew.
+                # Only if unchanged: a concurrent call may have removed it and stored a new one.
                 await self._collection.update_one(
-                    {"_id": document["_id"], "requests": document["requests"]}, remembering_only(left)
+                    {"_id": document["_id"], "requests": document["requests"]}, replacing_idempotency_records(kept)
                 )
 
-    async def forget_expired(self, now: datetime) -> None:
-        """Remove what only remembers requests, and need not any more."""
+    async def remove_expired_idempotency_records(self, now: datetime) -> None:
+        """Remove expired idempotency documents."""
         with self._translated():
             await self._collection.delete_many({"forget_at": {"$lt": now}})
 
-    async def write(self, difference: ChangeSet) -> None:
-        """Store a difference; one of several documents only inside `atomically`."""
-        steps = writes_of(difference)
+    async def write(self, change_set: ChangeSet) -> None:
+        """Store a change set; one of several documents only inside `atomically`."""
+        writes = writes_of(change_set)
         with self._translated(), duplicates_translated():
             if self._session is not None:
-                result = await self._collection.bulk_write([step.bulk() for step in steps], session=self._session)
-                if result.inserted_count + result.matched_count + result.deleted_count != len(steps):
+                result = await self._collection.bulk_write([write.bulk() for write in writes], session=self._session)
+                if result.inserted_count + result.matched_count + result.deleted_count != len(writes):
                     raise LostRace(EtagMismatch())
                 return
             # Without a driver there are no transactions to wait for.
             async with self._driver.writers if self._driver else nullcontext():
-                # Nobody waits for a write that would begin after the deadline.
+                # Raises once the deadline has passed.
                 deadlines.remaining_ms()
-                await self._write_one_by_one(steps)
+                await self._write_one_by_one(writes)
 
-    async def _write_one_by_one(self, steps: Sequence[DocumentWrite]) -> None:
-        """Take the steps without a transaction, and take them back when one of them fails.
+    async def _write_one_by_one(self, writes: Sequence[DocumentWrite]) -> None:
+        """Execute writes without a transaction, and revert them if one fails.
 
-        mongomock knows no bulk writes, and without a transaction they would promise no more than this.
+        mongomock does not support bulk writes, which guarantee no more than this without a transaction.
         """
-        taken: list[DocumentWrite] = []
+        done: list[DocumentWrite] = []
         try:
-            for step in steps:
-                if not await step.apply(self._collection):
+            for write in writes:
+                if not await write.apply(self._collection):
                     raise LostRace(EtagMismatch())
-                taken.append(step)
+                done.append(write)
         except (LostRace, DuplicateKeyError):
-            for step in reversed(taken):
-                # Whoever has changed the record or taken its place since was later than this, and stays.
+            for write in reversed(done):
+                # A later write of another caller, to the record or in its place, stays.
                 with suppress(DuplicateKeyError):
-                    await step.revert(self._collection)
+                    await write.revert(self._collection)
             raise
 
     async def atomically(self, work: Callable[[Store], Awaitable[T]], *, keys: Collection[Hashable]) -> T:
-        """Run `work` on a store whose writes take effect together, and again when it loses a race."""
+        """Run `work` on a store whose writes take effect together; repeat it when it loses a race."""
 
         async def once() -> T:
             if self._driver is None:
@@ -271,27 +268,27 @@ class MongoStore:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Translate driver errors; in a transaction leave that to its end, which retries by what the driver says."""
+        """Translate driver errors; not inside a transaction, whose retries need the original ones."""
         if self._session is not None:
             yield
         else:
             with translated():
                 yield
 
-    async def _next_batch(self, cursor: Any, size: int) -> list[Document]:
+    async def _fetch(self, cursor: Any, size: int) -> list[Document]:
         with translated(), lost_cursors_translated():
             found: list[Document] = await cursor.to_list(length=size)
         return found
 
     async def _find_one(self, query: Document) -> ContactMethod | None:
         with self._translated():
-            document = await self._collection.find_one(query, session=self._session, **_in_time())
+            document = await self._collection.find_one(query, session=self._session, **_time_limit())
         return None if document is None else next(iter(to_records([document])), None)
 
     async def _find_any(self, field: str, wanted: Collection[str]) -> list[ContactMethod]:
-        """Return the records in which a field that only one record can have is one of these."""
+        """Return the records with one of these values in a field that is unique."""
         if len(wanted) == 1:
-            # Motor takes longer over a cursor.
+            # Motor is slower with a cursor.
             (value,) = wanted
             record = await self._find_one({field: value})
             return [] if record is None else [record]
@@ -313,7 +310,7 @@ class MongoStore:
         limit: int = 0,
     ) -> list[Document]:
         with self._translated():
-            cursor = self._collection.find(query, projection, session=self._session, **_in_time())
+            cursor = self._collection.find(query, projection, session=self._session, **_time_limit())
             cursor = cursor.skip(skip).limit(limit)
             if sort:
                 cursor = cursor.sort(list(sort))
@@ -321,14 +318,15 @@ class MongoStore:
 
     async def _count(self, query: Document) -> int:
         with self._translated():
-            limit = {"maxTimeMS": left} if (left := deadlines.remaining_ms()) else {}
+            milliseconds = deadlines.remaining_ms()
+            limit = {} if milliseconds is None else {"maxTimeMS": milliseconds}
             return await self._collection.count_documents(query, session=self._session, **limit)
 
 
-def _in_time() -> dict[str, Any]:
-    """Return the option that makes the database stop a query when the call's deadline has passed.
+def _time_limit() -> dict[str, Any]:
+    """Return the option that makes the database stop a query at the deadline of the call.
 
-    Not pymongo.timeout: it does not reach Motor's threads.
+    Not pymongo.timeout, which does not reach Motor's threads.
     """
-    left = deadlines.remaining_ms()
-    return {} if left is None else {"max_time_ms": left}
+    milliseconds = deadlines.remaining_ms()
+    return {} if milliseconds is None else {"max_time_ms": milliseconds}

@@ -1,6 +1,6 @@
-"""What the drivers tell of commands and connections, passed on without anything of their contents.
+"""Driver events of commands and connections, passed on without contents.
 
-The drivers call from any thread, and Motor's commands run in threads of its own.
+The drivers call listeners from any thread; Motor runs its commands in threads of its own.
 """
 
 from __future__ import annotations
@@ -11,37 +11,37 @@ from pymongo import monitoring
 
 
 class DatabaseTelemetry(Protocol):
-    """Whoever wants to know."""
+    """Receives the events. The drivers call it from any thread."""
 
     def command_ended(self, command: str, *, ok: bool, seconds: float) -> None:
-        """Take note of a command that has ended. May be called by any thread."""
+        """Record the end of a command."""
         ...
 
     def connections_changed(self, state: str, by: int) -> None:
-        """Take note of connections: `state` is "open" or "in_use". May be called by any thread."""
+        """Record a change in the number of connections that are `state`: "open" or "in_use"."""
         ...
 
 
-class CommandTimes(monitoring.CommandListener):
-    """Passes on how long commands take."""
+class CommandListener(monitoring.CommandListener):
+    """Passes on the ends of commands."""
 
     def __init__(self, telemetry: DatabaseTelemetry) -> None:
         self._telemetry = telemetry
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
-        """Do nothing: the end tells how long it took."""
+        """Do nothing: the event at the end has the duration."""
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        """Pass on a command that succeeded."""
+        """Pass on a success."""
         self._telemetry.command_ended(event.command_name, ok=True, seconds=event.duration_micros / 1e6)
 
     def failed(self, event: monitoring.CommandFailedEvent) -> None:
-        """Pass on a command that failed."""
+        """Pass on a failure."""
         self._telemetry.command_ended(event.command_name, ok=False, seconds=event.duration_micros / 1e6)
 
 
-class ConnectionCounts(monitoring.ConnectionPoolListener):
-    """Passes on how many connections there are."""
+class ConnectionListener(monitoring.ConnectionPoolListener):
+    """Passes on changes in the number of connections."""
 
     def __init__(self, telemetry: DatabaseTelemetry) -> None:
         self._telemetry = telemetry
@@ -51,15 +51,15 @@ class ConnectionCounts(monitoring.ConnectionPoolListener):
         self._telemetry.connections_changed("open", 1)
 
     def connection_closed(self, event: monitoring.ConnectionClosedEvent) -> None:
-        """Pass on that a connection is gone."""
+        """Pass on a closed connection."""
         self._telemetry.connections_changed("open", -1)
 
     def connection_checked_out(self, event: monitoring.ConnectionCheckedOutEvent) -> None:
-        """Pass on that a connection is taken into use."""
+        """Pass on a connection that comes into use."""
         self._telemetry.connections_changed("in_use", 1)
 
     def connection_checked_in(self, event: monitoring.ConnectionCheckedInEvent) -> None:
-        """Pass on that a connection is free again."""
+        """Pass on a connection that is free again."""
         self._telemetry.connections_changed("in_use", -1)
 
     def pool_created(self, event: monitoring.PoolCreatedEvent) -> None:
@@ -69,7 +69,7 @@ class ConnectionCounts(monitoring.ConnectionPoolListener):
         """Do nothing."""
 
     def pool_cleared(self, event: monitoring.PoolClearedEvent) -> None:
-        """Do nothing: each connection is told of by itself."""
+        """Do nothing: each connection has an event of its own."""
 
     def pool_closed(self, event: monitoring.PoolClosedEvent) -> None:
         """Do nothing."""
@@ -81,4 +81,4 @@ class ConnectionCounts(monitoring.ConnectionPoolListener):
         """Do nothing."""
 
     def connection_check_out_failed(self, event: monitoring.ConnectionCheckOutFailedEvent) -> None:
-        """Do nothing: the call that wanted it fails, and is counted."""
+        """Do nothing: the call that needed it fails, and is counted."""

@@ -1,4 +1,4 @@
-"""Transactions: retried while they lose races, and kept from fighting each other inside a process."""
+"""Transactions: retries after lost races, and locks against contention inside a process."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from contactsvc.store.drivers import Driver, Session
 
 T = TypeVar("T")
 
-_ATTEMPTS = 20
-_COMMIT_ATTEMPTS = 3
+_MAX_ATTEMPTS = 20
+_MAX_COMMIT_ATTEMPTS = 3
 _NO_SUCH_TRANSACTION = 251
-_FIRST_PAUSE = 0.002
-_LONGEST_PAUSE = 0.25
+_FIRST_PAUSE_SECONDS = 0.002
+_MAX_PAUSE_SECONDS = 0.25
 
 
 class KeyLocks:
-    """One lock per key, such as a primary slot, for as long as somebody holds or awaits it.
+    """One lock per key, such as a primary slot, kept while it is held or awaited.
 
-    Measured: 200 promotions of one slot as free-running transactions took 62 s of aborting each other.
+    Measured: 200 unserialized promotions in one slot took 62 s, because their transactions aborted each other.
     """
 
     def __init__(self) -> None:
@@ -36,10 +36,10 @@ class KeyLocks:
 
     @asynccontextmanager
     async def held(self, keys: Collection[Hashable]) -> AsyncIterator[None]:
-        """Hold the locks of all keys; always taken in one order, so that no two calls wait for each other.
+        """Hold the locks of all keys for the block. Acquired in a fixed order, so that calls never deadlock.
 
         Raises:
-            DeadlineExceeded: the call's deadline passed while it waited.
+            DeadlineExceeded: the deadline of the call passed while it waited.
         """
         async with AsyncExitStack() as stack:
             try:
@@ -66,11 +66,16 @@ class KeyLocks:
 
 
 async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Run an attempt until it loses no race, with growing, jittered pauses; at last raise what came of it."""
-    pause = _FIRST_PAUSE
+    """Repeat an attempt, with growing, jittered pauses, until it loses no race. Return its result.
+
+    Raises:
+        ContactsvcError: every attempt lost a race; the outcome of the last one.
+        DeadlineExceeded: the deadline of the call has passed.
+    """
+    pause = _FIRST_PAUSE_SECONDS
     connections_lost = 0
-    for _ in range(_ATTEMPTS - 1):
-        # Nobody waits for an attempt that would begin after the deadline.
+    for _ in range(_MAX_ATTEMPTS - 1):
+        # Raises once the deadline has passed.
         deadlines.remaining_ms()
         try:
             return await attempt()
@@ -78,12 +83,12 @@ async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
             pass
         except PyMongoError as error:
             connections_lost += isinstance(error, ConnectionFailure)
-            # Once more is enough for a change of the replica set's primary, since the driver itself waits for a new
-            # one; 20 such waits would keep a caller for minutes when the database is gone.
+            # One repetition suffices after a change of the replica set's primary, since the driver waits for the new
+            # one. With the database gone, 20 such waits would take minutes.
             if not is_transient(error) or connections_lost > 1:
                 raise
-        await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads callers, guards nothing
-        pause = min(pause * 2, _LONGEST_PAUSE)
+        await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not security
+        pause = min(pause * 2, _MAX_PAUSE_SECONDS)
     try:
         return await attempt()
     except LostRace as lost:
@@ -100,7 +105,7 @@ async def in_transaction(driver: Driver, work: Callable[[Session], Awaitable[T]]
         except BaseException:
             await _abort(session)
             raise
-        with _forgotten_translated():
+        with _unknown_transaction_translated():
             await _commit(session)
         return result
     finally:
@@ -108,7 +113,7 @@ async def in_transaction(driver: Driver, work: Callable[[Session], Awaitable[T]]
 
 
 async def _commit(session: Session) -> None:
-    for _ in range(_COMMIT_ATTEMPTS - 1):
+    for _ in range(_MAX_COMMIT_ATTEMPTS - 1):
         try:
             await session.commit_transaction()
         except PyMongoError as error:
@@ -120,11 +125,11 @@ async def _commit(session: Session) -> None:
 
 
 @contextmanager
-def _forgotten_translated() -> Iterator[None]:
-    """Raise StoreUnavailable when the database does not know the transaction that it is to commit.
+def _unknown_transaction_translated() -> Iterator[None]:
+    """Raise StoreUnavailable when the database does not know the transaction to commit.
 
-    The driver repeats a commit whose answer was lost with the connection. MongoDB knows then what it has committed, but
-    the embedded database forgets at a restart. To run the transaction again could be to do it twice.
+    The driver repeats a commit whose answer was lost with the connection. MongoDB then recognizes a committed
+    transaction, but the embedded database does not after a restart. Running the transaction again could apply it twice.
     """
     try:
         yield
@@ -138,6 +143,6 @@ async def _abort(session: Session) -> None:
     try:
         await session.abort_transaction()
     except PyMongoError:
-        # The drivers swallow what the server answers here; only a lost connection comes through, and then the server
-        # ends the transaction by itself. The error that led here is the one to raise.
+        # The drivers ignore server errors here, so this is a lost connection, after which the server aborts by itself.
+        # The error that led to the abort is the one to raise.
         return

@@ -1,17 +1,18 @@
-"""A difference as writes of single documents, in an order that no unique index minds."""
+"""A change set as writes of single documents, in an order that violates no unique index on the way."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 
 from contactsvc.domain.change_set import ChangeSet
 from contactsvc.domain.contact_method import ContactMethod
-from contactsvc.store.documents import to_document, to_memory
+from contactsvc.store.documents import to_document
 from contactsvc.store.drivers import Collection, Document
+from contactsvc.store.idempotency_records import idempotency_document
 
 
 class DocumentWrite(ABC):
@@ -19,15 +20,19 @@ class DocumentWrite(ABC):
 
     @abstractmethod
     def bulk(self, namespace: str | None = None) -> Any:
-        """Return the write as a part of a bulk write; of one that may be on several collections, on this one."""
+        """Return the write as a bulk operation.
+
+        Args:
+            namespace: the full name of its collection; needed where one command may write to several.
+        """
 
     @abstractmethod
     async def apply(self, collection: Collection) -> bool:
-        """Make the write by itself; tell whether the document was there as expected."""
+        """Execute the write alone; return whether the document was in the expected state."""
 
     @abstractmethod
     async def revert(self, collection: Collection) -> None:
-        """Revert the write, unless somebody has changed the document since."""
+        """Undo the write, unless the document has changed since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,140 +42,141 @@ class Insert(DocumentWrite):
     document: Document
 
     def bulk(self, namespace: str | None = None) -> Any:
-        """Return the write as a part of a bulk write."""
+        """Return the write as a bulk operation."""
         return InsertOne(self.document, namespace=namespace)
 
     async def apply(self, collection: Collection) -> bool:
-        """Make the write by itself."""
+        """Execute the write alone; always True."""
         await collection.insert_one(self.document)
         return True
 
     async def revert(self, collection: Collection) -> None:
-        """Revert the write."""
+        """Delete the document, unless it has changed."""
         await collection.delete_one({"_id": self.document["_id"], "etag": self.document.get("etag")})
 
 
 @dataclass(frozen=True, slots=True)
 class Replace(DocumentWrite):
-    """Replace the document of a record, if it is still as it was read."""
+    """Replace the document of a record, if it is unchanged since it was read."""
 
     before: ContactMethod
     document: Document
 
     def bulk(self, namespace: str | None = None) -> Any:
-        """Return the write as a part of a bulk write."""
-        return ReplaceOne(_as_read(self.before), self.document, namespace=namespace)
+        """Return the write as a bulk operation."""
+        return ReplaceOne(_unchanged(self.before), self.document, namespace=namespace)
 
     async def apply(self, collection: Collection) -> bool:
-        """Make the write by itself; tell whether the document was there as expected."""
-        result = await collection.replace_one(_as_read(self.before), self.document)
+        """Execute the write alone; return whether the document was unchanged."""
+        result = await collection.replace_one(_unchanged(self.before), self.document)
         return result.matched_count == 1
 
     async def revert(self, collection: Collection) -> None:
-        """Revert the write."""
+        """Restore the document, unless it has changed."""
         written = {"_id": self.before.id, "etag": self.document.get("etag")}
         await collection.replace_one(written, to_document(self.before))
 
 
 @dataclass(frozen=True, slots=True)
 class Release(DocumentWrite):
-    """Take the primary flag and the external id from a record that is to be replaced later."""
+    """Clear the primary flag and the external id of a record that is replaced later in the same change set."""
 
     before: ContactMethod
 
     def bulk(self, namespace: str | None = None) -> Any:
-        """Return the write as a part of a bulk write."""
-        return UpdateOne(_as_read(self.before), _NOTHING_CLAIMED, namespace=namespace)
+        """Return the write as a bulk operation."""
+        return UpdateOne(_unchanged(self.before), _RELEASED, namespace=namespace)
 
     async def apply(self, collection: Collection) -> bool:
-        """Make the write by itself; tell whether the document was there as expected."""
-        result = await collection.update_one(_as_read(self.before), _NOTHING_CLAIMED)
+        """Execute the write alone; return whether the document was unchanged."""
+        result = await collection.update_one(_unchanged(self.before), _RELEASED)
         return result.matched_count == 1
 
     async def revert(self, collection: Collection) -> None:
-        """Revert the write."""
-        await collection.replace_one(_as_read(self.before), to_document(self.before))
+        """Restore the document, unless it has changed."""
+        await collection.replace_one(_unchanged(self.before), to_document(self.before))
 
 
 @dataclass(frozen=True, slots=True)
 class Remove(DocumentWrite):
-    """Remove the document of a record, if it is still as it was read."""
+    """Delete the document of a record, if it is unchanged since it was read."""
 
     before: ContactMethod
 
     def bulk(self, namespace: str | None = None) -> Any:
-        """Return the write as a part of a bulk write."""
-        return DeleteOne(_as_read(self.before), namespace=namespace)
+        """Return the write as a bulk operation."""
+        return DeleteOne(_unchanged(self.before), namespace=namespace)
 
     async def apply(self, collection: Collection) -> bool:
-        """Make the write by itself; tell whether the document was there as expected."""
-        result = await collection.delete_one(_as_read(self.before))
+        """Execute the write alone; return whether the document was unchanged."""
+        result = await collection.delete_one(_unchanged(self.before))
         return result.deleted_count == 1
 
     async def revert(self, collection: Collection) -> None:
-        """Revert the write."""
+        """Insert the document again."""
         await collection.insert_one(to_document(self.before))
 
 
 @dataclass(frozen=True, slots=True)
 class Revive(DocumentWrite):
-    """Put a record in the place of what remembers the requests of its deleted self."""
+    """Replace the idempotency document that a deleted record left behind by the record itself."""
 
     record: ContactMethod
 
     def bulk(self, namespace: str | None = None) -> Any:
-        """Return the write as a part of a bulk write."""
-        return ReplaceOne(_deleted(self.record), to_document(self.record), namespace=namespace)
+        """Return the write as a bulk operation."""
+        return ReplaceOne(_idempotency_document_of(self.record), to_document(self.record), namespace=namespace)
 
     async def apply(self, collection: Collection) -> bool:
-        """Make the write by itself; tell whether the document was there as expected."""
-        result = await collection.replace_one(_deleted(self.record), to_document(self.record))
+        """Execute the write alone; return whether the idempotency document was there."""
+        result = await collection.replace_one(_idempotency_document_of(self.record), to_document(self.record))
         return result.matched_count == 1
 
     async def revert(self, collection: Collection) -> None:
-        """Revert the write."""
+        """Restore the idempotency document, unless the record has changed."""
         written = {"_id": self.record.id, "etag": self.record.etag}
-        await collection.replace_one(written, to_memory(self.record.requests))
+        await collection.replace_one(written, idempotency_document(self.record.requests))
 
 
-_NOTHING_CLAIMED = {"$set": {"is_primary": False}, "$unset": {"external_id": "", "primary_key": ""}}
+_RELEASED: Final = {"$set": {"is_primary": False}, "$unset": {"external_id": "", "primary_key": ""}}
 
 
-def writes_of(difference: ChangeSet) -> list[DocumentWrite]:
-    """Return the writes that store a difference.
+def writes_of(change_set: ChangeSet) -> list[DocumentWrite]:
+    """Return the writes that store a change set.
 
-    What gives up a primary slot or an external id comes before what takes it. A record that does both is first made to
-    give up what it has.
+    A write that gives up a primary slot or an external id precedes the one that takes it. A record that does both is
+    released first.
     """
-    final = [*difference.inserted, *difference.revived, *(after for _, after in difference.replaced)]
+    final = [*change_set.inserted, *change_set.revived, *(after for _, after in change_set.replaced)]
     primaries = {record.slot: record.id for record in final if record.is_primary}
     external_ids = {record.external_id: record.id for record in final if record.external_id is not None}
 
     def gives_up(before: ContactMethod) -> bool:
-        """Tell whether another record is to have what this one has."""
-        slot_goes = before.is_primary and primaries.get(before.slot, before.id) != before.id
-        return slot_goes or external_ids.get(before.external_id or "", before.id) != before.id
+        """Return whether another record takes the slot or the external id of this one."""
+        gives_up_slot = before.is_primary and primaries.get(before.slot, before.id) != before.id
+        return gives_up_slot or external_ids.get(before.external_id or "", before.id) != before.id
 
     def takes(before: ContactMethod, after: ContactMethod) -> bool:
+        """Return whether the record takes a slot or an external id that it did not have."""
         takes_slot = after.is_primary and (not before.is_primary or before.slot != after.slot)
         return takes_slot or (after.external_id is not None and after.external_id != before.external_id)
 
     writes: list[DocumentWrite] = [
-        Replace(record, to_memory(record.requests)) if record.requests else Remove(record)
-        for record in difference.removed
+        Replace(record, idempotency_document(record.requests)) if record.requests else Remove(record)
+        for record in change_set.removed
     ]
-    writes += [Release(before) for before, after in difference.replaced if takes(before, after) and gives_up(before)]
-    in_order = sorted(difference.replaced, key=lambda pair: takes(*pair))
-    writes += [Replace(before, to_document(after)) for before, after in in_order]
-    writes += [Insert(to_document(record)) for record in difference.inserted]
-    writes += [Revive(record) for record in difference.revived]
-    writes += [Insert(to_memory(requests)) for requests in difference.memories]
+    writes += [Release(before) for before, after in change_set.replaced if takes(before, after) and gives_up(before)]
+    ordered = sorted(change_set.replaced, key=lambda pair: takes(*pair))
+    writes += [Replace(before, to_document(after)) for before, after in ordered]
+    writes += [Insert(to_document(record)) for record in change_set.inserted]
+    writes += [Revive(record) for record in change_set.revived]
+    writes += [Insert(idempotency_document(records)) for records in change_set.idempotency_records]
     return writes
 
 
-def _deleted(record: ContactMethod) -> Document:
+def _idempotency_document_of(record: ContactMethod) -> Document:
     return {"_id": record.id, "client_id": {"$exists": False}}
 
 
-def _as_read(before: ContactMethod) -> Document:
+def _unchanged(before: ContactMethod) -> Document:
     return {"_id": before.id, "etag": before.etag}

@@ -1,1 +1,1 @@
-"""Logs, metrics and traces, and what they are told of a call."""
+"""Logs, metrics and traces, and the call report that they receive. Imports no rpc."""

@@ -1,8 +1,8 @@
-"""Logging: to standard error, as text or JSON, and without what an exception says.
+"""Logging to standard error, as text or JSON, without the text of exceptions.
 
-The text of an exception may quote a document, and with it a contact value (MongoDB's duplicate-key errors do). So a
-logged exception shows its class and where it was raised, and of its text only what one of ours says is for the log;
-and a library's line shows its template only.
+Exception texts can quote a document and with it a contact value, as MongoDB's duplicate-key errors do. A logged
+exception therefore shows its class and stack, and its text only when it is marked `SafeToLog`. A library's line shows
+only its message template.
 """
 
 from __future__ import annotations
@@ -18,33 +18,31 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from select import PIPE_BUF
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from contactsvc.errors import SafeToLog
+from contactsvc.telemetry.call_report import CallReport
 
-if TYPE_CHECKING:
-    from contactsvc.rpc.pipeline import CallReport
-
-# How long the lines of calls are gathered before they are written. Each write lets other threads take the interpreter:
-# one per call cost a sixth of all CPU time of a read.
-_GATHERING = 0.02
+# Lines of calls are buffered for this long. Each write releases the interpreter to other threads: one write per call
+# took a sixth of the CPU time of a read.
+_BUFFER_SECONDS = 0.02
 _CALL_LOGGER = "contactsvc.calls"
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 def configure(*, as_json: bool, level: str, worker: int | None = None) -> None:
-    """Send all log lines of the process to standard error; those of calls have a `CallLog`.
+    """Send the log of the process to standard error. `CallLog` writes the lines of calls.
 
     Args:
-        as_json: whether they are JSON.
-        level: from which level on lines are logged.
-        worker: which worker of a service this is, for a field in each line.
+        as_json: write JSON instead of text.
+        level: lowest level that is logged.
+        worker: number of this worker process, added to each line.
     """
     handler = logging.StreamHandler(sys.stderr)
     if worker is not None:
-        handler.addFilter(_naming(worker))
-    handler.setFormatter(_JsonFormatter() if as_json else _TextFormatter())
+        handler.addFilter(_worker_filter(worker))
+    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
     # The drivers log commands and their documents at DEBUG.
@@ -53,15 +51,15 @@ def configure(*, as_json: bool, level: str, worker: int | None = None) -> None:
 
 
 class CallLog:
-    """Writes one line per call, those of a few milliseconds together; made inside the running event loop.
+    """Writes one line per call, in batches of a few milliseconds. Create it inside the running event loop.
 
-    The lines look like those of the rest of the log. They do not go through it, since its way costs a call more than
-    all else that the service does for it besides asking the database.
+    The lines have the format of the rest of the log but bypass `logging`, which costs a call more CPU than everything
+    else besides the database query.
 
     Args:
-        as_json: whether lines are JSON.
-        stream: where they go.
-        worker: which worker of a service this is, for a field in each line.
+        as_json: write JSON instead of text.
+        stream: destination.
+        worker: number of this worker process, added to each line.
     """
 
     def __init__(self, *, as_json: bool, stream: TextIO, worker: int | None = None) -> None:
@@ -74,18 +72,18 @@ class CallLog:
         self._second_as_text = ""
 
     def __call__(self, report: CallReport) -> None:
-        """Write the line of a call soon."""
+        """Buffer the line of a call."""
         if not self._lines:
-            self._loop.call_later(_GATHERING, self.flush)
+            self._loop.call_later(_BUFFER_SECONDS, self.flush)
         self._lines.append(self._line(self._now(), self._worker, report))
 
     def flush(self) -> None:
-        """Write what has not been written yet."""
+        """Write the buffered lines."""
         lines, self._lines = self._lines, []
-        # As the rest of the log does: a log that cannot be written must not stop the service.
+        # As `logging` does: a failing log must not stop the service.
         with suppress(OSError, ValueError):
-            for lines_together in _fitting(lines):
-                self._stream.write(lines_together)
+            for piece in _pipe_sized(lines):
+                self._stream.write(piece)
                 self._stream.flush()
 
     def _now(self) -> str:
@@ -97,19 +95,19 @@ class CallLog:
         return f"{self._second_as_text}.{int((now - second) * 1000):03d}Z"
 
 
-def _fitting(lines: list[str]) -> Iterator[str]:
-    """Yield lines joined to what a pipe takes as a whole, so that workers do not write into each other's lines."""
-    together: list[str] = []
+def _pipe_sized(lines: list[str]) -> Iterator[str]:
+    """Yield lines joined to pieces that a pipe takes atomically, so that lines of several workers do not mix."""
+    piece: list[str] = []
     size = 0
     for line in lines:
-        # All of it is ASCII.
-        if together and size + len(line) > PIPE_BUF:
-            yield "".join(together)
-            together, size = [], 0
-        together.append(line)
+        # Lines are ASCII: one byte per character.
+        if piece and size + len(line) > PIPE_BUF:
+            yield "".join(piece)
+            piece, size = [], 0
+        piece.append(line)
         size += len(line)
-    if together:
-        yield "".join(together)
+    if piece:
+        yield "".join(piece)
 
 
 def _call_as_text(now: str, worker: int | None, report: CallReport) -> str:
@@ -141,24 +139,32 @@ def _call_as_json(now: str, worker: int | None, report: CallReport) -> str:
     return json.dumps({name: value for name, value in line.items() if value is not None}) + "\n"
 
 
-class _TextFormatter(logging.Formatter):
+class TextFormatter(logging.Formatter):
+    """Formats a record as one line of text, followed by the stack of its exception."""
+
     def __init__(self) -> None:
         super().__init__("{asctime} {levelname:<7} {name}: {message}", style="{")
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
+        """Return the time in UTC, ISO 8601."""
         return _time(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Return the line, ending with the extra fields as name=value."""
         record.message = _message(record)
         line = super().formatMessage(record)
         return " ".join([line, *(f"{name}={value}" for name, value in _fields(record).items())])
 
     def formatException(self, ei: ExcInfo) -> str:  # noqa: N802 - logging's name
-        return _where(ei[1])
+        """Return the stack of an exception without its text."""
+        return _traceback(ei[1])
 
 
-class _JsonFormatter(logging.Formatter):
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one JSON object."""
+
     def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
         line = {
             "time": _time(record),
             "level": record.levelname.lower(),
@@ -167,28 +173,28 @@ class _JsonFormatter(logging.Formatter):
             **_fields(record),
         }
         if record.exc_info:
-            line["exception"] = _where(record.exc_info[1])
+            line["exception"] = _traceback(record.exc_info[1])
         return json.dumps(line)
 
 
 def _message(record: logging.LogRecord) -> str:
-    """Return the message of a line; of a library's only what it always says, since libraries quote what callers send.
+    """Return the message of a record; of a library's record only the template, since its arguments may quote callers.
 
-    gRPC, for one, logs a header that it cannot read, and with it an API key.
+    gRPC, for example, logs headers that it cannot decode, including API keys.
     """
     if record.name.partition(".")[0] == "contactsvc" or record.name == "py.warnings":
         return record.getMessage()
-    template = str(record.msg) if record.args else "its text may quote a caller and is withheld"
+    template = str(record.msg) if record.args else "text withheld: it may quote a caller"
     return f"{template} ({record.module}:{record.lineno})"
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    """Return what was logged as fields of their own, by `extra={"fields": ...}`."""
+    """Return the fields logged with `extra={"fields": ...}`."""
     fields: dict[str, object] = getattr(record, "fields", {})
     return fields
 
 
-def _naming(worker: int) -> Callable[[logging.LogRecord], bool]:
+def _worker_filter(worker: int) -> Callable[[logging.LogRecord], bool]:
     def name(record: logging.LogRecord) -> bool:
         record.fields = {"worker": worker, **_fields(record)}
         return True
@@ -200,12 +206,12 @@ def _time(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _where(error: BaseException | None) -> str:
-    """Return the classes and stacks of an exception and its causes, and of their texts only what is for the log."""
+def _traceback(error: BaseException | None) -> str:
+    """Return classes and stacks of an exception and its causes, with their texts only where `SafeToLog`."""
     parts: list[str] = []
     while error is not None:
         stack = "".join(traceback.format_tb(error.__traceback__))
-        says = f": {error.for_the_log}" if isinstance(error, SafeToLog) else ""
-        parts.insert(0, f"{stack}{type(error).__module__}.{type(error).__qualname__}{says}")
+        text = f": {error.for_the_log}" if isinstance(error, SafeToLog) else ""
+        parts.insert(0, f"{stack}{type(error).__module__}.{type(error).__qualname__}{text}")
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return "\nwhich led to:\n".join(parts)
+    return "\nwhich caused:\n".join(parts)

@@ -1,7 +1,7 @@
-"""Tracing with OpenTelemetry: one span per RPC, as a part of the caller's trace when it sends one (W3C Trace Context).
+"""Tracing with OpenTelemetry: one span per RPC, in the caller's trace when it sends one (W3C Trace Context).
 
-An extra (`contactsvc[otel]`), since few services need it. Where spans go is told by OpenTelemetry's own variables, such
-as OTEL_EXPORTER_OTLP_ENDPOINT. Spans hold methods, statuses and request ids; nothing of requests.
+Requires the extra `contactsvc[otel]`. OpenTelemetry's environment variables configure the export, such as
+OTEL_EXPORTER_OTLP_ENDPOINT. Spans hold methods, statuses and request ids, never the contents of requests.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from contactsvc import __version__
 
-# Seconds: a collector that does not answer must not hold the end of the service.
-_PATIENCE = 3
+# A collector that does not answer must not delay the shutdown of the service.
+_EXPORT_TIMEOUT_SECONDS = 3
 
 Headers = Mapping[str, tuple[str | bytes, ...]]
 
@@ -33,11 +33,11 @@ class _Getter(Getter[Headers]):
 
 
 class OpenTelemetryTracing:
-    """Makes the spans of calls.
+    """Creates the spans of calls.
 
     Args:
-        exporter: where finished spans go, in batches.
-        service: the full name of the gRPC service.
+        exporter: receives finished spans in batches.
+        service: full name of the gRPC service.
     """
 
     def __init__(self, exporter: SpanExporter, service: str) -> None:
@@ -50,7 +50,7 @@ class OpenTelemetryTracing:
         self._service = service
 
     def start(self, method: str, headers: Headers) -> CallSpan:
-        """Begin the span of a call."""
+        """Start the span of a call."""
         span = self._tracer.start_span(
             f"{self._service}/{method}",
             context=self._propagator.extract(headers, getter=self._getter),
@@ -60,7 +60,7 @@ class OpenTelemetryTracing:
         return CallSpan(span)
 
     def close(self) -> None:
-        """Send what is left, and stop."""
+        """Export the remaining spans and stop."""
         self._provider.shutdown()
 
 
@@ -76,17 +76,17 @@ class CallSpan:
         self._span.set_attribute("contactsvc.request_id", request_id)
         if reason:
             self._span.set_attribute("error.type", reason)
-        if code in _OUR_FAULTS:
+        if code in _SERVER_ERRORS:
             self._span.set_status(Status(StatusCode.ERROR, code))
         self._span.end()
 
 
-# Of a server's span the others are no errors, but answers to what the caller did (OpenTelemetry's rules for gRPC).
-_OUR_FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
+# OpenTelemetry's conventions for gRPC: in a server span the other codes are the caller's errors and leave it unset.
+_SERVER_ERRORS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
 
 
 def from_environment(service: str) -> OpenTelemetryTracing:
-    """Return tracing that exports by OTLP over gRPC, as OpenTelemetry's environment variables say."""
+    """Return tracing with an OTLP exporter over gRPC, configured by OpenTelemetry's environment variables."""
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-    return OpenTelemetryTracing(OTLPSpanExporter(timeout=_PATIENCE), service)
+    return OpenTelemetryTracing(OTLPSpanExporter(timeout=_EXPORT_TIMEOUT_SECONDS), service)

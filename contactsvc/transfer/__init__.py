@@ -1,5 +1,6 @@
-"""Backup and restore of an environment, and lists that people bring: `contactsvc export` and `contactsvc import`.
+"""Export and import of contact methods: backup and restore of an environment, and lists from elsewhere.
 
-formats.py knows lines, export.py and restore.py know the Store protocol and no driver; cli.py puts them on the
-settings. What holds is in docs/backup.md.
+run.py connects settings and files; exporter.py and importer.py know the Store protocol and no driver. A file format is
+a module with an ExportSink and a Source (json_lines.py, csv_rows.py), listed in formats.py; fields.py has the table of
+the fields of a record. docs/backup.md states the guarantees.
 """

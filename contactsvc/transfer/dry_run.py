@@ -1,4 +1,4 @@
-"""A store for a dry run: it takes writes down in a temporary file, and reads as if they had happened."""
+"""A store for dry runs: it records writes in a temporary file, and reads as if they had happened."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.idempotency import IdempotencyRecord
 from contactsvc.domain.kinds import Slot
 from contactsvc.service.ports import Store
-from contactsvc.transfer.importer import Place
+from contactsvc.transfer.importer import ImportTarget
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ create table records (id text primary key, record blob, external_id text unique,
 
 
 class DryRunStore:
-    """What a store would hold, had it been written to.
+    """A store with writes laid over it.
 
     Args:
         store: is read, and never written.
@@ -31,37 +31,37 @@ class DryRunStore:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        # An empty name is a file of its own that goes with the connection, so that memory stays constant.
+        # An empty name is a temporary file that SQLite deletes on close, so that memory stays constant.
         self._written = sqlite3.connect("", check_same_thread=False, isolation_level=None)
         self._written.execute(_TABLE)
         self._written.execute("begin")
 
     def close(self) -> None:
-        """Forget everything."""
+        """Discard all writes."""
         self._written.close()
 
     async def find_by_ids(self, ids: Collection[str]) -> list[ContactMethod]:
         """Return the records with these ids, in any order."""
-        return self._merged(self._noted("id", list(ids)), await self._store.find_by_ids(ids))
+        return self._merged(self._find("id", list(ids)), await self._store.find_by_ids(ids))
 
     async def find_by_external_ids(self, external_ids: Collection[str]) -> list[ContactMethod]:
         """Return the records with these external ids, in any order."""
-        found = await self._store.find_by_external_ids(external_ids)
-        return self._merged(self._noted("external_id", list(external_ids)), found)
+        stored = await self._store.find_by_external_ids(external_ids)
+        return self._merged(self._find("external_id", list(external_ids)), stored)
 
     async def find_primaries(self, slots: Collection[Slot]) -> list[ContactMethod]:
         """Return the primaries of these slots."""
-        return self._merged(self._noted("slot", list(map(_slot, slots))), await self._store.find_primaries(slots))
+        return self._merged(self._find("slot", list(map(_slot, slots))), await self._store.find_primaries(slots))
 
-    async def find_memories(self, ids: Collection[str]) -> dict[str, tuple[IdempotencyRecord, ...]]:
-        """Return nothing: what is remembered changes nothing about a row."""
+    async def find_idempotency_records(self, ids: Collection[str]) -> dict[str, tuple[IdempotencyRecord, ...]]:
+        """Return nothing: idempotency records do not change the result of a row."""
         del ids
         return {}
 
-    async def write(self, difference: ChangeSet) -> None:
-        """Note a difference."""
-        records = [*difference.inserted, *(after for _, after in difference.replaced)]
-        # All at once give up what they had.
+    async def write(self, changes: ChangeSet) -> None:
+        """Record the changes."""
+        records = [*changes.inserted, *(after for _, after in changes.replaced)]
+        # First all give up what they had, so that records may swap external ids and slots.
         self._written.executemany("delete from records where id = ?", [(record.id,) for record in records])
         self._written.executemany(
             "insert into records values (?, ?, ?, ?)",
@@ -76,27 +76,26 @@ class DryRunStore:
             ],
         )
 
-    async def atomically(self, work: Callable[[Place], Awaitable[T]], *, keys: Collection[Hashable]) -> T:
-        """Run `work` on this store: nobody else writes to it."""
+    async def atomically(self, work: Callable[[ImportTarget], Awaitable[T]], *, keys: Collection[Hashable]) -> T:
+        """Run `work` on this store, which has no other writer."""
         del keys
         return await work(self)
 
-    def _noted(self, column: str, wanted: Sequence[str]) -> list[ContactMethod]:
+    def _find(self, column: str, wanted: Sequence[str]) -> list[ContactMethod]:
         marks = ", ".join("?" * len(wanted))
-        query = f"select record from records where {column} in ({marks})"  # noqa: S608 - one of three names of ours
+        query = f"select record from records where {column} in ({marks})"  # noqa: S608 - a constant column name
         with closing(self._written.execute(query, wanted)) as found:
-            # From a file of its own, that nobody else can open.
-            return [pickle.loads(record) for (record,) in found]  # noqa: S301
+            return [pickle.loads(record) for (record,) in found]  # noqa: S301 - written above, to a private file
 
-    def _merged(self, noted: list[ContactMethod], stored: list[ContactMethod]) -> list[ContactMethod]:
-        """Return what is noted, and of what is stored what has not been written since."""
+    def _merged(self, written: list[ContactMethod], stored: list[ContactMethod]) -> list[ContactMethod]:
+        """Return the written records, and those stored ones that were not written over."""
         if not stored:
-            return noted
+            return written
         marks = ", ".join("?" * len(stored))
-        query = f"select id from records where id in ({marks})"  # noqa: S608 - nothing but marks
+        query = f"select id from records where id in ({marks})"  # noqa: S608 - placeholders only
         with closing(self._written.execute(query, [record.id for record in stored])) as found:
             changed = {id_ for (id_,) in found}
-        return [*noted, *(record for record in stored if record.id not in changed)]
+        return [*written, *(record for record in stored if record.id not in changed)]
 
 
 def _slot(slot: Slot) -> str:

@@ -1,130 +1,95 @@
-"""Reads the contact methods of an environment, while others write, into a file.
+"""Reads the contact methods of an environment for an export, while others write.
 
-First everything, by one cursor, oldest first: what nobody touches comes once. Then what was changed since the
-beginning, in the order of its last change, page by page: a change behind the cursor comes again further on, so that the
-end of the file says what has become of it. Since a write takes effect later than the time that it carries, the last
-minute is read once more. What is in the file twice counts as it is there last.
+A first cursor reads everything, oldest first, so that unchanged records come exactly once. Then pages in the
+order of the last change read what changed since the start: a change behind the cursor comes again further on, so that
+the end of the file has the latest state. A write takes effect later than the time it carries, so the last minute is
+read once more. Of several lines of a record the last one counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import replace
-from datetime import timedelta
-from typing import IO, Protocol
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
 
 from contactsvc.domain.clock import Clock, now_utc
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.listing import Filter, Listing, SortField, SortKey, TimeRange
 from contactsvc.domain.validation import MAX_PAGE_SIZE
 from contactsvc.service.ports import Store
-from contactsvc.transfer import formats
-from contactsvc.transfer.formats import Header
 
-# Longer than a call may take unless told otherwise, and than clocks of replicas may differ.
-_LATE = timedelta(seconds=60)
+# Longer than the default deadline of a call, and than the clock skew between replicas.
+_OVERLAP = timedelta(seconds=60)
 _BY_CHANGE = (SortKey(SortField.UPDATED_AT, descending=False),)
 
 
-class Sink(Protocol):
-    """Where records go."""
+@dataclass(frozen=True, slots=True)
+class ExportHeader:
+    """What an export says about itself.
 
-    def begin(self, header: Header) -> None:
-        """Write what comes first."""
-        ...
-
-    def put(self, record: ContactMethod) -> None:
-        """Write a record."""
-        ...
-
-    def end(self) -> None:
-        """Write what says that the file is whole."""
-        ...
-
-
-class JsonLinesSink:
-    """Writes JSON Lines, which can be restored from."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._sum = formats.Sum()
-
-    def begin(self, header: Header) -> None:
-        """Write the header."""
-        line = formats.header_line(header)
-        self._sum.header(line)
-        self._file.write(line)
-
-    def put(self, record: ContactMethod) -> None:
-        """Write a record."""
-        line = formats.record_line(record)
-        self._sum.record(line)
-        self._file.write(line)
-
-    def end(self) -> None:
-        """Write the trailer."""
-        self._file.write(self._sum.trailer())
-
-
-class CsvSink:
-    """Writes CSV, for spreadsheets.
-
-    Values are written as they are, also those that a spreadsheet takes for formulas.
+    Attributes:
+        environment: the environment that was exported.
+        changed_from: records changed at or after this time may be in the file several times; the last one counts.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    environment: str
+    changed_from: datetime
 
-    def begin(self, header: Header) -> None:
-        """Write the names of the columns."""
-        del header
-        self._file.write(formats.csv_bytes([*formats.SET_BY_THE_SERVICE, *formats.CSV_COLUMNS]))
+
+class ExportSink(Protocol):
+    """A file that takes exported records."""
+
+    def begin(self, header: ExportHeader) -> None:
+        """Write what precedes the records."""
+        ...
 
     def put(self, record: ContactMethod) -> None:
         """Write a record."""
-        self._file.write(formats.csv_bytes(formats.csv_line(record)))
+        ...
 
     def end(self) -> None:
-        """Write nothing: the format has no place for it."""
+        """Write what marks the file as complete."""
+        ...
 
 
 async def export(
     store: Store,
-    sink: Sink,
+    sink: ExportSink,
     *,
     environment: str,
     wanted: Filter,
-    progress: Callable[[int, int], None],
+    on_progress: Callable[[int, int], None],
     clock: Clock = now_utc,
 ) -> int:
-    """Write all records that are wanted.
+    """Write all matching records to a sink.
 
     Args:
-        store: where they are.
-        sink: where they go.
-        environment: for the header.
-        wanted: which; without a condition on the time of the last change.
-        progress: told how many have been written, and of how many.
-        clock: tells the time.
+        store: the store to read.
+        sink: the sink to write to.
+        environment: the name for the header.
+        wanted: which records; must not restrict the time of the last change.
+        on_progress: called with the number of records written, and the expected total.
+        clock: returns the current time.
 
     Returns:
-        How many lines were written: one for each record that nobody changed meanwhile.
+        The number of records written: one for each record that did not change meanwhile.
     """
-    changed_from = clock() - _LATE
-    sink.begin(Header(environment, changed_from))
-    written: dict[str, str] = {}
+    changed_from = clock() - _OVERLAP
+    sink.begin(ExportHeader(environment, changed_from))
+    written_etags: dict[str, str] = {}
     count = 0
 
     def put(record: ContactMethod) -> None:
         nonlocal count
         if record.updated_at >= changed_from:
-            if written.get(record.id) == record.etag:
+            if written_etags.get(record.id) == record.etag:
                 return
-            written[record.id] = record.etag
+            written_etags[record.id] = record.etag
         sink.put(record)
         count += 1
-        progress(count, max(count, total))
+        on_progress(count, max(count, total))
 
     first = await store.find_page(Listing(filter=wanted, page_size=1, include_total_size=True))
     total = first.total_size or 0
@@ -135,15 +100,15 @@ async def export(
     since = changed_from
     for _ in range(2):
         started = clock()
-        async for record in _changed(store, replace(wanted, updated=TimeRange(at_or_after=since))):
+        async for record in _by_change(store, replace(wanted, updated=TimeRange(at_or_after=since))):
             put(record)
-        since = started - _LATE
+        since = started - _OVERLAP
     sink.end()
     return count
 
 
-async def _changed(store: Store, wanted: Filter) -> AsyncIterator[ContactMethod]:
-    """Yield records in the order of their last change, each page as it is when it is asked for."""
+async def _by_change(store: Store, wanted: Filter) -> AsyncIterator[ContactMethod]:
+    """Yield records in the order of their last change; each page shows the state at the time it is read."""
     listing = Listing(filter=wanted, sort=_BY_CHANGE, page_size=MAX_PAGE_SIZE)
     while True:
         page = await store.find_page(listing)

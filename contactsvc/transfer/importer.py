@@ -1,16 +1,16 @@
-"""Writes rows into an environment, so that doing it again changes nothing.
+"""Writes the rows of a file into an environment, so that repeating an import changes nothing.
 
-In batches, each of which takes effect in one step where the database has transactions. What a row is to become is
-decided on what is there at that moment, and worked out anew when somebody else was faster.
+Rows are written in batches, each atomically where the database has transactions. The result of a row is decided against
+the records present at that moment, and decided again when another writer gets in between.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum, auto
 from itertools import islice
 from typing import Protocol, TypeVar
@@ -21,26 +21,28 @@ from contactsvc.domain.idempotency import IdempotencyRecord
 from contactsvc.domain.ids import new_etag
 from contactsvc.domain.kinds import Slot
 from contactsvc.domain.record_set import RecordSet
-from contactsvc.errors import Aborted, InvalidFields
-from contactsvc.transfer.formats import Row
-from contactsvc.transfer.sources import Numbered
+from contactsvc.domain.validation import MAX_BATCH_ITEMS
+from contactsvc.errors import Aborted, FieldViolation, InvalidFields
+from contactsvc.transfer import fields
+from contactsvc.transfer.sources import NumberedRow, Row
 
 T = TypeVar("T")
 
-BATCH = 250
-"""How many rows are written in one step: as many as a batch of the service has at most."""
+BATCH_SIZE = MAX_BATCH_ITEMS
+"""Rows per transaction: as many as a batch call may have."""
 
-# What waits for others to give up what it needs. More than this mean other data, not an order that did not fit.
-_MOST_WAITING = 10_000
+# Rows that wait for another row to give up a primary slot or an external id. More indicate conflicting data rather than
+# an unlucky order.
+_MAX_DEFERRED = 10_000
 
-# The transaction of an import that was killed keeps its documents until the database ends it: the embedded one was seen
-# to take 92 seconds, MongoDB takes 60.
-_PATIENCE = timedelta(seconds=120)
-_PAUSE = timedelta(seconds=0.5)
+# The transaction of a killed import locks its documents until the database ends it: after 60 seconds on MongoDB, and
+# after up to 92 on the embedded database.
+_BUSY_TIMEOUT_SECONDS = 120.0
+_RETRY_INTERVAL_SECONDS = 0.5
 
 
-class Place(Protocol):
-    """Where rows are written: what an import needs of a Store, with the meaning that it has there."""
+class ImportTarget(Protocol):
+    """The part of a Store that an import needs; each method means what it means there."""
 
     async def find_by_ids(self, ids: Collection[str]) -> list[ContactMethod]:
         """Return the records with these ids, in any order."""
@@ -54,21 +56,21 @@ class Place(Protocol):
         """Return the primaries of these slots."""
         ...
 
-    async def find_memories(self, ids: Collection[str]) -> dict[str, tuple[IdempotencyRecord, ...]]:
-        """Return what is remembered under the ids of deleted records, by id."""
+    async def find_idempotency_records(self, ids: Collection[str]) -> dict[str, tuple[IdempotencyRecord, ...]]:
+        """Return the idempotency records kept under the ids of deleted records, by id."""
         ...
 
-    async def write(self, difference: ChangeSet) -> None:
-        """Store a difference."""
+    async def write(self, changes: ChangeSet) -> None:
+        """Store the changes."""
         ...
 
-    async def atomically(self, work: Callable[[Place], Awaitable[T]], *, keys: Collection[Hashable]) -> T:
+    async def atomically(self, work: Callable[[ImportTarget], Awaitable[T]], *, keys: Collection[Hashable]) -> T:
         """Run `work` on a store whose writes take effect together, and again when it loses a race."""
         ...
 
 
 class OnConflict(StrEnum):
-    """What becomes of a row whose record is there already with other content."""
+    """What to do with an existing record whose content differs from its row."""
 
     ERROR = "error"
     SKIP = "skip"
@@ -77,7 +79,7 @@ class OnConflict(StrEnum):
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the rows."""
+    """The number of rows by result."""
 
     created: int = 0
     updated: int = 0
@@ -90,220 +92,241 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a row was not written; names ids and fields, and nothing that the row says of anyone.
+class FailedRow:
+    """A row that was not written. Its text names ids, fields and rules, and quotes no value.
 
     Attributes:
-        line: where it is.
-        id: of its record; empty when that cannot be read.
-        problems: field and rule of each violation.
+        line: the line number.
+        id: of the record; empty when it is not known.
+        violations: the rules that the row breaks.
     """
 
     line: int
     id: str
-    problems: tuple[tuple[str, str], ...]
+    violations: Sequence[FieldViolation]
 
     def __str__(self) -> str:
-        what = "; ".join(f"{name} {rule}" for name, rule in self.problems)
+        what = "; ".join(f"{violation.field} {violation.description}" for violation in self.violations)
         return f"line {self.line}: {f'{self.id}: ' if self.id else ''}{what}"
 
 
 class Stopped(Exception):
-    """A row failed, and the import was to stop at the first."""
+    """The import stopped at its first failed row."""
 
 
-class _What(StrEnum):
+class _Result(StrEnum):
     CREATED = auto()
     UPDATED = auto()
     UNCHANGED = auto()
     SKIPPED = auto()
     FAILED = auto()
-    WAITS = auto()
-    """Another record has what it needs, and may give it up further on."""
+    DEFERRED = auto()
+    """Another record holds what the row needs, and a later row may release it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """What is to be done about a row; field and rule of what stands against it."""
+    """The result of a row, and the violations because of which it failed or is deferred."""
 
-    what: _What
-    problems: tuple[tuple[str, str], ...] = ()
+    result: _Result
+    violations: Sequence[FieldViolation] = ()
 
 
-class Restore:
+class Importer:
     """An import.
 
     Args:
-        place: where to write.
-        on_conflict: what becomes of a record that is there already with other content.
-        stops: whether to stop at the first row that fails; its batch is not written then.
-        tell: told of each row that fails, and when it waits for others, a line each.
-        progress: told how many bytes of the file are done.
-        now: the time of records that come without one.
-        patience: how long a batch waits for the writes of others.
+        target: where to write.
+        on_conflict: what to do with an existing record whose content differs.
+        stop_on_error: whether to stop at the first row that fails, without writing its batch.
+        on_message: called with each failed row, and when the import waits for another writer, a line each.
+        on_progress: called with the number of bytes read.
+        now: the time of changes to records that come without times.
+        busy_timeout_seconds: how long a batch waits for other writers.
     """
 
     def __init__(
         self,
-        place: Place,
+        target: ImportTarget,
         *,
         on_conflict: OnConflict,
-        stops: bool,
-        tell: Callable[[str], None],
-        progress: Callable[[int], None],
+        stop_on_error: bool,
+        on_message: Callable[[str], None],
+        on_progress: Callable[[int], None],
         now: datetime,
-        patience: timedelta = _PATIENCE,
+        busy_timeout_seconds: float = _BUSY_TIMEOUT_SECONDS,
     ) -> None:
-        self._place = place
+        self._target = target
         self._on_conflict = on_conflict
-        self._stops = stops
-        self._tell = tell
-        self._progress = progress
+        self._stop_on_error = stop_on_error
+        self._on_message = on_message
+        self._on_progress = on_progress
         self._now = now
-        self._patience = patience
-        self._waiting: list[Numbered] = []
-        # Which line of a list has named a record first.
-        self._named: dict[str, int] = {}
-        self._count: Counter[_What] = Counter()
+        self._busy_timeout_seconds = busy_timeout_seconds
+        self._deferred: list[NumberedRow] = []
+        # The first line of each record of a list.
+        self._first_lines: dict[str, int] = {}
+        self._results: Counter[_Result] = Counter()
 
     @property
     def counts(self) -> Counts:
-        """What has become of the rows so far."""
-        return Counts(**{name: self._count[_What(name)] for name in asdict(Counts())})
+        """The number of rows by result so far."""
+        return Counts(**{name: self._results[_Result(name)] for name in asdict(Counts())})
 
-    async def run(self, rows: Iterable[Numbered]) -> None:
+    async def run(self, rows: Iterable[NumberedRow]) -> None:
         """Write the rows; raise Stopped."""
         source = iter(rows)
-        while batch := await asyncio.to_thread(lambda: list(islice(source, BATCH))):
-            await self._take(batch, last=False)
-            self._progress(batch[-1].position)
-        # As long as that helps: one that is written may free what another one needs.
-        waiting = self._waiting
-        while waiting:
-            self._waiting = []
-            for i in range(0, len(waiting), BATCH):
-                await self._take(waiting[i : i + BATCH], last=False)
-            if len(self._waiting) == len(waiting):
-                break
-            waiting = self._waiting
-        waiting, self._waiting = self._waiting, []
-        for i in range(0, len(waiting), BATCH):
-            await self._take(waiting[i : i + BATCH], last=True)
+        # In a thread: parsing a batch blocks for milliseconds.
+        while batch := await asyncio.to_thread(lambda: list(islice(source, BATCH_SIZE))):
+            await self._write_batch(batch, last=False)
+            self._on_progress(batch[-1].position)
+        # Each round may release what a deferred row needs; the last one fails those that remain.
+        remaining = None
+        while len(self._deferred) != remaining:
+            remaining = len(self._deferred)
+            await self._retry_deferred(last=False)
+        await self._retry_deferred(last=True)
 
-    async def _take(self, batch: Sequence[Numbered], *, last: bool) -> None:
-        async def work(place: Place) -> list[_Decision]:
-            last_chance = last or len(self._waiting) + len(batch) > _MOST_WAITING
-            decisions, difference = await self._decide(place, batch, last=last_chance)
-            stops = self._stops and any(decision.what is _What.FAILED for decision in decisions)
-            if len(difference) and not stops:
-                await place.write(difference)
+    async def _retry_deferred(self, *, last: bool) -> None:
+        deferred, self._deferred = self._deferred, []
+        for batch in _batches(deferred):
+            await self._write_batch(batch, last=last)
+
+    async def _write_batch(self, batch: Sequence[NumberedRow], *, last: bool) -> None:
+        async def work(target: ImportTarget) -> list[_Decision]:
+            is_full = len(self._deferred) + len(batch) > _MAX_DEFERRED
+            decisions, changes = await self._decide(target, batch, last=last or is_full)
+            stops = self._stop_on_error and any(decision.result is _Result.FAILED for decision in decisions)
+            if len(changes) and not stops:
+                await target.write(changes)
             return decisions
 
-        decisions = await self._written(work, batch)
-        failures = [
-            Failure(numbered.line, numbered.id, decision.problems)
+        decisions = await self._atomically(work, batch)
+        failed = [
+            FailedRow(numbered.line, numbered.id, decision.violations)
             for numbered, decision in zip(batch, decisions, strict=True)
-            if decision.what is _What.FAILED
+            if decision.result is _Result.FAILED
         ]
-        for failure in failures:
-            self._tell(str(failure))
-        if failures and self._stops:
-            self._count[_What.FAILED] += len(failures)
+        for row in failed:
+            self._on_message(str(row))
+        if failed and self._stop_on_error:
+            self._results[_Result.FAILED] += len(failed)
             raise Stopped
-        self._count.update(decision.what for decision in decisions)
-        self._waiting += [row for row, decision in zip(batch, decisions, strict=True) if decision.what is _What.WAITS]
+        self._results.update(decision.result for decision in decisions)
+        self._deferred += [
+            row for row, decision in zip(batch, decisions, strict=True) if decision.result is _Result.DEFERRED
+        ]
 
-    async def _written(self, work: Callable[[Place], Awaitable[T]], batch: Sequence[Numbered]) -> T:
-        """Do the work on a batch, and again while others hold its records, as long as patience lasts."""
+    async def _atomically(self, work: Callable[[ImportTarget], Awaitable[T]], batch: Sequence[NumberedRow]) -> T:
+        """Run the work on a batch, and again while other writers hold its records, until the timeout."""
         slots = {row.row.record.slot for row in batch if isinstance(row.row, Row) and row.row.record.is_primary}
         loop = asyncio.get_running_loop()
         end: float | None = None
         while True:
             try:
-                return await self._place.atomically(work, keys=slots)
+                return await self._target.atomically(work, keys=slots)
             except Aborted:
                 if end is None:
-                    end = loop.time() + self._patience.total_seconds()
-                    self._tell("waiting for somebody else's write, such as that of an import that was killed")
+                    end = loop.time() + self._busy_timeout_seconds
+                    self._on_message("waiting for another writer, such as the transaction of a killed import")
                 if loop.time() >= end:
                     raise
-                await asyncio.sleep(_PAUSE.total_seconds())
+                await asyncio.sleep(_RETRY_INTERVAL_SECONDS)
 
     async def _decide(
-        self, place: Place, batch: Sequence[Numbered], *, last: bool
+        self, target: ImportTarget, batch: Sequence[NumberedRow], *, last: bool
     ) -> tuple[list[_Decision], ChangeSet]:
-        records = [numbered.row.record for numbered in batch if isinstance(numbered.row, Row)]
-        found = [
-            await place.find_by_ids({record.id for record in records}) if records else [],
-            await place.find_by_external_ids(external_ids)
-            if (external_ids := {record.external_id for record in records if record.external_id is not None})
-            else [],
-            await place.find_primaries(slots)
-            if (slots := {record.slot for record in records if record.is_primary})
-            else [],
-        ]
-        before = {record.id: record for some in found for record in some}
-        there = RecordSet(before.values())
-        decisions = [self._one(numbered, there, last=last) for numbered in batch]
-        inserted = [record for record in there if record.id not in before]
-        replaced = [(before[record.id], record) for record in there if record is not before.get(record.id, record)]
-        memories: dict[str, tuple[IdempotencyRecord, ...]] = (
-            await place.find_memories([record.id for record in inserted]) if inserted else {}
+        """Decide about each row of a batch; return the decisions, and the changes that they make."""
+        before = await _present(target, [numbered.row.record for numbered in batch if isinstance(numbered.row, Row)])
+        records = RecordSet(before.values())
+        decisions = [self._decide_row(numbered, records, last=last) for numbered in batch]
+        inserted = [record for record in records if record.id not in before]
+        replaced = [(before[record.id], record) for record in records if record is not before.get(record.id, record)]
+        kept: dict[str, tuple[IdempotencyRecord, ...]] = (
+            await target.find_idempotency_records([record.id for record in inserted]) if inserted else {}
         )
-        difference = ChangeSet(
-            inserted=[record for record in inserted if record.id not in memories],
+        changes = ChangeSet(
+            inserted=[record for record in inserted if record.id not in kept],
             replaced=replaced,
             removed=[],
-            memories=[],
-            revived=[replace(record, requests=memories[record.id]) for record in inserted if record.id in memories],
+            idempotency_records=[],
+            revived=[replace(record, requests=kept[record.id]) for record in inserted if record.id in kept],
         )
-        return decisions, difference
+        return decisions, changes
 
-    def _one(self, numbered: Numbered, there: RecordSet, *, last: bool) -> _Decision:
-        """Decide about a row, and note it as done."""
+    def _decide_row(self, numbered: NumberedRow, records: RecordSet, *, last: bool) -> _Decision:
+        """Decide about a row, and apply it to the records."""
         row = numbered.row
         if isinstance(row, InvalidFields):
-            problems = tuple((violation.field, violation.description) for violation in row.violations)
-            return _Decision(_What.FAILED, problems)
-        wanted, present = row.record, there.find(row.record.id)
-        holder = there.find_by_external_id(wanted.external_id)
-        if not row.is_exact:
-            if holder is not None:
-                present = holder
-            named = wanted.id if present is None else present.id
-            if (first := self._named.setdefault(named, numbered.line)) != numbered.line:
-                return _failed("record", f"is that of line {first} as well")
-        if present is not None:
-            if not row.is_exact and present.client_id != wanted.client_id:
-                return _failed("external_id", f"is that of {present.id}, which is another client's")
-            after = self._after(present, row)
-            if after is present:
-                return _Decision(_What.UNCHANGED)
-            if self._on_conflict is OnConflict.SKIP:
-                return _Decision(_What.SKIPPED)
-            if self._on_conflict is OnConflict.ERROR:
-                return _failed("id", f"is that of {present.id}, which has other content; --on-conflict says what to do")
+            return _Decision(_Result.FAILED, row.violations)
+        present = _match(row, records)
+        if not row.is_restore:
+            first = self._first_lines.setdefault((present or row.record).id, numbered.line)
+            if first != numbered.line:
+                return _failed("record", f"repeats line {first}")
+            if present is not None and present.client_id != row.record.client_id:
+                return _failed("external_id", f"belongs to {present.id}, a record of another client")
+        if present is None:
+            after = replace(row.record, etag=new_etag())
         else:
-            after = replace(wanted, etag=new_etag())
-        blocked = _What.FAILED if last else _What.WAITS
-        if holder is not None and holder.id != after.id:
-            return _Decision(blocked, (("external_id", f"is that of {holder.id}"),))
-        primary = there.find_primary(after.slot) if after.is_primary else None
-        if primary is not None and primary.id != after.id:
-            return _Decision(blocked, (("is_primary", f"{primary.id} is the primary of this client and type"),))
-        there.put(after)
-        return _Decision(_What.CREATED if present is None else _What.UPDATED)
+            after = self._updated(present, row)
+            if after is present:
+                return _Decision(_Result.UNCHANGED)
+            if self._on_conflict is OnConflict.SKIP:
+                return _Decision(_Result.SKIPPED)
+            if self._on_conflict is OnConflict.ERROR:
+                return _failed(
+                    "id", f"belongs to {present.id}, whose content differs; choose with --on-conflict skip or update"
+                )
+        if (obstacle := _obstacle(after, records)) is not None:
+            return _Decision(_Result.FAILED if last else _Result.DEFERRED, [obstacle])
+        records.put(after)
+        return _Decision(_Result.CREATED if present is None else _Result.UPDATED)
 
-    def _after(self, present: ContactMethod, row: Row) -> ContactMethod:
-        """Return what the present record becomes; itself when nothing differs."""
-        wanted = row.record
-        if row.is_exact:
-            after = replace(wanted, etag=present.etag, requests=present.requests)
+    def _updated(self, present: ContactMethod, row: Row) -> ContactMethod:
+        """Return the record after the row is applied; the present one itself when nothing differs."""
+        if row.is_restore:
+            after = replace(row.record, etag=present.etag, requests=present.requests)
             return present if after == present else replace(after, etag=new_etag())
-        names = ("type", "value", "label", "is_primary", "external_id", "metadata")
-        listed = {name: getattr(wanted, name) for name in names}
-        return changed(present, listed, now=self._now, etag=new_etag())
+        given = {field.name: getattr(row.record, field.name) for field in fields.GIVEN}
+        return changed(present, given, now=self._now, etag=new_etag())
+
+
+async def _present(target: ImportTarget, records: Sequence[ContactMethod]) -> dict[str, ContactMethod]:
+    """Return the stored records, by id, that these may match or conflict with."""
+    ids = {record.id for record in records}
+    external_ids = {record.external_id for record in records if record.external_id is not None}
+    slots = {record.slot for record in records if record.is_primary}
+    found = [
+        *(await target.find_by_ids(ids) if ids else []),
+        *(await target.find_by_external_ids(external_ids) if external_ids else []),
+        *(await target.find_primaries(slots) if slots else []),
+    ]
+    return {record.id: record for record in found}
+
+
+def _match(row: Row, records: RecordSet) -> ContactMethod | None:
+    """Return the record that a row describes: that of its external id, unless it is a restore, else that of its id."""
+    if not row.is_restore and (holder := records.find_by_external_id(row.record.external_id)) is not None:
+        return holder
+    return records.find(row.record.id)
+
+
+def _obstacle(after: ContactMethod, records: RecordSet) -> FieldViolation | None:
+    """Return why a record cannot be written: another one holds its external id, or its primary slot."""
+    holder = records.find_by_external_id(after.external_id)
+    if holder is not None and holder.id != after.id:
+        return FieldViolation("external_id", f"belongs to {holder.id}")
+    primary = records.find_primary(after.slot) if after.is_primary else None
+    if primary is not None and primary.id != after.id:
+        return FieldViolation("is_primary", f"conflicts with {primary.id}, the primary of this client and type")
+    return None
 
 
 def _failed(name: str, rule: str) -> _Decision:
-    return _Decision(_What.FAILED, ((name, rule),))
+    return _Decision(_Result.FAILED, [FieldViolation(name, rule)])
+
+
+def _batches(rows: Sequence[NumberedRow]) -> Iterator[Sequence[NumberedRow]]:
+    for start in range(0, len(rows), BATCH_SIZE):
+        yield rows[start : start + BATCH_SIZE]

@@ -1,32 +1,28 @@
-"""An export and an import, from settings and files: what the command line calls."""
+"""Runs an export or an import with settings and files: the entry points of the command line."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import stat
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import IO
 
 from contactsvc.config import Settings
 from contactsvc.domain.clock import now_utc
 from contactsvc.domain.kinds import Environment
 from contactsvc.domain.listing import Filter
 from contactsvc.domain.normalization import ValueRules
-from contactsvc.errors import ConfigurationError, StartupError
+from contactsvc.errors import StartupError
 from contactsvc.runtime.database import connected
-from contactsvc.store.documents import UnreadableDocument
-from contactsvc.store.driver_errors import refusals_translated
-from contactsvc.store.inspection import inspection_of
+from contactsvc.store import UnreadableDocument, inspection_of, refusals_translated
 from contactsvc.transfer.dry_run import DryRunStore
-from contactsvc.transfer.exporter import CsvSink, JsonLinesSink, export
-from contactsvc.transfer.formats import NotOurFormat
-from contactsvc.transfer.importer import Counts, OnConflict, Place, Restore, Stopped
-from contactsvc.transfer.sources import CsvList, JsonLines, Source
+from contactsvc.transfer.exporter import export
+from contactsvc.transfer.files import check_output, input_file, output_file, reading
+from contactsvc.transfer.formats import SINKS, SOURCES, FileFormat
+from contactsvc.transfer.importer import Counts, Importer, ImportTarget, OnConflict, Stopped
+
+_STOPPED_DRY_RUN = "stopped at the first failed row; --on-error skip continues"
+_STOPPED = f"{_STOPPED_DRY_RUN}. Earlier batches stay written, and the import can be repeated"
 
 
 async def export_to(
@@ -34,34 +30,37 @@ async def export_to(
     settings: Settings,
     environment: Environment,
     *,
-    as_csv: bool,
+    file_format: FileFormat,
     wanted: Filter,
-    progress: Callable[[int, int], None],
+    on_progress: Callable[[int, int], None],
 ) -> int:
-    """Export an environment, also beside a running service; return how many lines of records there are.
+    """Export an environment, also beside a running service; return the number of records written.
 
     Args:
-        path: where to; None is standard output. The file gets its name when it is whole, and is for its owner only.
-        settings: where from.
-        environment: which one.
-        as_csv: whether to write CSV.
+        path: the file; None is standard output. It takes its name when it is complete, and only its owner can read it.
+        settings: name the database.
+        environment: the environment to export.
+        file_format: the format of the file.
         wanted: which records.
-        progress: told how many have been written, and of how many.
+        on_progress: called with the number of records written, and the expected total.
 
     Raises:
-        ConfigurationError: what is at the path is no regular file.
-        StartupError: there is no such database, a document of it cannot be read, or the file cannot be written.
+        ConfigurationError: the path is taken by something other than a regular file.
+        StartupError: the database does not exist, one of its documents is unreadable, or writing the file failed.
     """
     if path is not None:
-        _check_target(path)
+        check_output(path)
     name = f"{settings.database}_{environment}"
     async with connected(settings) as deployment:
         if not await inspection_of(deployment, name).exists():
-            raise StartupError(f"there is no database {name}: no service has used it yet, or --database is wrong")
-        with _documents_readable(), refusals_translated("read the contact methods", name), _written(path) as file:
-            sink = CsvSink(file) if as_csv else JsonLinesSink(file)
+            raise StartupError(f"database {name} does not exist: check --database, or start the service to create it")
+        with _documents_readable(), refusals_translated("read the contact methods", name), output_file(path) as file:
             return await export(
-                deployment.existing_store(name), sink, environment=environment, wanted=wanted, progress=progress
+                deployment.existing_store(name),
+                SINKS[file_format](file),
+                environment=environment,
+                wanted=wanted,
+                on_progress=on_progress,
             )
 
 
@@ -70,84 +69,69 @@ async def import_from(
     settings: Settings,
     environment: Environment,
     *,
-    as_csv: bool,
+    file_format: FileFormat,
     on_conflict: OnConflict,
-    stops: bool,
+    stop_on_error: bool,
     dry_run: bool,
-    tell: Callable[[str], None],
-    progress: Callable[[int], None],
+    on_message: Callable[[str], None],
+    on_progress: Callable[[int], None],
 ) -> Counts:
-    """Import a file, also beside a running service; return what became of its rows.
+    """Import a file, also beside a running service; return the number of rows by result.
 
     Args:
         path: the file.
-        settings: where to, and by what rules values are read.
-        environment: which one.
-        as_csv: whether it is CSV.
-        on_conflict: what becomes of a record that is there already with other content.
-        stops: whether to stop at the first row that fails.
+        settings: name the database, and the rules for values.
+        environment: the environment to write to.
+        file_format: the format of the file.
+        on_conflict: what to do with an existing record whose content differs.
+        stop_on_error: whether to stop at the first row that fails.
         dry_run: whether to write nothing.
-        tell: told of rows that fail, and what else people should know, a line each.
-        progress: told how many bytes of the file are done.
+        on_message: called with each failed row and each note, a line each.
+        on_progress: called with the number of bytes read.
 
     Raises:
-        StartupError: the file cannot be used, a document in the database cannot be read, the database cannot be
-            reached, or a trial finds no place for its temporary file.
+        StartupError: the file is unreadable, a document in the database is, the database cannot be reached, or a dry
+            run cannot write its temporary file.
     """
     rules = ValueRules(settings.default_region, settings.value_validation_lenient)
     now = now_utc()
-    with _opened(path) as file:
-        with _readable(path):
-            source: Source = CsvList(file) if as_csv else JsonLines(file)
-        for note in (*source.notes, *_crossing(source.environment, environment)):
-            tell(f"note: {note}")
+    with input_file(path) as file:
+        with reading(path):
+            source = SOURCES[file_format](file)
+        for note in (*source.notes, *_environment_notes(source.environment, environment)):
+            on_message(f"note: {note}")
         async with connected(settings, create=not dry_run) as deployment:
             name = f"{settings.database}_{environment}"
-            # Indexes hold the rules that the rows must keep; a trial makes none.
-            place: Place
             action = "read the contact methods" if dry_run else "read and write the contact methods"
-            with _documents_readable(), refusals_translated(action, name), _trial_written(), ExitStack() as stack:
+            with _documents_readable(), refusals_translated(action, name), _dry_run_written(), ExitStack() as stack:
+                target: ImportTarget
                 if dry_run:
-                    place = stack.enter_context(closing(DryRunStore(deployment.existing_store(name))))
+                    target = stack.enter_context(closing(DryRunStore(deployment.existing_store(name))))
                 else:
-                    place = await deployment.open_store(name, batching=False)
-                restore = Restore(place, on_conflict=on_conflict, stops=stops, tell=tell, progress=progress, now=now)
+                    # This creates the unique indexes, which hold the rules that rows must keep.
+                    target = await deployment.open_store(name, batching=False)
+                importer = Importer(
+                    target,
+                    on_conflict=on_conflict,
+                    stop_on_error=stop_on_error,
+                    on_message=on_message,
+                    on_progress=on_progress,
+                    now=now,
+                )
                 try:
-                    with _readable(path):
-                        await restore.run(source.rows(rules, now))
+                    with reading(path):
+                        await importer.run(source.rows(rules, now))
                 except Stopped:
-                    tell(_STOPPED_TRIAL if dry_run else _STOPPED)
-                return restore.counts
+                    on_message(_STOPPED_DRY_RUN if dry_run else _STOPPED)
+                return importer.counts
 
 
-_STOPPED = "stopped; what was written before stays, and the import can be repeated (--on-error skip goes on)"
-_STOPPED_TRIAL = "stopped; --on-error skip goes on"
-
-
-def _crossing(of: str | None, into: Environment) -> Iterator[str]:
-    """Yield the note that a file is of another environment, if it is."""
-    if of is not None and of != into:
-        known = of if of in list(Environment) else "another environment"
-        yield f"the file is an export of {known}, and is imported into {into}"
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    with _readable(path):
-        # Without waiting for whoever writes into a pipe.
-        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
-    with file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise StartupError(
-                f"cannot import {path}: it is no regular file, and it is read twice; write what comes out of a pipe to "
-                f"a file first"
-            )
-        yield file
-
-
-def _check_target(path: Path) -> None:
-    if path.exists() and not path.is_file():
-        raise ConfigurationError(f"cannot write {path}: it is no regular file; for a pipe, redirect standard output")
+def _environment_notes(exported_from: str | None, into: Environment) -> Iterator[str]:
+    """Yield a note when the file was exported from another environment."""
+    if exported_from is not None and exported_from != into:
+        # A name from the file may hold anything.
+        known = exported_from if exported_from in list(Environment) else "another environment"
+        yield f"importing an export of {known} into {into}"
 
 
 @contextmanager
@@ -159,47 +143,11 @@ def _documents_readable() -> Iterator[None]:
 
 
 @contextmanager
-def _trial_written() -> Iterator[None]:
+def _dry_run_written() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
         raise StartupError(
-            f"cannot write the temporary file of the trial ({error.sqlite_errorname}); TMPDIR says where it is"
+            f"cannot write the temporary file of the dry run ({error.sqlite_errorname}); set TMPDIR to a directory "
+            f"with enough space"
         ) from error
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except NotOurFormat as error:
-        raise StartupError(f"cannot import {path}: {error}") from error
-    except OSError as error:
-        raise StartupError(f"cannot read {path}: {error.strerror}") from error
-
-
-@contextmanager
-def _written(path: Path | None) -> Iterator[IO[bytes]]:
-    """Yield a file that gets its name at the end of the block, if that is reached."""
-    try:
-        if path is None:
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
-            return
-        # Where a link leads to, so that the link stays one.
-        target = Path(os.path.realpath(path))
-        # A name of its own, so that of two exports to one file none takes what the other has not finished.
-        descriptor, name = tempfile.mkstemp(prefix=f"{target.name}.", suffix=".partial", dir=target.parent)
-        partial = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        except BaseException:
-            with suppress(OSError):
-                partial.unlink()
-            raise
-    except OSError as error:
-        raise StartupError(f"cannot write {path or 'to standard output'}: {error.strerror}") from error

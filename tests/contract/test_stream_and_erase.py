@@ -13,7 +13,7 @@ from motor.motor_asyncio import AsyncIOMotorCursor
 
 from contactsvc.domain.kinds import Environment
 from contactsvc.domain.listing import Filter, Listing, Page
-from contactsvc.store.store import MongoStore
+from contactsvc.store import MongoStore
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import Api, OpenStores, failure_of, ids, serving

@@ -1,4 +1,4 @@
-"""What callers hear who ask at the same moment, and so are answered by common commands."""
+"""Concurrent calls, which common database commands answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def outcome(call: Any) -> Any:
         return error.code()
 
 
-async def test_every_reader_gets_what_it_asked_for(api: Api) -> None:
+async def test_every_concurrent_read_has_its_own_answer(api: Api) -> None:
     records = [
         await api.create(
             f"client_{i % 5}",
@@ -49,11 +49,11 @@ async def test_every_reader_gets_what_it_asked_for(api: Api) -> None:
 
     outcomes = await asyncio.gather(*(outcome(call) for call, _ in asked))
 
-    heard = [answer.contact_method if hasattr(answer, "contact_method") else answer for answer in outcomes]
-    assert heard == [expected for _, expected in asked]
+    answers = [answer.contact_method if hasattr(answer, "contact_method") else answer for answer in outcomes]
+    assert answers == [expected for _, expected in asked]
 
 
-async def test_everybody_who_asks_for_a_primary_gets_it(api: Api) -> None:
+async def test_every_concurrent_lookup_of_a_primary_has_its_own_answer(api: Api) -> None:
     primaries = {i: await api.create(f"client_{i}", is_primary=True) for i in range(10)}
 
     found = await asyncio.gather(*(api.primary_id(f"client_{i % 12}") for i in range(40)))
@@ -61,7 +61,7 @@ async def test_everybody_who_asks_for_a_primary_gets_it(api: Api) -> None:
     assert found == [primaries[i % 12].id if i % 12 in primaries else None for i in range(40)]
 
 
-async def test_everybody_who_lists_a_client_gets_its_page(api: Api) -> None:
+async def test_every_concurrent_listing_of_a_client_has_its_own_page(api: Api) -> None:
     made = {f"client_{i}": [await api.create(f"client_{i}") for _ in range(i * 3)] for i in range(5)}
     phone = await api.create("client_4", "+525512345678", type=PHONE)
 
@@ -85,7 +85,7 @@ async def test_everybody_who_lists_a_client_gets_its_page(api: Api) -> None:
 
 
 @pytest.mark.parametrize("primary", [False, True])
-async def test_creates_that_arrive_together_have_outcomes_of_their_own(api: Api, primary: bool) -> None:
+async def test_every_concurrent_create_has_its_own_outcome(api: Api, primary: bool) -> None:
     holder = await api.create("client_0", external_id="taken", is_primary=True)
 
     def new(i: int) -> pb.CreateContactMethodRequest:
@@ -112,7 +112,7 @@ async def test_creates_that_arrive_together_have_outcomes_of_their_own(api: Api,
     assert primary or listed.contact_methods[0] == await api.get(holder.id)
 
 
-async def test_changes_that_arrive_together_have_outcomes_of_their_own(api: Api) -> None:
+async def test_every_concurrent_change_has_its_own_outcome(api: Api) -> None:
     records = [await api.create(f"client_{i % 5}", external_id=f"x{i}", label="old") for i in range(30)]
     gone = [record.id for record in records[20:25]]
 
@@ -121,7 +121,7 @@ async def test_changes_that_arrive_together_have_outcomes_of_their_own(api: Api)
         if i < 10:
             return api.stub.UpdateContactMethod(pb.UpdateContactMethodRequest(id=record.id, label=f"new {i}"))
         if i < 15:
-            # Taken by a record that is not changed.
+            # The external id of an unchanged record.
             return api.stub.UpdateContactMethod(pb.UpdateContactMethodRequest(id=record.id, external_id="x29"))
         if i < 20:
             return api.stub.UpdateContactMethod(pb.UpdateContactMethodRequest(id=record.id, label="new", etag="stale"))
@@ -145,7 +145,7 @@ async def test_changes_that_arrive_together_have_outcomes_of_their_own(api: Api)
     assert list(found.missing_ids) == gone
 
 
-async def test_changes_of_one_record_that_arrive_together_all_take_effect(api: Api) -> None:
+async def test_concurrent_changes_of_one_record_all_take_effect(api: Api) -> None:
     record = await api.create()
 
     await asyncio.gather(

@@ -1,4 +1,4 @@
-"""A running `contactsvc serve`, as its operator sees it."""
+"""`contactsvc serve` as a process."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from tests.conftest import DRIVER
 
 @dataclass(frozen=True)
 class ServiceProcess:
-    """A service that answers."""
+    """A service that accepts calls."""
 
     process: asyncio.subprocess.Process
     address: str
 
     async def stopped(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
-        """Send a signal; return the exit code, what was left of the output, and the errors."""
+        """Send a signal; return the exit code, the remaining output, and the errors."""
         self.process.send_signal(number)
         return await ended(self.process)
 
 
 async def launch(*flags: str, **environ: str) -> asyncio.subprocess.Process:
-    """Start `contactsvc serve` on a free port and in one process unless told otherwise, and with no other setting."""
+    """Start `contactsvc serve`, by default on a free port, in one process, and with no other setting."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CONTACTSVC_")}
     return await asyncio.create_subprocess_exec(
         sys.executable,

@@ -1,20 +1,22 @@
-"""Documents as they lie in the database, for tests that put them there by themselves."""
+"""Documents as they are stored, for tests that write them to the database themselves."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from contactsvc.store.documents import SCHEMA_VERSION
-from contactsvc.store.drivers import Document
+from contactsvc.store import SCHEMA_VERSION, Document
 
 PERSONAL = "somebody"
-"""All contact values of these documents hold it, so that it must never be printed."""
+"""Part of every contact value in these documents, so that tests can check that none is printed."""
+PERSONAL_DIGITS = "55557777"
+"""Part of every valid phone number in these documents."""
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def document(id_: str, **fields: Any) -> Document:
-    """Return a sound document, an email unless told otherwise; what is None is left out."""
+    """Return a valid contact method, an email by default; fields that are None are left out."""
     text = f"{PERSONAL}.{id_}@example.com"
     whole = {
         "_id": id_,
@@ -33,3 +35,20 @@ def document(id_: str, **fields: Any) -> Document:
     if whole["is_primary"] is True:
         whole.setdefault("primary_key", f"{whole['type']}:{whole['client_id']}")
     return {name: value for name, value in whole.items() if value is not None}
+
+
+def phone(id_: str, text: str, key: str | None, **fields: Any) -> Document:
+    """Return a phone with this value and this value_key."""
+    return document(id_, type="phone", value=text, value_key=key, **fields)
+
+
+def remembered_request(id_: str, forget_at: datetime) -> Document:
+    """Return a document that remembers a request until a time, and is not a contact method."""
+    request = {"id": f"request of {id_}", "digest": b"d", "at": forget_at - timedelta(days=1), "outcomes": []}
+    return {
+        "_id": id_,
+        "request_ids": [request["id"]],
+        "requests": [request],
+        "forget_at": forget_at,
+        "schema_version": SCHEMA_VERSION,
+    }

@@ -1,3 +1,5 @@
+"""Calls of a service whose database has gone."""
+
 from __future__ import annotations
 
 import asyncio
@@ -14,7 +16,7 @@ from tests.conftest import deployed, failure_of, serving
 
 
 @pytest.mark.parametrize("driver", ["motor", "pymongo"])
-async def test_calls_say_that_the_database_is_gone(tmp_path: Path, driver: str) -> None:
+async def test_calls_report_that_the_database_is_gone(tmp_path: Path, driver: str) -> None:
     async with embedded.running(tmp_path) as database:
         uri = f"{database.uri}&serverSelectionTimeoutMS=200"
         connection = deployed(uri, driver)
@@ -38,7 +40,7 @@ async def test_calls_say_that_the_database_is_gone(tmp_path: Path, driver: str) 
         assert reasons == {"STORE_UNAVAILABLE"}
     await connection.__aexit__(None, None, None)
     with warnings.catch_warnings():
-        # Closed while it tries to connect, PyMongo's asynchronous client leaves that socket to the garbage collector,
-        # whose warning would else hit whichever test runs then.
+        # PyMongo's asynchronous client, closed while it connects, leaves a socket to the garbage collector. Collect it
+        # here, or its warning fails a later test.
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()

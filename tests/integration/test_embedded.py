@@ -1,3 +1,5 @@
+"""The embedded database: how services and commands run, find and share it."""
+
 from __future__ import annotations
 
 import asyncio
@@ -30,11 +32,11 @@ async def test_the_database_of_a_running_service_is_reached_beside_it(tmp_path: 
     async with embedded.running(tmp_path) as database:
         async with embedded.reached(tmp_path) as uri:
             assert uri == database.uri
-        # It is not ours to stop.
+        # Leaving the block has not stopped it.
         assert await answers(uri)
 
 
-async def test_where_the_database_is_nobody_else_may_read_and_goes_with_it(tmp_path: Path) -> None:
+async def test_the_published_uri_is_private_and_disappears_with_the_database(tmp_path: Path) -> None:
     path = tmp_path / "database.uri"
 
     async with embedded.running(tmp_path):
@@ -46,13 +48,13 @@ async def test_where_the_database_is_nobody_else_may_read_and_goes_with_it(tmp_p
 async def test_without_a_service_the_database_is_started(tmp_path: Path) -> None:
     async with embedded.running(tmp_path) as database:
         earlier = database.uri
-    # As a crash leaves it.
+    # Left behind by a crash.
     (tmp_path / "database.uri").write_text(STALE)
 
     async with embedded.reached(tmp_path) as uri:
         assert uri != STALE
         assert await answers(uri)
-        # Another one joins in, and a service is refused.
+        # A second command shares it, and a service is refused.
         async with embedded.reached(tmp_path) as second:
             assert second == uri
         with pytest.raises(StartupError, match="in use by another contactsvc"):
@@ -66,7 +68,7 @@ async def test_a_service_that_is_starting_is_waited_for(tmp_path: Path) -> None:
     (tmp_path / "database.uri").write_text(STALE)
     service = embedded.running(tmp_path)
     starting = asyncio.create_task(service.__aenter__())
-    # Up to its first wait, and so until it holds the directory but has no database yet.
+    # Runs it up to its first wait: it holds the directory, but has no database yet.
     await asyncio.sleep(0)
 
     async with embedded.reached(tmp_path) as uri:
@@ -76,39 +78,39 @@ async def test_a_service_that_is_starting_is_waited_for(tmp_path: Path) -> None:
     await service.__aexit__(None, None, None)
 
 
-async def test_whoever_holds_the_directory_in_silence_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+async def test_the_wait_for_a_process_that_publishes_no_uri_ends(tmp_path: Path) -> None:
     (tmp_path / "database.uri").write_text(STALE)
     with (tmp_path / "serve.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
-        with pytest.raises(StartupError, match="does not say where its database is"):
-            async with embedded.reached(tmp_path, patience=0.1):
+        with pytest.raises(StartupError, match="has not published the address of its database"):
+            async with embedded.reached(tmp_path, timeout=0.1):
                 pass
 
 
 @pytest.mark.parametrize("name", ["", "absent"])
-async def test_what_only_looks_makes_nothing(tmp_path: Path, name: str) -> None:
+async def test_commands_that_only_read_create_nothing(tmp_path: Path, name: str) -> None:
     with pytest.raises(StartupError, match="no embedded database in"):
         async with embedded.reached(tmp_path / name):
             pass
 
-    assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240 - nothing else runs meanwhile
+    assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240 - nothing else runs in this loop
 
 
-async def test_what_writes_may_make_a_database(tmp_path: Path) -> None:
+async def test_commands_that_write_can_create_a_database(tmp_path: Path) -> None:
     async with embedded.reached(tmp_path / "new", create=True) as uri:
         assert await answers(uri)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the files of another process")
-async def test_a_database_that_cannot_write_any_more_ends_and_keeps_what_it_acknowledged(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can limit the file size of another process")
+async def test_a_database_on_a_full_disk_ends_and_keeps_what_it_acknowledged(tmp_path: Path) -> None:
     acknowledged = 0
     async with embedded.running(tmp_path) as database:
         (pid,) = processes.with_argument(str(tmp_path / "database"))
         disk.limit_files(pid)
         uri = f"{database.uri}&serverSelectionTimeoutMS=1000"
         async with AsyncMongoClient[dict[str, object]](uri) as client:
-            # More than fits into the journal that it has already.
+            # More than fits into the preallocated journal.
             for _ in range(2_000):
                 with suppress(PyMongoError):
                     await client["full"]["disk"].insert_one({"text": "x" * 10_000})
@@ -123,15 +125,18 @@ async def test_a_database_that_cannot_write_any_more_ends_and_keeps_what_it_ackn
     assert 0 < acknowledged < 2_000
 
 
-async def test_what_a_transaction_has_written_is_soon_free_when_its_service_has_gone(tmp_path: Path) -> None:
-    async with embedded.running(tmp_path) as database, AsyncMongoClient[dict[str, Any]](database.uri) as client:
+async def test_an_abandoned_transaction_is_aborted_after_the_idle_time(tmp_path: Path) -> None:
+    async with (
+        embedded.running(tmp_path, idle_transaction_seconds=1) as database,
+        AsyncMongoClient[dict[str, Any]](database.uri) as client,
+    ):
         records = client["any"]["records"]
         await records.insert_one({"_id": 1, "of": "nobody"})
         lost = client.start_session()
         await lost.start_transaction()
         await records.update_one({"_id": 1}, {"$set": {"of": "the lost one"}}, session=lost)
 
-        # The database's default is a minute; what gives up is looked for when other transactions say something.
+        # SecantusDB looks for idle transactions when another transaction runs a command.
         async with asyncio.timeout(40):
             write = asyncio.create_task(records.update_one({"_id": 1}, {"$set": {"of": "another"}}))
             while not write.done():

@@ -1,4 +1,4 @@
-"""What becomes of a write that the driver repeats, on a database that has forgotten that it was made."""
+"""Writes that the driver repeats on a database that does not recognize the repetition."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from contactsvc.store.driver_errors import duplicates_translated
 from contactsvc.store.transactions import in_transaction, retried
 
 
-def test_an_id_that_is_there_already_may_be_that_of_the_same_write() -> None:
+def test_a_duplicate_id_may_be_of_the_same_write() -> None:
     with pytest.raises(LostRace), duplicates_translated():
         raise DuplicateKeyError("E11000", 11000, {"keyPattern": {"_id": 1}})
 
 
 class ForgetfulSession:
-    """A session whose commit is made, and then not known."""
+    """A session whose transaction is unknown after its commit."""
 
     async def commit_transaction(self) -> None:
         raise OperationFailure("no such transaction", 251, {"errorLabels": ["TransientTransactionError"]})
@@ -38,7 +38,7 @@ class ForgetfulDriver:
         pass
 
 
-async def test_a_transaction_that_may_have_been_committed_is_not_run_again() -> None:
+async def test_a_transaction_that_may_be_committed_is_not_repeated() -> None:
     driver: Any = ForgetfulDriver()
     runs = 0
 

@@ -1,27 +1,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from pymongo.errors import OperationFailure
 
-from contactsvc import deadlines
+from contactsvc import deadlines, store
 from contactsvc.domain.change_set import ChangeSet
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.ids import new_etag
 from contactsvc.domain.kinds import Environment
 from contactsvc.errors import DeadlineExceeded
+from contactsvc.store import COLLECTION, Driver, MongoStore
 from contactsvc.store.coalescing.store import CoalescingStore
-from contactsvc.store.drivers import Driver
 from contactsvc.store.transactions import KeyLocks
-from tests.conftest import Api, OpenStores, serving
+from tests.conftest import DRIVER, serving
 
 
-class DriverOf:
-    """A driver whose server is another one."""
+class CountingDriver:
+    """A driver that counts bulk writes, and refuses them with an error code if given one."""
 
     def __init__(self, driver: Driver, refusal: int | None = None) -> None:
         self._driver = driver
@@ -39,60 +41,72 @@ class DriverOf:
         return getattr(self._driver, name)
 
 
-async def changed_store(on_embedded: OpenStores, refusal: int | None = None) -> tuple[CoalescingStore, Any, Api]:
-    """Return a store on such a driver, the driver, and the means to make records in it."""
-    stores: Any = await on_embedded()
-    original = stores[Environment.LIVE]
-    driver: Any = DriverOf(original._driver, refusal)
-    stores[Environment.LIVE] = CoalescingStore(original._collection, driver, KeyLocks(), tells_each=True)
-    return stores[Environment.LIVE], driver, stores
+@dataclass
+class Opened:
+    """A store on a counting driver, with some records."""
+
+    store: CoalescingStore
+    driver: CountingDriver
+    records: list[ContactMethod]
+
+
+@asynccontextmanager
+async def opened(uri: str, *, records: int, refusal: int | None = None) -> AsyncIterator[Opened]:
+    """Open such a store in a fresh database."""
+    prefix = f"test_{uuid.uuid4().hex[:12]}"
+    deployment = await store.connect(uri, DRIVER)
+    try:
+        stores: dict[Environment, MongoStore] = {
+            environment: await deployment.open_store(f"{prefix}_{environment}") for environment in Environment
+        }
+        collection = deployment.driver.database(f"{prefix}_live")[COLLECTION]
+        driver: Any = CountingDriver(deployment.driver, refusal)
+        live = CoalescingStore(collection, driver, KeyLocks(), reports_each_write=True)
+        async with serving({**stores, Environment.LIVE: live}) as api:
+            made = [await api.create() for _ in range(records)]
+            found = [await live.find(record.id) for record in made]
+            yield Opened(live, driver, [record for record in found if record is not None])
+    finally:
+        await deployment.close()
 
 
 def labelled(record: ContactMethod, label: str) -> ChangeSet:
     return ChangeSet([], [(record, replace(record, label=label, etag=new_etag()))], [], [])
 
 
-async def records_of(store: CoalescingStore, stores: Any, count: int) -> list[ContactMethod]:
-    async with serving(stores) as api:
-        made = [await api.create() for _ in range(count)]
-    found = [await store.find(record.id) for record in made]
-    return [record for record in found if record is not None]
-
-
-@pytest.mark.parametrize(("refusal", "commands"), [(None, 1), (59, 1), (115, 1)])
-async def test_changes_are_made_also_where_the_server_does_not_know_the_command(
-    on_embedded: OpenStores, refusal: int | None, commands: int
+@pytest.mark.parametrize("refusal", [None, 59, 115])
+async def test_changes_are_written_even_if_the_server_does_not_know_the_command(
+    embedded_uri: str, refusal: int | None
 ) -> None:
-    store, driver, stores = await changed_store(on_embedded, refusal)
-    records = await records_of(store, stores, 9)
+    async with opened(embedded_uri, records=9, refusal=refusal) as live:
+        await asyncio.gather(*(live.store.write(labelled(record, "first")) for record in live.records))
+        first = [await live.store.find(record.id) for record in live.records]
+        assert [record.label for record in first if record] == ["first"] * 9
+        assert live.driver.commands == 1
 
-    await asyncio.gather(*(store.write(labelled(record, "first")) for record in records))
-    first = [await store.find(record.id) for record in records]
-    assert [record.label for record in first if record] == ["first"] * 9
-    assert driver.commands == commands
-
-    await asyncio.gather(*(store.write(labelled(record, "second")) for record in first if record))
-    second = [await store.find(record.id) for record in records]
-    assert [record.label for record in second if record] == ["second"] * 9
-    # What was refused once is not asked for again.
-    assert driver.commands == (2 * commands if refusal is None else commands)
+        await asyncio.gather(*(live.store.write(labelled(record, "second")) for record in first if record))
+        second = [await live.store.find(record.id) for record in live.records]
+        assert [record.label for record in second if record] == ["second"] * 9
+        # A refused command is not tried again.
+        assert live.driver.commands == (2 if refusal is None else 1)
 
 
-async def test_a_change_that_waited_beyond_its_deadline_is_not_made(on_embedded: OpenStores) -> None:
-    store, driver, stores = await changed_store(on_embedded)
-    (record,) = await records_of(store, stores, 1)
-    driver.writers = asyncio.Semaphore(0)
+async def test_a_change_whose_deadline_passes_while_it_waits_is_not_written(embedded_uri: str) -> None:
+    async with opened(embedded_uri, records=1) as live:
+        (record,) = live.records
+        live.driver.writers = asyncio.Semaphore(0)
+        loop = asyncio.get_running_loop()
+        passed = loop.create_future()
 
-    async def late() -> None:
-        deadlines.begin(0.001)
-        await store.write(labelled(record, "late"))
+        async def late() -> None:
+            deadlines.begin(0.001)
+            loop.call_later(0.05, passed.set_result, None)
+            await live.store.write(labelled(record, "late"))
 
-    writing = asyncio.create_task(late())
-    passed = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_later(0.05, passed.set_result, None)
-    await passed
-    driver.writers.release()
+        writing = asyncio.create_task(late())
+        await passed
+        live.driver.writers.release()
 
-    with pytest.raises(DeadlineExceeded):
-        await writing
-    assert await store.find(record.id) == record
+        with pytest.raises(DeadlineExceeded):
+            await writing
+        assert await live.store.find(record.id) == record

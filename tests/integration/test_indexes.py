@@ -10,9 +10,8 @@ from contactsvc import store
 from contactsvc.domain.kinds import ContactMethodType
 from contactsvc.domain.listing import Filter, Listing
 from contactsvc.errors import StartupError
-from contactsvc.store.deployment import COLLECTION
+from contactsvc.store import COLLECTION, MongoStore
 from contactsvc.store.queries import NEWER_LAYOUTS
-from contactsvc.store.store import MongoStore
 from contactsvc.store.transactions import KeyLocks
 from tests.conftest import DRIVER
 
@@ -20,7 +19,7 @@ SLOT = ("client_1", ContactMethodType.EMAIL)
 
 
 class RecordingCollection:
-    """A collection that remembers what it was asked to find, and in which order."""
+    """A collection that records its cursors."""
 
     def __init__(self, collection: Any) -> None:
         self._collection = collection
@@ -57,7 +56,7 @@ def stages(plan: Any) -> set[str]:
         pytest.param(lambda s: s.find_by_ids(["x", "y"]), id="ids"),
         pytest.param(lambda s: s.find_primaries([SLOT, ("client_2", SLOT[1])]), id="primaries"),
         pytest.param(lambda s: s.find_of_client("c"), id="records of a client"),
-        pytest.param(lambda s: s.find_request("r"), id="request"),
+        pytest.param(lambda s: s.find_idempotency_record("r"), id="request"),
         pytest.param(lambda s: s.find_in_slot(SLOT), id="slot"),
         pytest.param(lambda s: s.find_page(Listing(filter=Filter(client_ids=("c",)), page_size=5)), id="client"),
         pytest.param(
@@ -79,7 +78,7 @@ async def test_lookups_use_an_index(embedded_uri: str, ask: Any) -> None:
         collection: Any = RecordingCollection(deployment.driver.database(name)[COLLECTION])
 
         asked = MongoStore(collection, deployment.driver, KeyLocks())
-        # So that it knows that there is nothing of an earlier layout.
+        # The store checks once whether there are documents of earlier layouts.
         await asked.find_primary(SLOT)
         collection.cursors.clear()
 
@@ -94,7 +93,7 @@ async def test_lookups_use_an_index(embedded_uri: str, ask: Any) -> None:
         await deployment.close()
 
 
-async def test_what_a_start_asks_is_answered_by_indexes_that_have_no_contact_methods(embedded_uri: str) -> None:
+async def test_a_start_uses_indexes_without_entries_for_contact_methods(embedded_uri: str) -> None:
     deployment = await store.connect(embedded_uri, DRIVER)
     try:
         name = f"test_{uuid.uuid4().hex[:12]}"
@@ -111,7 +110,7 @@ async def test_what_a_start_asks_is_answered_by_indexes_that_have_no_contact_met
     assert used["due"]["sparse"] is True
 
 
-async def test_an_index_of_an_earlier_version_that_holds_no_rule_is_made_anew(embedded_uri: str) -> None:
+async def test_an_index_of_an_earlier_release_that_enforces_no_rule_is_recreated(embedded_uri: str) -> None:
     deployment = await store.connect(embedded_uri, DRIVER)
     try:
         name = f"test_{uuid.uuid4().hex[:12]}"
@@ -125,7 +124,7 @@ async def test_an_index_of_an_earlier_version_that_holds_no_rule_is_made_anew(em
         await deployment.close()
 
 
-async def test_a_start_on_data_with_two_primaries_names_the_clients(embedded_uri: str) -> None:
+async def test_a_start_on_data_with_double_primaries_names_the_clients(embedded_uri: str) -> None:
     deployment = await store.connect(embedded_uri, DRIVER)
     try:
         name = f"test_{uuid.uuid4().hex[:12]}"
@@ -145,8 +144,58 @@ async def test_a_start_on_data_with_two_primaries_names_the_clients(embedded_uri
     assert "good" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        pytest.param(
+            {"external_id": "private"}, "these contact methods share an external id: r1, r2, r3", id="external id"
+        ),
+        pytest.param(
+            {"request_ids": ["private"]},
+            "several documents have an idempotency record of the same request; `contactsvc doctor` names them",
+            id="request",
+        ),
+    ],
+)
+async def test_a_start_on_data_with_a_duplicate_names_the_records(
+    embedded_uri: str, fields: dict[str, Any], problem: str
+) -> None:
+    deployment = await store.connect(embedded_uri, DRIVER)
+    try:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        documents = [{"_id": f"r{i}", "client_id": "c", "is_primary": False, **fields} for i in range(1, 4)]
+        await deployment.driver.database(name)[COLLECTION].insert_many(documents)
+
+        with pytest.raises(StartupError) as raised:
+            await deployment.open_store(name)
+    finally:
+        await deployment.close()
+
+    assert str(raised.value).endswith(problem)
+    assert "private" not in str(raised.value)
+
+
+async def test_a_start_names_at_most_twenty_violations(embedded_uri: str) -> None:
+    deployment = await store.connect(embedded_uri, DRIVER)
+    try:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        documents = [
+            {"_id": f"r{i}", "client_id": f"c{i % 23}", "type": "email", "is_primary": True} for i in range(46)
+        ]
+        await deployment.driver.database(name)[COLLECTION].insert_many(documents)
+
+        with pytest.raises(StartupError, match=r"and 3 more$") as raised:
+            await deployment.open_store(name)
+    finally:
+        await deployment.close()
+
+    assert str(raised.value).count("client c") == 20
+
+
 @pytest.mark.parametrize("options", [{}, {"unique": True}])
-async def test_a_start_with_a_wrong_index_in_place_is_refused(embedded_uri: str, options: dict[str, Any]) -> None:
+async def test_a_start_with_a_different_index_of_the_same_name_is_refused(
+    embedded_uri: str, options: dict[str, Any]
+) -> None:
     deployment = await store.connect(embedded_uri, DRIVER)
     try:
         name = f"test_{uuid.uuid4().hex[:12]}"

@@ -12,9 +12,8 @@ from contactsvc.domain.change_set import ChangeSet
 from contactsvc.domain.kinds import Environment
 from contactsvc.errors import EtagMismatch
 from contactsvc.service.ports import LostRace
+from contactsvc.store import COLLECTION, MongoStore
 from contactsvc.store.coalescing.store import CoalescingStore
-from contactsvc.store.deployment import COLLECTION
-from contactsvc.store.store import MongoStore
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import DRIVER, Api, serving
@@ -22,7 +21,7 @@ from tests.robustness.faults.proxy import proxied
 
 CLIENT = "client_1"
 
-# Of every kind of write: on one or two records, and how many there are afterwards.
+# Every kind of write, and the number of records after it; there is one before it.
 WRITES: dict[str, tuple[Callable[[Any, str], Awaitable[Any]], int]] = {
     "create": (lambda do, _: do.create(client_id=CLIENT, type="email", value="b@example.com"), 2),
     "create primary": (
@@ -43,7 +42,7 @@ WRITES: dict[str, tuple[Callable[[Any, str], Awaitable[Any]], int]] = {
 
 
 @pytest.mark.parametrize("write", WRITES)
-async def test_a_write_whose_answer_was_lost_is_done_once_and_answered(embedded_api: Api, write: str) -> None:
+async def test_a_write_whose_answer_is_lost_is_executed_once_and_answered(embedded_api: Api, write: str) -> None:
     record = await embedded_api.create(CLIENT, is_primary=True)
     act, left = WRITES[write]
     async with proxied(embedded_api.target) as proxy, AsyncContactsClient(proxy.target) as sdk:
@@ -57,7 +56,7 @@ async def test_a_write_whose_answer_was_lost_is_done_once_and_answered(embedded_
         assert answer == 1
 
 
-async def test_a_read_whose_answer_was_lost_is_repeated(embedded_api: Api) -> None:
+async def test_a_read_whose_answer_is_lost_is_repeated(embedded_api: Api) -> None:
     record = await embedded_api.create(CLIENT)
     async with proxied(embedded_api.target) as proxy, AsyncContactsClient(proxy.target) as sdk:
         proxy.drops = 2
@@ -67,7 +66,7 @@ async def test_a_read_whose_answer_was_lost_is_repeated(embedded_api: Api) -> No
         assert proxy.dropped == 2
 
 
-async def test_an_iteration_whose_stream_breaks_off_goes_on(embedded_api: Api) -> None:
+async def test_an_iteration_continues_after_its_stream_breaks(embedded_api: Api) -> None:
     async with AsyncContactsClient(embedded_api.target) as sdk:
         for batch in range(3):
             await sdk.contact_methods.create_many(
@@ -85,12 +84,12 @@ async def test_an_iteration_whose_stream_breaks_off_goes_on(embedded_api: Api) -
 
 
 class Forgetful(CoalescingStore):
-    """Of its next write the answer is lost, the driver repeats it, and the database has forgotten that it knows it."""
+    """A store whose next write looks repeated: its answer is lost, and the database has forgotten the write."""
 
     forgets = False
 
-    async def write(self, difference: ChangeSet) -> None:
-        await super().write(difference)
+    async def write(self, change_set: ChangeSet) -> None:
+        await super().write(change_set)
         if self.forgets:
             self.forgets = False
             raise LostRace(EtagMismatch())
@@ -115,7 +114,7 @@ def forget_next(api: Api) -> None:
     live.forgets = True
 
 
-async def test_a_change_that_the_driver_made_twice_has_not_lost_against_itself(forgetful_api: Api) -> None:
+async def test_a_change_that_the_driver_repeats_does_not_conflict_with_itself(forgetful_api: Api) -> None:
     record = await forgetful_api.create(CLIENT)
     forget_next(forgetful_api)
 
@@ -130,7 +129,7 @@ async def test_a_change_that_the_driver_made_twice_has_not_lost_against_itself(f
 @pytest.mark.parametrize(
     "fields", [{"external_id": "x"}, {"is_primary": True}, {}], ids=["external id", "primary", "plain"]
 )
-async def test_a_create_that_the_driver_made_twice_has_not_lost_against_itself(
+async def test_a_create_that_the_driver_repeats_does_not_conflict_with_itself(
     forgetful_api: Api, fields: dict[str, Any]
 ) -> None:
     forget_next(forgetful_api)

@@ -17,12 +17,8 @@ import pytest
 from contactsvc import store
 from contactsvc.domain.kinds import ContactMethodType, Environment
 from contactsvc.errors import StartupError
-from contactsvc.store.deployment import COLLECTION, Deployment
-from contactsvc.store.documents import SCHEMA_VERSION
-from contactsvc.store.drivers import Collection, Document
-from contactsvc.store.inspection import inspection_of
+from contactsvc.store import COLLECTION, SCHEMA_VERSION, Collection, Deployment, Document, MongoStore, repairs_of
 from contactsvc.store.migrations import OLDEST_READ, STEPS, migrated, update_of
-from contactsvc.store.store import MongoStore
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import DRIVER, Api, failure_of, serving
@@ -44,7 +40,7 @@ class Database:
         return {document["_id"]: document for document in await self.collection.find({}).to_list(length=None)}
 
     async def migrate(self) -> int:
-        return await inspection_of(self.deployment, f"{self.name}_live").migrate()
+        return await repairs_of(self.deployment, f"{self.name}_live").migrate()
 
 
 @pytest.fixture(params=[True, False], ids=["batching", "no batching"])
@@ -63,7 +59,7 @@ async def database(request: pytest.FixtureRequest, embedded_uri: str) -> AsyncIt
 
 
 def layout_1(id_: str, client_id: str, **fields: Any) -> Document:
-    """Return a primary as the first releases wrote it."""
+    """Return a primary in layout 1."""
     return {
         "_id": id_,
         "client_id": client_id,
@@ -80,7 +76,8 @@ def layout_1(id_: str, client_id: str, **fields: Any) -> Document:
     }
 
 
-def memory_1(id_: str) -> Document:
+def idempotency_document_1(id_: str) -> Document:
+    """Return an idempotency document in layout 1."""
     at = datetime.now(UTC)
     return {
         "_id": id_,
@@ -91,7 +88,7 @@ def memory_1(id_: str) -> Document:
     }
 
 
-def test_each_layout_that_is_read_has_a_step_to_the_next() -> None:
+def test_each_readable_layout_has_a_migration_step_to_the_next() -> None:
     assert list(STEPS) == list(range(OLDEST_READ, SCHEMA_VERSION))
 
 
@@ -101,14 +98,12 @@ def test_each_layout_that_is_read_has_a_step_to_the_next() -> None:
         (layout_1("a", "c"), {"primary_key": "email:c"}),
         (layout_1("a", "c", primary_key="email:c"), {}),
         (layout_1("a", "c", is_primary=False), {}),
-        # Left behind by a release that did not know the key, when it demoted.
+        # Left by a release of layout 1 that demoted the record.
         (layout_1("a", "c", is_primary=False, primary_key="email:c"), {"primary_key": None}),
-        (memory_1("a"), {}),
+        (idempotency_document_1("a"), {}),
     ],
 )
-def test_a_migration_changes_the_key_and_the_version_and_nothing_else(
-    before: Document, changes: dict[str, str | None]
-) -> None:
+def test_a_migration_changes_only_primary_key_and_version(before: Document, changes: dict[str, str | None]) -> None:
     kept = dict(before)
 
     after = migrated(before)
@@ -127,14 +122,14 @@ async def test_primaries_of_layout_1_are_found_and_demoted(database: Database) -
 
     assert found == ["a", "b", None]
     assert await database.api.primary_id("c1") == promoted.id
-    # What is written is written in the present layout.
+    # Writes use the present layout.
     documents = await database.by_id()
     assert (documents["a"]["is_primary"], documents["a"]["schema_version"]) == (False, SCHEMA_VERSION)
     assert documents["b"]["schema_version"] == 1
 
 
-async def test_a_primary_that_an_old_replica_writes_at_any_time_is_found(database: Database) -> None:
-    # The service has seen a database without documents of layout 1 when one appears.
+async def test_a_primary_that_an_old_replica_writes_later_is_found(database: Database) -> None:
+    # The document appears after the service has found none of layout 1.
     for _ in range(2):
         assert await database.api.primary_id("c1") is None
     await database.collection.insert_one(layout_1("a", "c1"))
@@ -142,15 +137,15 @@ async def test_a_primary_that_an_old_replica_writes_at_any_time_is_found(databas
     assert await database.api.primary_id("c1") == "a"
 
 
-async def test_a_key_that_an_old_replica_has_left_behind_makes_no_primary(database: Database) -> None:
+async def test_a_primary_key_left_by_an_old_replica_makes_no_primary(database: Database) -> None:
     await database.collection.insert_one(layout_1("a", "c1", is_primary=False, primary_key="email:c1"))
 
     assert await database.api.primary_id("c1") is None
 
 
 @pytest.mark.parametrize("database", [True], indirect=True)
-async def test_a_migration_leaves_etags_and_times_and_can_be_repeated(database: Database) -> None:
-    planted = [layout_1("a", "c1"), layout_1("b", "c2", is_primary=False), memory_1("m")]
+async def test_a_migration_keeps_etags_and_times_and_is_repeatable(database: Database) -> None:
+    planted = [layout_1("a", "c1"), layout_1("b", "c2", is_primary=False), idempotency_document_1("m")]
     await database.collection.insert_many(planted)
 
     counts = [await database.migrate(), await database.migrate()]
@@ -163,10 +158,10 @@ async def test_a_migration_leaves_etags_and_times_and_can_be_repeated(database: 
 
 
 @pytest.mark.parametrize("database", [True], indirect=True)
-async def test_a_migration_does_nothing_to_what_was_written_after_it_was_read(database: Database) -> None:
+async def test_a_migration_skips_a_document_written_since_it_was_read(database: Database) -> None:
     before = layout_1("a", "c1")
     guard, update = update_of(before)
-    # By a replica of an earlier release, which demotes it.
+    # Demoted by a replica of an earlier release.
     theirs = layout_1("a", "c1", is_primary=False, etag="theirs")
     await database.collection.insert_one(theirs)
 
@@ -176,24 +171,49 @@ async def test_a_migration_does_nothing_to_what_was_written_after_it_was_read(da
     assert (await database.by_id())["a"] == theirs
 
 
-async def test_a_primary_is_found_that_is_migrated_between_two_questions(database: Database) -> None:
+class OvertakenCollection:
+    """A collection that is migrated after each search by primary_key."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.full_name = database.collection.full_name
+
+    def find(self, query: Document, *arguments: Any, **options: Any) -> Any:
+        cursor = self._database.collection.find(query, *arguments, **options)
+        return OvertakenCursor(cursor, self._database) if "primary_key" in query else cursor
+
+
+class OvertakenCursor:
+    """A cursor whose collection is migrated after it is read."""
+
+    def __init__(self, cursor: Any, database: Database) -> None:
+        self._cursor = cursor
+        self._database = database
+
+    def skip(self, count: int) -> OvertakenCursor:
+        return OvertakenCursor(self._cursor.skip(count), self._database)
+
+    def limit(self, count: int) -> OvertakenCursor:
+        return OvertakenCursor(self._cursor.limit(count), self._database)
+
+    async def to_list(self, length: int | None) -> Any:
+        found = await self._cursor.to_list(length=length)
+        await self._database.migrate()
+        return found
+
+
+async def test_a_primary_that_is_migrated_between_the_two_queries_is_found(database: Database) -> None:
     await database.collection.insert_one(layout_1("a", "c1"))
+    collection: Any = OvertakenCollection(database)
 
-    class Overtaken(MongoStore):
-        async def _find_primaries_by_key(self, slots: Any) -> Any:
-            found = await super()._find_primaries_by_key(slots)
-            await database.migrate()
-            return found
-
-    asked = Overtaken(database.collection, None, KeyLocks())
-    found = await asked.find_primary(("c1", ContactMethodType.EMAIL))
+    found = await MongoStore(collection, None, KeyLocks()).find_primary(("c1", ContactMethodType.EMAIL))
 
     assert found is not None
     assert found.id == "a"
 
 
 @pytest.mark.parametrize("database", [True], indirect=True)
-async def test_a_document_with_faults_is_left_for_people(database: Database) -> None:
+async def test_a_document_with_faults_is_not_migrated(database: Database) -> None:
     broken = layout_1("a", "c1")
     del broken["etag"]
     await database.collection.insert_many([broken, layout_1("b", "c2")])
@@ -203,7 +223,7 @@ async def test_a_document_with_faults_is_left_for_people(database: Database) -> 
     assert (await database.by_id())["a"] == broken
 
 
-async def test_a_service_never_misses_a_primary_nor_loses_a_write_while_a_migration_runs(database: Database) -> None:
+async def test_a_service_finds_every_primary_and_keeps_every_write_during_a_migration(database: Database) -> None:
     clients = [f"c{i}" for i in range(300)]
     await database.collection.insert_many([layout_1(f"of_{client}", client) for client in clients])
     done = asyncio.Event()
@@ -243,7 +263,7 @@ async def test_a_service_never_misses_a_primary_nor_loses_a_write_while_a_migrat
 
 
 @pytest.mark.parametrize("database", [True], indirect=True)
-async def test_a_migration_that_is_killed_is_finished_by_the_next_one(database: Database, embedded_uri: str) -> None:
+async def test_a_killed_migration_is_completed_by_the_next_one(database: Database, embedded_uri: str) -> None:
     planted = [layout_1(f"r{i:05}", f"c{i}") for i in range(600)]
     await database.collection.insert_many(planted)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CONTACTSVC_")}
@@ -260,7 +280,7 @@ async def test_a_migration_that_is_killed_is_finished_by_the_next_one(database: 
 
     process = await doctor()
     async with asyncio.timeout(60):
-        # Another process is waited for, which sets no event here.
+        # The other process cannot set an event here.
         while await database.collection.find_one({"_id": "r00000", "schema_version": 1}):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     process.send_signal(signal.SIGKILL)
@@ -274,7 +294,7 @@ async def test_a_migration_that_is_killed_is_finished_by_the_next_one(database: 
 
 
 @pytest.mark.parametrize("database", [True], indirect=True)
-async def test_a_document_of_an_unknown_type_does_not_keep_the_others_from_being_migrated(database: Database) -> None:
+async def test_a_document_of_an_unknown_type_does_not_stop_a_migration(database: Database) -> None:
     unknown = layout_1("a", "c1", type="pigeon")
     await database.collection.insert_many([unknown, layout_1("b", "c2")])
 
@@ -303,12 +323,12 @@ async def test_a_document_of_a_newer_release_is_neither_read_nor_written(databas
     assert {failure.code for failure in failures} == {grpc.StatusCode.INTERNAL}
     assert moved == 0
     assert (await database.by_id())["a"] == newer
-    # The rest is served.
+    # Other records are served.
     assert (await database.api.get(other.id)).id == other.id
 
 
 @pytest.mark.parametrize("database", [True], indirect=True)
-async def test_a_release_that_was_rolled_back_too_far_does_not_start(database: Database) -> None:
+async def test_a_release_rolled_back_too_far_does_not_start(database: Database) -> None:
     await database.collection.insert_one(layout_1("a", "c1", schema_version=SCHEMA_VERSION + 1))
 
     with pytest.raises(StartupError, match=f"the document a has layout {SCHEMA_VERSION + 1}"):

@@ -1,3 +1,5 @@
+"""Two services on one database."""
+
 from __future__ import annotations
 
 import asyncio
@@ -9,7 +11,7 @@ import grpc
 
 from contactsvc import store
 from contactsvc.domain.kinds import Environment
-from contactsvc.store.store import MongoStore
+from contactsvc.store import MongoStore
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import DRIVER, Api, serving
 
@@ -40,7 +42,7 @@ async def test_two_services_on_one_database_leave_one_primary_and_never_none(emb
             looks += 1
         return looks
 
-    # Two connections, each with stores and so locks of its own, like services on two machines.
+    # Separate connections, stores and locks, as on two machines.
     async with (
         connected(embedded_uri, prefix) as first_stores,
         connected(embedded_uri, prefix) as second_stores,

@@ -101,7 +101,10 @@ async def guarded(open_stores: OpenStores) -> AsyncIterator[Guarded]:
     keys, time = FakeKeyStore(), Time()
     gate = Authenticator(keys, clock=lambda: time.now, monotonic=lambda: time.seconds)
     await gate.refresh()
-    async with serving(await open_stores(), gate=gate) as api, grpc.aio.insecure_channel(api.target) as channel:
+    async with (
+        serving(await open_stores(), authenticator=gate) as api,
+        grpc.aio.insecure_channel(api.target) as channel,
+    ):
         yield Guarded(api, keys, time, gate, channel)
 
 

@@ -1,3 +1,5 @@
+"""Faults below a handler."""
+
 from __future__ import annotations
 
 import asyncio
@@ -11,7 +13,7 @@ from tests.conftest import OpenStores, failure_of, serving
 
 
 class CancellingStore:
-    """A store whose reads are cancelled by somebody else than the caller."""
+    """A store whose reads are cancelled, but not by the caller."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
@@ -27,7 +29,7 @@ class CancellingStore:
         return getattr(self._store, name)
 
 
-async def test_a_stray_cancellation_is_an_error_and_not_a_call_without_an_end(on_embedded: OpenStores) -> None:
+async def test_a_stray_cancellation_ends_the_call_with_an_error(on_embedded: OpenStores) -> None:
     stores: Any = await on_embedded()
     stores[Environment.LIVE] = CancellingStore(stores[Environment.LIVE])
 

@@ -1,3 +1,5 @@
+"""The health protocol, and how health follows the database."""
+
 from __future__ import annotations
 
 import asyncio
@@ -8,7 +10,6 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from contactsvc.errors import StoreUnavailable
-from contactsvc.rpc import health as health_module
 from contactsvc.rpc.health import LIVENESS, Health, follow_database
 from tests.conftest import OpenStores, serving
 
@@ -25,7 +26,7 @@ async def server(on_embedded: OpenStores) -> Any:
         yield api, health_pb2_grpc.HealthStub(channel)
 
 
-async def test_health_follows_what_it_is_told_and_liveness_does_not(server: Any) -> None:
+async def test_health_follows_the_given_status_and_liveness_does_not(server: Any) -> None:
     api, stub = server
     service = "contactsvc.v1.ContactMethodsService"
     assert [await status_of(stub, name) for name in ("", service, LIVENESS)] == [SERVING] * 3
@@ -45,7 +46,7 @@ async def test_an_unknown_service_is_not_found(server: Any) -> None:
     assert raised.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_what_is_no_question_is_refused(server: Any) -> None:
+async def test_malformed_and_oversized_requests_are_refused(server: Any) -> None:
     api, _ = server
     async with grpc.aio.insecure_channel(api.target) as channel:
         for raw in (b"\xff\xff\xff", health_pb2.HealthCheckRequest(service="x" * 2_000).SerializeToString()):
@@ -55,7 +56,7 @@ async def test_what_is_no_question_is_refused(server: Any) -> None:
             assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_every_watcher_hears_of_every_change_also_when_another_one_leaves(server: Any) -> None:
+async def test_every_watcher_receives_every_change_even_when_another_one_leaves(server: Any) -> None:
     api, stub = server
     first, second = (stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(2))
     assert [(await watch.read()).status for watch in (first, second)] == [SERVING, SERVING]
@@ -67,7 +68,7 @@ async def test_every_watcher_hears_of_every_change_also_when_another_one_leaves(
     assert (await second.read()).status == SERVING
 
 
-async def test_draining_says_so_and_ends_the_watches(server: Any) -> None:
+async def test_a_drain_reports_not_serving_and_ends_the_watches(server: Any) -> None:
     api, stub = server
     watch = stub.Watch(health_pb2.HealthCheckRequest())
     assert (await watch.read()).status == SERVING
@@ -82,7 +83,7 @@ async def test_draining_says_so_and_ends_the_watches(server: Any) -> None:
 
 
 class ScriptedDatabase:
-    """A database that answers as told, and stops the loop at the end."""
+    """A database that answers pings from a script, and cancels the loop at its end."""
 
     def __init__(self, answers: str) -> None:
         self._answers = list(answers)
@@ -94,7 +95,7 @@ class ScriptedDatabase:
         if answer == "-":
             raise StoreUnavailable
         if answer == "!":
-            raise RuntimeError("nobody expected this")
+            raise RuntimeError("unexpected")
 
 
 @pytest.mark.parametrize(
@@ -109,9 +110,7 @@ class ScriptedDatabase:
         ("------++---++", [False, True, False, True]),
     ],
 )
-async def test_health_follows_the_database_with_patience(
-    monkeypatch: pytest.MonkeyPatch, answers: str, changes: list[bool]
-) -> None:
+async def test_health_changes_after_several_pings_in_a_row(answers: str, changes: list[bool]) -> None:
     seen: list[bool] = []
     heard: list[bool] = []
 
@@ -119,10 +118,8 @@ async def test_health_follows_the_database_with_patience(
         async def set_serving(self, serving: bool) -> None:
             seen.append(serving)
 
-    # The interval between two pings is of no interest here.
-    monkeypatch.setattr(health_module, "_INTERVAL", 0)
     with pytest.raises(asyncio.CancelledError):
-        await follow_database(Listening([""]), ScriptedDatabase(answers).ping, heard.append)
+        await follow_database(Listening([""]), ScriptedDatabase(answers).ping, heard.append, interval=0)
 
     assert seen == changes
     assert heard == [answer == "+" for answer in answers]

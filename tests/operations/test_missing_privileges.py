@@ -1,4 +1,4 @@
-"""What operators are told when the user of the database lacks a privilege."""
+"""Messages for operators when the user of the database lacks a privilege."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.service_process import ended, launch
 from tests.integration.stored import PERSONAL
-from tests.operations.test_commands import contactsvc
+from tests.operations.test_commands import as_process
 from tests.robustness.faults.proxy import mongodb_message
 
 _HEADER = 16
@@ -22,7 +22,7 @@ _OP_MSG = 2013
 
 @asynccontextmanager
 async def without_privilege(uri: str, command: str, database: str) -> AsyncIterator[str]:
-    """Yield the URI of a database whose user may not do this, as MongoDB says so; its message quotes the caller.
+    """Yield the URI of a proxy that refuses a command on a database as MongoDB does, with a message that quotes data.
 
     The embedded database has no roles.
     """
@@ -35,8 +35,8 @@ async def without_privilege(uri: str, command: str, database: str) -> AsyncItera
         asked = bson.decode(request[21 : 21 + int.from_bytes(request[21:25], "little")])
         if next(iter(asked)) != command or asked["$db"] != database:
             return None
-        told = {"ok": 0.0, "errmsg": f"not authorized: {PERSONAL}", "code": 13, "codeName": "Unauthorized"}
-        body = bytes(5) + bson.encode(told)
+        refused = {"ok": 0.0, "errmsg": f"not authorized: {PERSONAL}", "code": 13, "codeName": "Unauthorized"}
+        body = bytes(5) + bson.encode(refused)
         numbers = (_HEADER + len(body), 0, int.from_bytes(request[4:8], "little"), _OP_MSG)
         return b"".join(number.to_bytes(4, "little") for number in numbers) + body
 
@@ -73,7 +73,7 @@ async def without_privilege(uri: str, command: str, database: str) -> AsyncItera
 
 @pytest.fixture
 async def used(embedded_uri: str) -> str:
-    """Return the name of databases that a service has used and that have a key."""
+    """Return the name prefix of databases that a service has used."""
     name = "contactsvc"
     process = await launch("--mongodb-uri", embedded_uri, "--database", name)
     assert process.stdout is not None
@@ -90,7 +90,7 @@ EXPORT = ("export", "--environment", "live")
 REFUSED = [
     pytest.param(SERVE, "createIndexes", "live", "create indexes", id="serve without createIndexes"),
     pytest.param(SERVE, "find", "test", "read the contact methods", id="serve without find"),
-    pytest.param(SERVE, "delete", "live", "delete what is over", id="serve without delete"),
+    pytest.param(SERVE, "delete", "live", "delete expired idempotency records", id="serve without delete"),
     pytest.param(SERVE, "find", "keys", "read the API keys", id="serve without keys"),
     pytest.param(("keys", "list"), "find", "keys", "read the API keys", id="keys list"),
     pytest.param(CREATE, "insert", "keys", "write an API key", id="keys create"),
@@ -106,31 +106,31 @@ async def test_a_missing_privilege_is_named(
     embedded_uri: str, used: str, arguments: tuple[str, ...], command: str, which: str, action: str
 ) -> None:
     async with without_privilege(embedded_uri, command, f"{used}_{which}") as uri:
-        code, out, err = await contactsvc(*arguments, "--mongodb-uri", uri, "--database", used)
+        code, out, err = await as_process(*arguments, "--mongodb-uri", uri, "--database", used)
 
-    told = out if arguments == ("doctor",) else err
+    printed = out if arguments == ("doctor",) else err
     assert code == 1
     assert (
         f"the database refuses to {action} in {used}_{which} (13 Unauthorized); grant its user the role readWrite on "
-        f"{used}_{which}" in told
+        f"{used}_{which}" in printed
     )
     assert PERSONAL not in out + err
     assert "nothing wrong" not in out
 
 
-async def test_doctor_examines_what_it_may(embedded_uri: str, used: str) -> None:
+async def test_doctor_inspects_the_databases_that_it_can_read(embedded_uri: str, used: str) -> None:
     async with without_privilege(embedded_uri, "find", f"{used}_live") as uri:
-        _, out, _ = await contactsvc("doctor", "--json", "--mongodb-uri", uri, "--database", used)
+        _, out, _ = await as_process("doctor", "--json", "--mongodb-uri", uri, "--database", used)
 
     assert json.loads(out.splitlines()[-1])["contact_methods"] == {"test": 0}
 
 
-async def test_an_import_that_may_not_write_says_so(embedded_uri: str, used: str, tmp_path: Path) -> None:
+async def test_an_import_without_write_privilege_is_refused(embedded_uri: str, used: str, tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text(f"client_id,type,value\nc1,email,{PERSONAL}@example.com\n")
 
     async with without_privilege(embedded_uri, "insert", f"{used}_live") as uri:
-        code, out, err = await contactsvc(
+        code, out, err = await as_process(
             *("import", str(path), "--environment", "live", "--mongodb-uri", uri, "--database", used)
         )
 

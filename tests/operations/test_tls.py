@@ -1,3 +1,5 @@
+"""TLS, client certificates, and rotation of certificates."""
+
 from __future__ import annotations
 
 import asyncio
@@ -22,7 +24,7 @@ from tests.conftest import OpenStores
 
 
 class Files:
-    """Certificate files of a server, as an operator rotates them."""
+    """Certificate files of a server, replaced as an operator would."""
 
     def __init__(self, directory: Path, *, client_ca: trustme.CA | None = None) -> None:
         self.directory = directory
@@ -32,7 +34,7 @@ class Files:
             self.files = TlsFiles(self.files.certificate, self.files.key, directory / "ca.crt")
 
     def write(self, ca: trustme.CA, **options: Any) -> None:
-        """Put a certificate of a CA in place, each file at once."""
+        """Issue a certificate and replace the files atomically."""
         made = ca.issue_cert("localhost", **options)
         for path, blob in (
             (self.files.key, made.private_key_pem.bytes()),
@@ -62,7 +64,7 @@ def trusting(ca: trustme.CA, client: trustme.LeafCert | None = None) -> grpc.Cha
 
 
 async def reached(target: str, credentials: grpc.ChannelCredentials | None) -> bool:
-    """Tell whether a new client gets through to the service."""
+    """Return whether a new client can call the service."""
     async with AsyncContactsClient(target, credentials=credentials, timeout=10) as sdk:
         try:
             await sdk.contact_methods.retrieve("nobody")
@@ -70,12 +72,10 @@ async def reached(target: str, credentials: grpc.ChannelCredentials | None) -> b
             return True
         except NetworkError:
             return False
-    raise AssertionError("there is such a record")
+    raise AssertionError("the record exists")
 
 
-async def test_only_those_who_speak_tls_and_trust_the_certificate_get_through(
-    on_embedded: OpenStores, tmp_path: Path
-) -> None:
+async def test_clients_need_tls_and_trust_in_the_certificate(on_embedded: OpenStores, tmp_path: Path) -> None:
     ca, stranger = trustme.CA(), trustme.CA()
     files = Files(tmp_path)
     files.write(ca)
@@ -85,7 +85,7 @@ async def test_only_those_who_speak_tls_and_trust_the_certificate_get_through(
         assert not await reached(target, None)
 
 
-async def test_with_a_client_ca_only_its_clients_get_through(on_embedded: OpenStores, tmp_path: Path) -> None:
+async def test_with_a_client_ca_clients_need_a_certificate_of_it(on_embedded: OpenStores, tmp_path: Path) -> None:
     ca, clients, stranger = trustme.CA(), trustme.CA(), trustme.CA()
     files = Files(tmp_path, client_ca=clients)
     files.write(ca)
@@ -95,7 +95,7 @@ async def test_with_a_client_ca_only_its_clients_get_through(on_embedded: OpenSt
         assert not await reached(target, trusting(ca))
 
 
-async def test_a_rotated_certificate_is_used_at_once_and_a_bad_one_is_not(
+async def test_a_rotated_certificate_is_used_at_once_and_an_invalid_one_is_not(
     on_embedded: OpenStores, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     old, new = trustme.CA(), trustme.CA()
@@ -139,7 +139,7 @@ async def test_a_rotated_certificate_is_used_at_once_and_a_bad_one_is_not(
 
 
 @pytest.mark.parametrize("fault", ["no certificate", "no key", "another key", "garbage", "passphrase", "empty ca"])
-def test_files_that_cannot_be_used_are_refused_at_the_start(tmp_path: Path, fault: str) -> None:
+def test_unusable_files_are_refused_at_the_start(tmp_path: Path, fault: str) -> None:
     ca = trustme.CA()
     files = Files(tmp_path, client_ca=ca)
     files.write(ca)
@@ -174,7 +174,7 @@ def _encrypted(pem: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["tls.crt", "tls.key", "ca.crt"])
-def test_a_file_that_cannot_be_read_is_named_and_no_other(tmp_path: Path, name: str) -> None:
+def test_an_unreadable_file_is_named_and_no_other(tmp_path: Path, name: str) -> None:
     files = Files(tmp_path, client_ca=trustme.CA())
     files.write(trustme.CA())
     (tmp_path / name).unlink()
@@ -185,7 +185,7 @@ def test_a_file_that_cannot_be_read_is_named_and_no_other(tmp_path: Path, name: 
     assert str(raised.value) == f"cannot read {tmp_path / name}: No such file or directory"
 
 
-def test_a_client_ca_that_is_no_certificate_is_named_and_no_other(tmp_path: Path) -> None:
+def test_an_invalid_client_ca_is_named_and_no_other(tmp_path: Path) -> None:
     files = Files(tmp_path, client_ca=trustme.CA())
     files.write(trustme.CA())
     (tmp_path / "ca.crt").write_text("no certificate")
@@ -193,10 +193,10 @@ def test_a_client_ca_that_is_no_certificate_is_named_and_no_other(tmp_path: Path
     with pytest.raises(ConfigurationError) as raised:
         ReloadingCertificates(files.files, lambda _: None)
 
-    assert str(raised.value).startswith(f"{tmp_path / 'ca.crt'} has no PEM certificate")
+    assert str(raised.value).startswith(f"{tmp_path / 'ca.crt'} has no readable PEM certificate")
 
 
-def test_an_expired_certificate_is_said_to_be_expired(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_expired_certificate_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     files = Files(tmp_path)
     files.write(trustme.CA(), not_after=datetime.now(UTC) - timedelta(days=1), not_before=datetime(2020, 1, 1))
 

@@ -1,3 +1,5 @@
+"""Spans of calls."""
+
 from __future__ import annotations
 
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -7,7 +9,8 @@ from contactsvc.domain.kinds import Environment
 from contactsvc.telemetry.tracing import OpenTelemetryTracing
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import Api, OpenStores, failure_of, serving
-from tests.operations.test_limits import PLANTED, BrokenStore, planted_calls
+from tests.operations.planted import PLANTED, planted_calls
+from tests.operations.stores import BrokenStore
 
 SERVICE = "contactsvc.v1.ContactMethodsService"
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -54,7 +57,7 @@ async def test_no_span_shows_what_callers_sent(on_embedded: OpenStores) -> None:
         for call in planted_calls(api):
             try:
                 await call()
-            except Exception:  # noqa: S112 - only what is traced counts here
+            except Exception:  # noqa: S112 - only the spans matter here
                 continue
     tracing.close()
 

@@ -13,7 +13,7 @@ from pymongo import AsyncMongoClient
 
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.kinds import Environment
-from contactsvc.store.deployment import COLLECTION
+from contactsvc.store import COLLECTION
 from contactsvc.store.documents import to_records
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.robustness.faults import processes

@@ -22,10 +22,9 @@ from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.kinds import Environment
 from contactsvc.errors import StoreUnavailable
 from contactsvc.service.ports import Store
+from contactsvc.store import COLLECTION, to_document
 from contactsvc.store.coalescing.batcher import Batcher
 from contactsvc.store.coalescing.store import CoalescingStore
-from contactsvc.store.deployment import COLLECTION
-from contactsvc.store.documents import to_document
 from contactsvc.store.transactions import KeyLocks, retried
 from contactsvc.store.writes import DocumentWrite
 from tests.conftest import serving
@@ -50,11 +49,11 @@ class WithoutTransactions(CoalescingStore):
         async with self._locks.held(keys):
             return await retried(lambda: work(self))
 
-    async def _write_one_by_one(self, steps: Sequence[DocumentWrite]) -> None:
-        for position, step in enumerate(steps):
+    async def _write_one_by_one(self, writes: Sequence[DocumentWrite]) -> None:
+        for position, write in enumerate(writes):
             if position and random.random() < 0.2:  # noqa: S311 - guards nothing
                 raise StoreUnavailable
-            await step.apply(self._collection)
+            await write.apply(self._collection)
 
 
 class EarlyBatcher(Batcher[str, ContactMethod]):
@@ -84,10 +83,10 @@ class SlowAnswers(CoalescingStore):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._by_id = self.batcher(self._ask_ids)
+        self._by_id = self.batcher(self._read_ids)
 
-    async def _ask_ids(self, ids: Collection[str]) -> Mapping[str, ContactMethod]:
-        answer = await super()._ask_ids(ids)
+    async def _read_ids(self, ids: Collection[str]) -> Mapping[str, ContactMethod]:
+        answer = await super()._read_ids(ids)
         await asyncio.sleep(0.1)
         return answer
 
@@ -105,18 +104,18 @@ class EarlyAcknowledgement(CoalescingStore):
         super().__init__(*arguments, **options)
         self._unwritten: set[asyncio.Task[None]] = set()
 
-    async def write(self, difference: ChangeSet) -> None:
-        if len(difference.inserted) == len(difference) == 1 and not difference.inserted[0].is_primary:
-            task = asyncio.create_task(self._write_later(difference))
+    async def write(self, change_set: ChangeSet) -> None:
+        if len(change_set.inserted) == len(change_set) == 1 and not change_set.inserted[0].is_primary:
+            task = asyncio.create_task(self._write_later(change_set))
             self._unwritten.add(task)
             task.add_done_callback(self._unwritten.discard)
         else:
-            await super().write(difference)
+            await super().write(change_set)
 
-    async def _write_later(self, difference: ChangeSet) -> None:
+    async def _write_later(self, change_set: ChangeSet) -> None:
         await asyncio.sleep(0.02)
         # A write that fails here has already been acknowledged.
-        await asyncio.gather(super().write(difference), return_exceptions=True)
+        await asyncio.gather(super().write(change_set), return_exceptions=True)
 
 
 class WithoutRequestIds(CoalescingStore):
@@ -125,18 +124,18 @@ class WithoutRequestIds(CoalescingStore):
     def _within(self, session: Any) -> Any:
         inner = super()._within(session)
         write = inner.write
-        inner.write = lambda difference: write(_forgetful(difference))  # type: ignore[method-assign]
+        inner.write = lambda change_set: write(_forgetful(change_set))  # type: ignore[method-assign]
         return inner
 
-    async def write(self, difference: ChangeSet) -> None:
-        await super().write(_forgetful(difference))
+    async def write(self, change_set: ChangeSet) -> None:
+        await super().write(_forgetful(change_set))
 
 
-def _forgetful(difference: ChangeSet) -> ChangeSet:
+def _forgetful(change_set: ChangeSet) -> ChangeSet:
     return ChangeSet(
-        [replace(record, requests=()) for record in difference.inserted],
-        [(before, replace(after, requests=())) for before, after in difference.replaced],
-        [replace(record, requests=()) for record in difference.removed],
+        [replace(record, requests=()) for record in change_set.inserted],
+        [(before, replace(after, requests=())) for before, after in change_set.replaced],
+        [replace(record, requests=()) for record in change_set.removed],
         (),
     )
 
@@ -144,12 +143,12 @@ def _forgetful(difference: ChangeSet) -> ChangeSet:
 class Unconditional(CoalescingStore):
     """Replaces a single record without checking that it is unchanged since it was read."""
 
-    async def write(self, difference: ChangeSet) -> None:
-        if len(difference.replaced) == len(difference) == 1:
-            before, after = difference.replaced[0]
+    async def write(self, change_set: ChangeSet) -> None:
+        if len(change_set.replaced) == len(change_set) == 1:
+            before, after = change_set.replaced[0]
             await self._collection.replace_one({"_id": before.id}, to_document(after))
         else:
-            await super().write(difference)
+            await super().write(change_set)
 
 
 @dataclass(frozen=True)
@@ -216,7 +215,7 @@ async def misbuilt(uri: str, prefix: str, case: Case) -> AsyncIterator[list[tupl
                 await deployment.open_store(f"{prefix}_{environment}")
                 collection = deployment.driver.database(f"{prefix}_{environment}")[COLLECTION]
                 stores[environment] = case.kind(
-                    collection, deployment.driver, KeyLocks(), tells_each=deployment.tells_each
+                    collection, deployment.driver, KeyLocks(), reports_each_write=deployment.reports_each_write
                 )
             api = await stack.enter_async_context(serving(stores))
             stubs.append((str(number), api.stub))

@@ -1,4 +1,4 @@
-"""Long work in pieces: complete, in order, and with turns for others in between."""
+"""Conversions in chunks: complete, in order, and with turns for other tasks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ async def test_each_item_is_converted_once_and_in_order(count: int) -> None:
     assert await chunks.map_yielding(str, range(count)) == [str(number) for number in range(count)]
 
 
-async def test_others_have_their_turn_while_many_items_are_converted() -> None:
+async def test_other_tasks_run_while_many_items_are_converted() -> None:
     converted: list[int] = []
     seen: list[int] = []
 
@@ -32,7 +32,7 @@ async def test_others_have_their_turn_while_many_items_are_converted() -> None:
     assert max(later - earlier for earlier, later in itertools.pairwise(seen)) <= 100
 
 
-async def test_a_few_items_are_converted_at_once() -> None:
+async def test_a_single_chunk_does_not_yield() -> None:
     other = asyncio.create_task(asyncio.sleep(0))
 
     await chunks.map_yielding(str, range(100))

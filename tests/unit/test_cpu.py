@@ -12,7 +12,7 @@ from contactsvc.errors import ConfigurationError
 
 
 def quota_in(tree: Path, own: str, limits: dict[str, str]) -> int | None:
-    """Return the quota of a process in a group, in a made-up tree of groups with these limits."""
+    """Return the quota of a process in the cgroup `own` of a made-up hierarchy with these limits."""
     (tree / "cgroup").write_text(f"4:cpu:/elsewhere\n0::{own}\n")
     for name, limit in limits.items():
         directory = tree / "groups" / name
@@ -25,27 +25,27 @@ def quota_in(tree: Path, own: str, limits: dict[str, str]) -> int | None:
     ("limit", "cores"),
     [("max 100000", None), ("100000 100000", 1), ("150000 100000", 2), ("20000 100000", 1), ("800000 50000", 16)],
 )
-def test_a_quota_of_cpu_time_is_so_many_cores(tmp_path: Path, limit: str, cores: int | None) -> None:
+def test_a_cpu_quota_is_rounded_up_to_whole_cores(tmp_path: Path, limit: str, cores: int | None) -> None:
     assert quota_in(tmp_path, "/", {"": limit}) == cores
 
 
-def test_the_smallest_quota_of_all_groups_above_holds(tmp_path: Path) -> None:
+def test_the_smallest_quota_of_the_cgroup_and_those_above_it_applies(tmp_path: Path) -> None:
     limits = {"a": "300000 100000", "a/b": "max 100000", "a/b/c": "400000 100000", "z": "100000 100000"}
 
     assert quota_in(tmp_path, "/a/b/c", limits) == 3
 
 
 @pytest.mark.parametrize("limit", ["", "many", "1 2 3", "100000 0x"])
-def test_what_nobody_understands_is_no_quota(tmp_path: Path, limit: str) -> None:
+def test_an_unparsable_limit_is_no_quota(tmp_path: Path, limit: str) -> None:
     assert quota_in(tmp_path, "/", {"": limit}) is None
 
 
-def test_without_groups_there_is_no_quota(tmp_path: Path) -> None:
+def test_without_cgroups_there_is_no_quota(tmp_path: Path) -> None:
     assert quota(tmp_path / "absent", tmp_path) is None
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is 1")
-def test_the_default_is_a_worker_for_each_core_that_may_be_used() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="the default is 1 on other systems")
+def test_the_default_is_one_worker_per_usable_core() -> None:
     everything = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(everything)})
@@ -57,12 +57,12 @@ def test_the_default_is_a_worker_for_each_core_that_may_be_used() -> None:
 
 
 @pytest.mark.parametrize("raw", ["0", "-1", "two", "1000", "1.5"])
-def test_a_number_of_workers_that_makes_no_sense_is_refused(raw: str) -> None:
+def test_a_bad_number_of_workers_is_refused(raw: str) -> None:
     with pytest.raises(ConfigurationError, match="--workers must be a whole number from 1 to 999"):
         config.load({"workers": raw}, {})
 
 
-def test_elsewhere_than_on_linux_there_is_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_one_worker_on_systems_other_than_linux(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
 
     assert config.load({}, {}).workers == 1

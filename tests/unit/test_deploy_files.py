@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from contactsvc.cli.main import main
 from contactsvc.rpc.health import LIVENESS
-from contactsvc.runtime.supervisor import WorkerProcess, supervision
+from contactsvc.runtime.worker_metrics import supervision
+from contactsvc.runtime.worker_process import WorkerProcess
 from contactsvc.telemetry import metrics
 from contactsvc.v1 import contact_methods_pb2 as pb
 

@@ -53,13 +53,13 @@ FINDING = Finding(
         (STRICT, "ask reception", None, Verdict.UNREADABLE),
     ],
 )
-def test_a_normal_form_is_judged_by_the_rules_of_today(
+def test_a_normalized_value_is_compared_to_what_the_rules_derive(
     rules: ValueRules, text: str, normalized: str | None, verdict: Verdict
 ) -> None:
     assert verdict_on(replace(PHONE, value=ContactValue(text, normalized)), rules) is verdict
 
 
-def test_a_plan_keeps_its_order_and_everything_in_it() -> None:
+def test_a_plan_keeps_its_repairs_and_their_order() -> None:
     fixes = [
         Fix(Environment.LIVE, Repair.DEMOTE, "contact_2", "etag 2", "contact_1", "etag 1"),
         Fix(Environment.TEST, Repair.FORGET),
@@ -76,41 +76,42 @@ def test_a_plan_keeps_its_order_and_everything_in_it() -> None:
 
 
 @pytest.mark.parametrize(("severity", "code"), [(Severity.WRONG, 1), (Severity.WARNING, 0), (Severity.NOTE, 0)])
-def test_only_what_is_wrong_counts_for_the_exit_code(severity: Severity, code: int) -> None:
+def test_only_wrong_findings_change_the_exit_code(severity: Severity, code: int) -> None:
     report = Report(lambda _: None, as_json=False)
 
-    report.find(replace(FINDING, severity=severity))
+    report.add(replace(FINDING, severity=severity))
 
     assert report.exit_code == code
 
 
-def test_a_report_in_text_is_for_people() -> None:
+def test_a_report_in_text_has_a_line_for_each_event() -> None:
     lines: list[str] = []
     report = Report(lines.append, as_json=False)
     fix = Fix(Environment.LIVE, Repair.RENORMALIZE, "contact_1", "etag")
 
-    report.find(FINDING)
-    report.plan(fix)
-    report.mended(fix, "")
-    report.mended(fix, "somebody was faster")
+    report.add(FINDING)
+    report.add_planned(fix)
+    report.add_result(fix, "")
+    report.add_result(fix, "changed by another writer")
     report.summarize()
 
     assert lines == [
         "wrong    live: it is stale",
-        "plan     live: write the normalized value of contact_1 anew",
-        "mended   live: write the normalized value of contact_1 anew",
-        "skipped  live: write the normalized value of contact_1 anew: somebody was faster",
-        "1 wrong; contactsvc doctor --fix mends 1 of these",
+        "plan     live: rewrite the normalized value of contact_1",
+        "fixed    live: rewrite the normalized value of contact_1",
+        "skipped  live: rewrite the normalized value of contact_1: changed by another writer",
+        "1 wrong; contactsvc doctor --fix repairs 1 of these",
     ]
 
 
-def test_a_report_in_json_is_for_programs() -> None:
+def test_a_report_in_json_has_an_object_for_each_event() -> None:
     lines: list[str] = []
     report = Report(lines.append, as_json=True)
 
-    report.find(FINDING)
-    report.say("for people only")
-    report.mended(Fix(Environment.LIVE, Repair.RENORMALIZE, "contact_1", "etag"), "somebody was faster")
+    report.add(FINDING)
+    report.print_text("only in text")
+    report.add_result(Fix(Environment.LIVE, Repair.RENORMALIZE, "contact_1", "etag"), "")
+    report.add_result(Fix(Environment.LIVE, Repair.RENORMALIZE, "contact_1", "etag"), "changed by another writer")
     report.documents[Environment.LIVE] = 7
     report.summarize()
 
@@ -126,12 +127,19 @@ def test_a_report_in_json_is_for_programs() -> None:
             "mendable": True,
         },
         {
+            "event": "mended",
+            "environment": "live",
+            "repair": "renormalize",
+            "target": "contact_1",
+            "etag": "etag",
+        },
+        {
             "event": "skipped",
             "environment": "live",
             "repair": "renormalize",
             "target": "contact_1",
             "etag": "etag",
-            "message": "somebody was faster",
+            "message": "changed by another writer",
         },
         {
             "event": "summary",
@@ -144,7 +152,24 @@ def test_a_report_in_json_is_for_programs() -> None:
     ]
 
 
-def test_all_bad_settings_are_one_finding_with_exit_code_2(tmp_path: Path) -> None:
+def test_the_names_in_a_json_report_are_those_of_release_0_1_0() -> None:
+    assert list(Severity) == ["wrong", "warning", "note"]
+    assert list(Check) == [
+        "configuration",
+        "database",
+        "index",
+        "primary",
+        "external_id",
+        "request",
+        "document",
+        "layout",
+        "value",
+        "memory",
+    ]
+    assert list(Repair) == ["demote", "renormalize", "make_findable", "migrate", "forget", "create_index"]
+
+
+def test_all_invalid_settings_are_one_finding_with_exit_code_2(tmp_path: Path) -> None:
     lines: list[str] = []
     flags = {"driver": "odbc", "data_dir": str(tmp_path / "absent")}
 

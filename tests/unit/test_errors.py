@@ -8,7 +8,7 @@ from google.rpc import error_details_pb2
 
 from contactsvc import errors
 from contactsvc.rpc.status import code_of, status_of
-from contactsvc.telemetry.logs import _JsonFormatter, _TextFormatter
+from contactsvc.telemetry.logs import JsonFormatter, TextFormatter
 from contactsvc.v1 import contact_methods_pb2 as pb
 
 EXAMPLES: list[errors.ContactsvcError] = [
@@ -59,7 +59,7 @@ def test_every_documented_reason_is_used() -> None:
     assert used == set(pb.ErrorReason.keys()) - {"ERROR_REASON_UNSPECIFIED"}
 
 
-@pytest.mark.parametrize("formatter", [_TextFormatter(), _JsonFormatter()])
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
 def test_logged_exceptions_do_not_show_their_texts(formatter: logging.Formatter) -> None:
     value = "juan@example.com"
     try:

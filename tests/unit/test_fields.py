@@ -20,10 +20,10 @@ from contactsvc.domain.listing import SortField
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.domain.outcomes import Action, Applied
 from contactsvc.domain.primary import PrimaryDeletePolicy
-from contactsvc.rpc.requests import DELETE_POLICIES, SORT_FIELDS, TYPES
-from contactsvc.rpc.responses import ACTION_NUMBERS, TYPE_NUMBERS, to_proto
-from contactsvc.store.documents import from_document, to_document
-from contactsvc.transfer import formats
+from contactsvc.rpc.enums import ACTION_NUMBERS, DELETE_POLICIES, SORT_FIELDS, TYPE_NUMBERS, TYPES
+from contactsvc.rpc.responses import to_proto
+from contactsvc.store import from_document, to_document
+from contactsvc.transfer import csv_rows, fields, json_lines
 from contactsvc.v1 import contact_methods_pb2 as pb
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -69,14 +69,16 @@ NAMES = [field.name for field in dataclasses.fields(ContactMethod)]
 PUBLIC_NAMES = [name for name in NAMES if name != "requests"]
 # An export is of records, and an etag of their copy here.
 TRANSFERRED_NAMES = [name for name in PUBLIC_NAMES if name != "etag"]
+# Callers set these; the service sets the others.
+GIVEN_NAMES = [field.name for field in fields.GIVEN]
 
 
 def with_one(name: str) -> ContactMethod:
     """Return the plain record with this field, and what it takes for that field, of the full one."""
-    fields = {name: getattr(FULL, name)}
+    changes = {name: getattr(FULL, name)}
     if name in {"type", "value"}:
-        fields = {"type": FULL.type, "value": FULL.value}
-    return replace(PLAIN, **fields)
+        changes = {"type": FULL.type, "value": FULL.value}
+    return replace(PLAIN, **changes)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -98,33 +100,38 @@ def test_a_document_keeps_the_field(name: str) -> None:
 def test_a_line_of_json_keeps_the_field(name: str) -> None:
     record = with_one(name)
 
-    read = formats.to_row(formats.record_line(record), ValueRules()).record
+    read = json_lines.parse_record(json_lines.record_line(record), ValueRules()).record
 
     assert read == replace(record, etag="")
-    assert formats.record_line(record) != formats.record_line(PLAIN)
+    assert json_lines.record_line(record) != json_lines.record_line(PLAIN)
 
 
 @pytest.mark.parametrize("name", TRANSFERRED_NAMES)
 def test_a_line_of_csv_shows_the_field(name: str) -> None:
-    assert formats.csv_line(with_one(name)) != formats.csv_line(PLAIN)
+    assert csv_rows.cells_of(with_one(name)) != csv_rows.cells_of(PLAIN)
 
 
-@pytest.mark.parametrize("name", [name for name in TRANSFERRED_NAMES if name in formats.CSV_COLUMNS])
+@pytest.mark.parametrize("name", GIVEN_NAMES)
 def test_a_line_of_csv_gives_the_field_back(name: str) -> None:
     record = with_one(name)
-    columns = [*formats.SET_BY_THE_SERVICE, *formats.CSV_COLUMNS]
-    cells = dict(zip(columns, formats.csv_line(record), strict=True))
+    cells = dict(zip(csv_rows.column_names(), csv_rows.cells_of(record), strict=True))
 
-    read = formats.to_listed(cells, ValueRules(), now=NOW).record
+    read = csv_rows.parse_cells(cells, ValueRules(), now=NOW).record
 
-    listed = [field for field in TRANSFERRED_NAMES if field in formats.CSV_COLUMNS]
-    assert [getattr(read, field) for field in listed] == [getattr(record, field) for field in listed]
+    assert [getattr(read, field) for field in GIVEN_NAMES] == [getattr(record, field) for field in GIVEN_NAMES]
 
 
-def test_csv_has_a_column_for_every_field() -> None:
-    columns = {*formats.SET_BY_THE_SERVICE, *formats.CSV_COLUMNS}
+def test_the_table_of_transferred_fields_has_every_field_once() -> None:
+    names = [field.name for field in fields.FIELDS]
 
-    assert columns == {*TRANSFERRED_NAMES, "normalized_value"}
+    assert sorted(names) == sorted([*TRANSFERRED_NAMES, "normalized_value"])
+    assert sorted(field.column for field in fields.FIELDS) == list(range(len(names)))
+
+
+def test_an_import_of_csv_ignores_what_the_service_sets() -> None:
+    ignored = {field.name for field in fields.FIELDS} - set(GIVEN_NAMES)
+
+    assert ignored == {"id", "normalized_value", "verified_at", "created_at", "updated_at"}
 
 
 @pytest.mark.parametrize("name", PUBLIC_NAMES)

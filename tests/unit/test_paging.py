@@ -9,7 +9,7 @@ from contactsvc.domain.kinds import ContactMethodType
 from contactsvc.domain.listing import Filter, Listing
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.rpc import responses
-from contactsvc.store.documents import to_document
+from contactsvc.store import to_document
 from contactsvc.store.paging import Paging
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -17,7 +17,7 @@ NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 @pytest.mark.parametrize("metadata", [0, 2_000, 2_750, 20_000])
 async def test_a_page_of_the_longest_records_fits_into_a_message(metadata: int) -> None:
-    # Four bytes a character, and three characters of one in its normal form.
+    # A character of four bytes, whose NFC form has three characters.
     widest = "\U0001d160"
     whole = ContactMethod(
         id="i" * 34,

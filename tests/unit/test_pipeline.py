@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from contactsvc.domain.kinds import Environment
 from contactsvc.errors import DeadlineExceeded
 from contactsvc.rpc.admission import ConcurrencyLimiter
 from contactsvc.rpc.auth import Authenticator
@@ -23,10 +24,10 @@ class Servicer:
         self.go = asyncio.Event()
         self.failed = False
 
-    def __getattr__(self, name: str) -> Callable[[Any, Any], Awaitable[Any]]:
+    def __getattr__(self, name: str) -> Callable[[Any], Awaitable[Any]]:
         return self.fail
 
-    async def fail(self, request: Any, call: Any) -> Any:
+    async def fail(self, request: Any) -> Any:
         self.began.set()
         await self.go.wait()
         self.failed = True
@@ -53,8 +54,8 @@ class Details(NamedTuple):
 async def test_a_write_that_fails_as_its_caller_leaves_is_no_error_of_the_loop() -> None:
     servicer, metrics = Servicer(), Metrics()
     in_flight = ConcurrencyLimiter(10, 10, metrics.rejected)
-    calls = CallPipeline(Authenticator(None, monotonic=time.monotonic), in_flight, metrics, longest=30)
-    handler: Any = calls.handler(SERVICE, servicer)
+    calls = CallPipeline(Authenticator(None, monotonic=time.monotonic), in_flight, metrics, max_seconds=30)
+    handler: Any = calls.handler(SERVICE, dict.fromkeys(Environment, servicer))
     method = handler.service(Details(f"/{SERVICE.full_name}/DeleteContactMethod"))
     complaints: list[str] = []
     loop = asyncio.get_running_loop()

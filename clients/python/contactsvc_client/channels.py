@@ -22,7 +22,9 @@ _RETRY_POLICY = {
     "initialBackoff": "0.1s",
     "maxBackoff": "2s",
     "backoffMultiplier": 2,
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    # CANCELLED as well: a server that stops ends the calls that it has received but not begun with it
+    # (grpc/grpc#41785). A call that its own caller cancels is never repeated.
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 
 

@@ -1,1 +1,1 @@
-"""Calls that arrive together, answered by one database command."""
+"""Coalescing: concurrent calls executed by common database commands."""

@@ -1,45 +1,29 @@
-"""Group commit: writes of single documents that arrive together, made by one command, each with its own outcome."""
+"""Group commit: concurrent writes of single documents executed by one command, each with its own outcome."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from itertools import count
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
-from contactsvc.store.coalescing.batcher import Batcher
+from contactsvc.store.coalescing.coalescer import MAX_WAIT_SECONDS, Coalescer
 from contactsvc.store.writes import DocumentWrite
 
-S = TypeVar("S", bound=DocumentWrite)
+W = TypeVar("W", bound=DocumentWrite)
 
 
-class GroupCommit(Generic[S]):
-    """Takes steps together with those that arrive meanwhile.
+class GroupCommit(Coalescer[W, None]):
+    """Executes a write together with those that arrive meanwhile. Returns once it is durable, raises its error if not.
 
     Args:
-        take_all: takes several steps in one command; returns the errors of those that failed, by their positions, and
-            raises what all of them end with. Must be right for one as well.
+        write_all: executes one or more writes by one command; returns the error of each, None for a success. Never
+            repeated: if it fails as a whole, every write of the command may or may not have taken effect.
+        max_wait_seconds: see Coalescer.
     """
 
-    def __init__(self, take_all: Callable[[Sequence[S]], Awaitable[Mapping[int, Exception]]]) -> None:
-        self._take_all = take_all
-        self._steps: dict[int, S] = {}
-        self._numbers = count()
-        # A write is not repeated because another one has failed.
-        self._outcomes = Batcher[int, Exception](self._take_numbered, repeatable=False)
-
-    async def __call__(self, step: S) -> None:
-        """Take a step; return when it is durable, raise what came of it otherwise."""
-        number = next(self._numbers)
-        self._steps[number] = step
-        try:
-            outcome = await self._outcomes(number)
-        finally:
-            # Still there when its deadline had passed before it was sent.
-            self._steps.pop(number, None)
-        if outcome is not None:
-            raise outcome
-
-    async def _take_numbered(self, numbers: Collection[int]) -> Mapping[int, Exception]:
-        numbers = list(numbers)
-        errors = await self._take_all([self._steps.pop(number) for number in numbers])
-        return {numbers[position]: error for position, error in errors.items()}
+    def __init__(
+        self,
+        write_all: Callable[[Sequence[W]], Awaitable[Sequence[Exception | None]]],
+        *,
+        max_wait_seconds: float = MAX_WAIT_SECONDS,
+    ) -> None:
+        super().__init__(write_all, repeatable=False, max_wait_seconds=max_wait_seconds)

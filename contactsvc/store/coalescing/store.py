@@ -1,7 +1,4 @@
-"""A store that answers point reads, and makes single writes, together with those that arrive at the same time.
-
-Everything else is as in MongoStore, and so is what each call means.
-"""
+"""A store that coalesces concurrent point reads and writes of single documents. Otherwise it equals MongoStore."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from contactsvc.store import queries
 from contactsvc.store.coalescing.batcher import Batcher
 from contactsvc.store.coalescing.group_commit import GroupCommit
 from contactsvc.store.documents import metadata_pair, to_records
-from contactsvc.store.driver_errors import NO_SUCH_COMMAND_CODES, duplicates_translated, outcome_of, translated
+from contactsvc.store.driver_errors import NO_SUCH_COMMAND_CODES, duplicates_translated, translated, write_failure
 from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver
 from contactsvc.store.paging import Paging
@@ -30,34 +27,34 @@ from contactsvc.store.store import MongoStore
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.store.writes import DocumentWrite, Insert, Remove, Replace, writes_of
 
-# Of one pair more than two records are of no interest (the question is only whether there is exactly one), so that a
-# pair that thousands carry must not make everyone wait for them.
-_MOST_OF_A_PAIR = 4
+# Lookups by metadata pair only ask whether there is exactly one record, so a pair of thousands must not make all calls
+# of a command wait.
+_MAX_RECORDS_PER_PAIR = 4
 
 
 class CoalescingStore(MongoStore):
-    """Contact methods in one MongoDB collection, for many callers at once; see MongoStore.
+    """Contact methods in one MongoDB collection, for many concurrent callers; see MongoStore.
 
     Args:
-        collection: where they are.
+        collection: their collection.
         driver: opens sessions; None on a deployment without transactions.
         locks: shared by all stores of a process that write to this collection.
-        tells_each: whether the deployment tells of each write of a command what came of it (MongoDB 8.0 and later).
-            Without that, changes are made one by one.
+        reports_each_write: whether the deployment reports the outcome of each write of a command (MongoDB 8.0 and
+            later). Otherwise replacements and deletions are executed one by one.
     """
 
     def __init__(
-        self, collection: MongoCollection, driver: Driver | None, locks: KeyLocks, *, tells_each: bool = False
+        self, collection: MongoCollection, driver: Driver | None, locks: KeyLocks, *, reports_each_write: bool = False
     ) -> None:
         super().__init__(collection, driver, locks)
-        self._by_id = Batcher[str, ContactMethod](self._ask_ids)
-        self._by_external_id = Batcher[str, ContactMethod](self._ask_external_ids)
-        self._primaries = Batcher[Slot, ContactMethod](self._ask_primaries)
-        self._by_pair = Batcher[str, list[ContactMethod]](self._ask_pairs)
-        self._first_pages = Batcher[_FirstPage, Page](self._ask_first_pages)
+        self._by_id = Batcher[str, ContactMethod](self._read_ids)
+        self._by_external_id = Batcher[str, ContactMethod](self._read_external_ids)
+        self._primaries = Batcher[Slot, ContactMethod](self._read_primaries)
+        self._by_pair = Batcher[str, list[ContactMethod]](self._read_pairs)
+        self._first_pages = Batcher[_FirstPage, Page](self._read_first_pages)
         self._insert = GroupCommit[Insert](self._insert_all)
         self._change = GroupCommit[Replace | Remove](self._change_all)
-        self._tells_each = tells_each
+        self._reports_each_write = reports_each_write
 
     async def find(self, id_: str) -> ContactMethod | None:
         """Return the record with this id."""
@@ -84,8 +81,8 @@ class CoalescingStore(MongoStore):
         return await self._primaries(slot)
 
     async def find_by_metadata(self, key: str, value: str, client_id: str | None, *, limit: int) -> list[ContactMethod]:
-        """Return up to `limit` records that carry the pair."""
-        if client_id is not None or limit >= _MOST_OF_A_PAIR:
+        """Return up to `limit` records with the metadata pair."""
+        if client_id is not None or limit >= _MAX_RECORDS_PER_PAIR:
             return await super().find_by_metadata(key, value, client_id, limit=limit)
         return (await self._by_pair(metadata_pair(key, value)) or [])[:limit]
 
@@ -95,29 +92,28 @@ class CoalescingStore(MongoStore):
         page = None if first is None else await self._first_pages(first)
         return await super().find_page(listing) if page is None else page
 
-    async def write(self, difference: ChangeSet) -> None:
-        """Store a difference; one of several documents only inside `atomically`."""
-        steps = writes_of(difference)
-        match steps:
-            case [Insert() as step]:
-                await self._insert(step)
-            case [Replace() | Remove() as step] if self._tells_each and self._driver is not None:
-                await self._change(step)
+    async def write(self, change_set: ChangeSet) -> None:
+        """Store a change set; one of several documents only inside `atomically`."""
+        match writes_of(change_set):
+            case [Insert() as write]:
+                await self._insert(write)
+            case [Replace() | Remove() as write] if self._reports_each_write and self._driver is not None:
+                await self._change(write)
             case _:
-                await super().write(difference)
+                await super().write(change_set)
 
-    async def _ask_ids(self, ids: Collection[str]) -> Mapping[str, ContactMethod]:
+    async def _read_ids(self, ids: Collection[str]) -> Mapping[str, ContactMethod]:
         return {record.id: record for record in await super().find_by_ids(ids)}
 
-    async def _ask_external_ids(self, external_ids: Collection[str]) -> Mapping[str, ContactMethod]:
+    async def _read_external_ids(self, external_ids: Collection[str]) -> Mapping[str, ContactMethod]:
         records = await super().find_by_external_ids(external_ids)
         return {record.external_id: record for record in records if record.external_id is not None}
 
-    async def _ask_primaries(self, slots: Collection[Slot]) -> Mapping[Slot, ContactMethod]:
+    async def _read_primaries(self, slots: Collection[Slot]) -> Mapping[Slot, ContactMethod]:
         return {record.slot: record for record in await self.find_primaries(slots)}
 
-    async def _ask_pairs(self, pairs: Collection[str]) -> Mapping[str, list[ContactMethod]]:
-        limit = _MOST_OF_A_PAIR * len(pairs)
+    async def _read_pairs(self, pairs: Collection[str]) -> Mapping[str, list[ContactMethod]]:
+        limit = _MAX_RECORDS_PER_PAIR * len(pairs)
         found: dict[str, list[ContactMethod]] = {pair: [] for pair in pairs}
         documents = await self._find({"metadata": queries.any_of(list(pairs))}, limit=limit)
         for document, record in zip(documents, to_records(documents), strict=True):
@@ -125,14 +121,14 @@ class CoalescingStore(MongoStore):
                 if pair in found:
                     found[pair].append(record)
         if len(documents) == limit and len(pairs) > 1:
-            # Some pair may have crowded out another one.
+            # A frequent pair may have crowded out another one.
             for pair, records in found.items():
-                if len(records) < _MOST_OF_A_PAIR:
-                    found[pair] = await self._find_records({"metadata": pair}, limit=_MOST_OF_A_PAIR)
+                if len(records) < _MAX_RECORDS_PER_PAIR:
+                    found[pair] = await self._find_records({"metadata": pair}, limit=_MAX_RECORDS_PER_PAIR)
         return found
 
-    async def _ask_first_pages(self, firsts: Collection[_FirstPage]) -> Mapping[_FirstPage, Page]:
-        """Return the pages of clients that have few records; those of others are left out, and asked for alone."""
+    async def _read_first_pages(self, firsts: Collection[_FirstPage]) -> Mapping[_FirstPage, Page]:
+        """Return the pages of clients with few records. The others are omitted, and read alone."""
         if len(firsts) == 1:
             (first,) = firsts
             return {first: await super().find_page(first.listing)}
@@ -147,60 +143,59 @@ class CoalescingStore(MongoStore):
             of_client[document["client_id"]].append(document)
         return {first: await first.page(of_client[first.client_id], self._collection.full_name) for first in firsts}
 
-    async def _insert_all(self, steps: Sequence[Insert]) -> Mapping[int, Exception]:
-        documents = [step.document for step in steps]
+    async def _insert_all(self, writes: Sequence[Insert]) -> Sequence[Exception | None]:
+        outcomes: list[Exception | None] = [None] * len(writes)
         with translated():
-            if len(documents) == 1:
+            if len(writes) == 1:
                 with duplicates_translated():
-                    await self._collection.insert_one(documents[0])
-                return {}
+                    await self._collection.insert_one(writes[0].document)
+                return outcomes
             try:
-                await self._collection.insert_many(documents, ordered=False)
+                await self._collection.insert_many([write.document for write in writes], ordered=False)
             except BulkWriteError as error:
                 if error.details["writeConcernErrors"]:
                     raise StoreUnavailable from error
-                return {failure["index"]: outcome_of(failure) for failure in error.details["writeErrors"]}
-        return {}
+                for failure in error.details["writeErrors"]:
+                    outcomes[failure["index"]] = write_failure(failure)
+        return outcomes
 
-    async def _change_all(self, steps: Sequence[Replace | Remove]) -> Mapping[int, Exception]:
-        assert self._driver is not None  # noqa: S101 - told of each write, so it is no standalone server
+    async def _change_all(self, writes: Sequence[Replace | Remove]) -> Sequence[Exception | None]:
+        assert self._driver is not None  # noqa: S101 - `write` has checked it
         async with self._driver.writers:
-            # Nobody waits for a write that would begin after the deadline.
+            # Raises once the deadline has passed.
             deadlines.remaining_ms()
-            if len(steps) > 1 and self._tells_each:
+            if len(writes) > 1 and self._reports_each_write:
+                operations = [write.bulk(self._collection.full_name) for write in writes]
                 try:
                     with translated():
-                        told = await self._driver.write_each([step.bulk(self._collection.full_name) for step in steps])
+                        return [_error_in(result) for result in await self._driver.write_each(operations)]
                 except OperationFailure as error:
                     if error.code not in NO_SUCH_COMMAND_CODES:
                         raise
-                    # MongoDB 8.0 has it only once its feature compatibility version is 8.0 as well. Nothing was done.
-                    self._tells_each = False
-                else:
-                    outcomes = {position: _outcome(found) for position, found in enumerate(told)}
-                    return {position: outcome for position, outcome in outcomes.items() if outcome is not None}
-            outcomes = {position: await self._outcome_alone(step) for position, step in enumerate(steps)}
-        return {position: outcome for position, outcome in outcomes.items() if outcome is not None}
+                    # MongoDB 8.0 has the command only if its feature compatibility version is 8.0, too. Nothing was
+                    # written.
+                    self._reports_each_write = False
+            return [await self._change_one(write) for write in writes]
 
-    async def _outcome_alone(self, step: DocumentWrite) -> Exception | None:
-        """Take a step by itself; return what is wrong with it."""
+    async def _change_one(self, write: DocumentWrite) -> Exception | None:
+        """Execute a write alone; return its error."""
         try:
             with translated(), duplicates_translated():
-                return None if await step.apply(self._collection) else LostRace(EtagMismatch())
+                return None if await write.apply(self._collection) else LostRace(EtagMismatch())
         except Exception as error:
             return error
 
 
-def _outcome(found: int | Mapping[str, Any]) -> Exception | None:
-    """Return what is wrong with a write that has found so many documents, or failed so."""
-    if isinstance(found, int):
-        return None if found else LostRace(EtagMismatch())
-    return outcome_of(found)
+def _error_in(result: int | Mapping[str, Any]) -> Exception | None:
+    """Return the error in a result of `Driver.write_each`."""
+    if isinstance(result, int):
+        return None if result else LostRace(EtagMismatch())
+    return write_failure(result)
 
 
 @dataclass(frozen=True, slots=True)
 class _FirstPage:
-    """The question for the first page of a client's records, of one type if it is named."""
+    """A request for the first page of a client's records, of one type if given, in the default order."""
 
     client_id: str
     type: ContactMethodType | None
@@ -208,7 +203,7 @@ class _FirstPage:
 
     @classmethod
     def of(cls, listing: Listing) -> _FirstPage | None:
-        """Return the question that a listing is; None when it is another one."""
+        """Return the request that equals a listing; None if there is none."""
         asked = listing.filter
         if len(asked.client_ids) != 1 or len(asked.types) > 1:
             return None
@@ -217,12 +212,12 @@ class _FirstPage:
 
     @property
     def listing(self) -> Listing:
-        """The question as a listing."""
+        """The request as a listing."""
         types = (self.type,) if self.type else ()
         return Listing(filter=Filter(client_ids=(self.client_id,), types=types), page_size=self.page_size)
 
     async def page(self, documents: list[Document], environment: str) -> Page:
-        """Return the page, out of all records of the client in the order of the listing."""
+        """Return the page, from the documents of all records of the client in the order of the listing."""
         own = [document for document in documents if self.type in {None, document["type"]}]
         paging = Paging(self.listing, environment)
         count = paging.fitting(own)

@@ -23,9 +23,9 @@ from pymongo.errors import (
 
 from contactsvc import store
 from contactsvc.domain.kinds import Environment
+from contactsvc.store import COLLECTION, Collection, Driver
 from contactsvc.store.coalescing.store import CoalescingStore
-from contactsvc.store.deployment import COLLECTION
-from contactsvc.store.drivers import Collection, Driver, Session
+from contactsvc.store.drivers import Session
 from contactsvc.store.transactions import KeyLocks
 
 _WRITE_CONFLICT = 112
@@ -195,5 +195,7 @@ async def faulty_stores(
         await deployment.open_store(name)
         collection: Any = _Collection(deployment.driver.database(name)[COLLECTION], plan)
         driver: Any = _Driver(deployment.driver, plan)
-        stores[environment] = CoalescingStore(collection, driver, KeyLocks(), tells_each=deployment.tells_each)
+        stores[environment] = CoalescingStore(
+            collection, driver, KeyLocks(), reports_each_write=deployment.reports_each_write
+        )
     return stores

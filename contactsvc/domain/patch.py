@@ -1,0 +1,105 @@
+"""What a request says of a contact method, for a new record as for one that exists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from contactsvc.domain.contact_method import ContactMethod
+from contactsvc.domain.kinds import UNSET, ContactMethodType, ContactValue, Unset
+from contactsvc.domain.normalization import InvalidValue, ValueRules
+from contactsvc.domain.validation import MAX_METADATA_PAIRS, Violations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataChange:
+    """Pairs to set and keys to remove, upon the present pairs or (`replace`) upon none."""
+
+    set: Mapping[str, str]
+    remove: frozenset[str] = frozenset()
+    replace: bool = False
+
+    def applied_to(self, present: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the pairs after the change."""
+        kept = {} if self.replace else {key: value for key, value in present.items() if key not in self.remove}
+        return {**kept, **self.set}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """The fields that a request names, validated. UNSET leaves a field alone, or at its default; None clears it.
+
+    Attributes:
+        type: required for a new record.
+        value: required for a new record. As text where the request names no type: it is normalized once the record,
+            and with it the type, is known.
+        label: what people call it.
+        is_primary: whether it is to be the primary of its client and type.
+        external_id: the caller's own identifier.
+        metadata: how the pairs change.
+    """
+
+    type: ContactMethodType | Unset = UNSET
+    value: ContactValue | str | Unset = UNSET
+    label: str | Unset | None = UNSET
+    is_primary: bool | Unset = UNSET
+    external_id: str | Unset | None = UNSET
+    metadata: MetadataChange | Unset = UNSET
+
+    def create(self, *, id_: str, client_id: str, etag: str, now: datetime) -> ContactMethod:
+        """Return the new record that the patch describes."""
+        if isinstance(self.type, Unset) or not isinstance(self.value, ContactValue):
+            raise TypeError("a new contact method needs a type and a normalized value")
+        plain: dict[str, Any] = {
+            name: None if isinstance(given := getattr(self, name), Unset) else given for name in _PLAIN_FIELDS
+        }
+        return ContactMethod(
+            id=id_,
+            client_id=client_id,
+            type=self.type,
+            value=self.value,
+            is_primary=self.is_primary is True,
+            verified_at=None,
+            metadata={} if isinstance(self.metadata, Unset) else self.metadata.applied_to({}),
+            created_at=now,
+            updated_at=now,
+            etag=etag,
+            **plain,
+        )
+
+    def applied_to(self, present: ContactMethod, rules: ValueRules) -> dict[str, object]:
+        """Return the fields that the patch sets on a record, but for the primary flag, which others have a say in.
+
+        Raises:
+            InvalidFields: the value and the type do not fit together, or there would be too many metadata pairs.
+        """
+        violations = Violations()
+        after: dict[str, object] = {
+            name: given for name in _PLAIN_FIELDS if not isinstance(given := getattr(self, name), Unset)
+        }
+        type_ = present.type if isinstance(self.type, Unset) else self.type
+        after["type"] = type_
+        value = present.value.text if isinstance(self.value, Unset) else self.value
+        text = value.text if isinstance(value, ContactValue) else value
+        if text != present.value.text or type_ is not present.type:
+            try:
+                after["value"] = value if isinstance(value, ContactValue) else rules.read(type_, value)
+            except InvalidValue as error:
+                if isinstance(self.value, Unset):
+                    violations.add("type", f"the present value does not fit: {error}")
+                else:
+                    violations.add("value", str(error))
+        if not isinstance(self.metadata, Unset):
+            after["metadata"] = pairs = self.metadata.applied_to(present.metadata)
+            if len(pairs) > MAX_METADATA_PAIRS:
+                violations.add("metadata", f"must have at most {MAX_METADATA_PAIRS} pairs after the update")
+        violations.raise_if_any()
+        return after
+
+
+# Those that a patch sets as they are, and that a new record has as None unless the patch names them.
+_PLAIN_FIELDS = tuple(
+    field.name for field in fields(Patch) if field.name not in {"type", "value", "is_primary", "metadata"}
+)

@@ -1,4 +1,4 @@
-"""Whether the promises of the service survive faults: traffic, faults, and a checker of what was answered.
+"""Robustness: traffic during injected faults, and a checker of every answer.
 
-`make robustness` runs it; README.md says what it found.
+`make robustness` runs it; README.md has the results.
 """

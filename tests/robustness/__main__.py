@@ -1,4 +1,4 @@
-"""`python -m tests.robustness`: drive calls through faults, and say what was found."""
+"""`python -m tests.robustness`: make calls during faults, and report violations."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from tests.robustness.soak import drive as soak
 
 
 def main() -> int:
-    """Run, report, and return the exit code: 0 when nothing was found."""
+    """Run, report, and return the exit code: 0 if nothing was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.robustness", description=__doc__)
-    parser.add_argument("--calls", type=int, default=100_000, help="how many calls at least [100000]")
-    parser.add_argument("--faults", type=int, default=200, help="how many faults at least [200]")
-    parser.add_argument("--seed", type=int, default=1, help="decides what is called and what goes wrong [1]")
-    parser.add_argument("--minutes", type=float, default=60, help="when to give up, or how long to soak [60]")
+    parser.add_argument("--calls", type=int, default=100_000, help="minimum number of calls [100000]")
+    parser.add_argument("--faults", type=int, default=200, help="minimum number of faults [200]")
+    parser.add_argument("--seed", type=int, default=1, help="determines the calls and the faults [1]")
+    parser.add_argument("--minutes", type=float, default=60, help="when to give up, or the length of a soak [60]")
     parser.add_argument("--kinds", nargs="*", metavar="TEXT", help="only faults whose name contains one of these texts")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="where to keep history, logs and figures")
-    parser.add_argument("--soak", action="store_true", help="instead drive calls for --minutes, with restarts only")
-    parser.add_argument("--check", type=Path, metavar="FILE", help="only check a history that was kept")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="directory for history, logs and figures")
+    parser.add_argument("--soak", action="store_true", help="make calls for --minutes, with restarts only")
+    parser.add_argument("--check", type=Path, metavar="FILE", help="only check a saved history")
     arguments = parser.parse_args()
     if arguments.check:
         return _checked(arguments.check)
@@ -42,9 +42,9 @@ def main() -> int:
     directory = arguments.keep or Path(tempfile.mkdtemp(prefix="contactsvc-robustness-"))
     directory.mkdir(parents=True, exist_ok=True)
     try:
-        report = asyncio.run(_stoppable(run(plan, directory, _tell, soak if arguments.soak else None)))
+        report = asyncio.run(_stoppable(run(plan, directory, _print_progress, soak if arguments.soak else None)))
     except (asyncio.CancelledError, KeyboardInterrupt):
-        _tell("stopped")
+        _print_progress("stopped")
         return 1
     _keep(report, directory)
     print(report.as_markdown())  # noqa: T201 - the result
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 async def _stoppable(driving: Coroutine[Any, Any, Report]) -> Report:
-    """Await a run; SIGTERM ends it as Ctrl-C does, with all processes that it has started."""
+    """Await a run. SIGTERM, like Ctrl-C, ends it and all its processes."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -82,7 +82,7 @@ def _checked(path: Path) -> int:
 _started = time.monotonic()
 
 
-def _tell(line: str) -> None:
+def _print_progress(line: str) -> None:
     print(f"{time.monotonic() - _started:7.1f} s  {line}", file=sys.stderr)  # noqa: T201 - the progress
 
 

@@ -1,4 +1,4 @@
-"""What must be true when everything has ended: of the data, and of what the services hold."""
+"""Checks at the end of a run: of the data, and of the resources that the services hold."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tests.robustness.history import State
 from tests.robustness.recorder import MADE, NOTE
 from tests.robustness.stand import PREFIX, Service, ServiceProcess
 
-# A pool of connections may be larger after a fault than before.
-_FILES_OF_A_POOL = 24
-# A driver closes the cursors of callers that have left in the background.
-_CURSORS_CLOSE = 20.0
+# A connection pool may be larger after a fault than before.
+_MAX_EXTRA_FILES = 24
+# Drivers close the cursors of cancelled calls in the background.
+_CURSORS_TIMEOUT_SECONDS = 20.0
 
 
 async def read_everything(uri: str, prefix: str = PREFIX) -> tuple[list[State], list[str]]:
-    """Read all records from the database itself; return them, and what is wrong with them at first sight."""
+    """Read all records from the database; return them, and violations of uniqueness among them."""
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(uri, tz_aware=True)
     try:
         collection = client[f"{prefix}_{Environment.LIVE}"][COLLECTION]
@@ -44,7 +44,7 @@ async def read_everything(uri: str, prefix: str = PREFIX) -> tuple[list[State], 
 
 
 async def examined(uri: str) -> str:
-    """Run the doctor; return what it says, or nothing when all is well."""
+    """Run the doctor; return its findings, or an empty string if there are none."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "contactsvc", "doctor", "--database", PREFIX, "--mongodb-uri", uri),
         stdout=asyncio.subprocess.PIPE,
@@ -55,27 +55,27 @@ async def examined(uri: str) -> str:
 
 
 async def open_cursors(uri: str) -> int:
-    """Return how many cursors the database has open."""
+    """Return the number of open cursors of the database."""
     async with AsyncMongoClient[dict[str, Any]](uri) as client:
         status = await client["admin"].command("serverStatus")
     return int(status["metrics"]["cursor"]["open"]["total"])
 
 
 async def leaked_cursors(uri: str, before: int) -> list[str]:
-    """Say whether more cursors stay open than before.
+    """Return a problem if more cursors stay open than before.
 
-    Those of connections that were cut, and of services that were killed, stay until the database drops them.
+    Cursors of cut connections and of killed services stay open until the database drops them.
     """
-    deadline = time.monotonic() + _CURSORS_CLOSE
+    deadline = time.monotonic() + _CURSORS_TIMEOUT_SECONDS
     while (after := await open_cursors(uri)) > before:
         if time.monotonic() > deadline:
-            return [f"{after} cursors are open, and {before} were"]
+            return [f"{after} open cursors, {before} before"]
         await asyncio.sleep(0.1)
     return []
 
 
 def resident_mebibytes(services: Iterable[Service]) -> dict[str, float]:
-    """Return how much memory each service has, with all its processes."""
+    """Return the resident memory of each service, all its processes together."""
     return {
         service.name: sum(processes.resident_bytes(pid) for pid in service.pids) / 2**20
         for service in services
@@ -84,7 +84,7 @@ def resident_mebibytes(services: Iterable[Service]) -> dict[str, float]:
 
 
 def open_files(services: Iterable[Service]) -> dict[str, int]:
-    """Return how many files each process of the services has open, the most of each service."""
+    """Return the number of open files of each service: the highest among its processes."""
     return {
         service.name: max(processes.open_files(pid) for pid in service.pids)
         for service in services
@@ -93,16 +93,16 @@ def open_files(services: Iterable[Service]) -> dict[str, int]:
 
 
 def leaked_files(before: dict[str, int], after: dict[str, int]) -> list[str]:
-    """Say which services have kept files open that they did not need before."""
+    """Return a problem for each service with more open files than before."""
     return [
-        f"service {name} has {after[name]} files open, and had {count}"
+        f"service {name}: {after[name]} open files, {count} before"
         for name, count in before.items()
-        if after[name] > count + _FILES_OF_A_POOL
+        if after[name] > count + _MAX_EXTRA_FILES
     ]
 
 
 def unended_tasks(before: set[asyncio.Task[Any]]) -> list[str]:
-    """Say which tasks of the service in this process are still there after its end."""
+    """Return a problem for each task of the service in this process that outlives it."""
     return [f"task not ended: {task.get_coro()}" for task in asyncio.all_tasks() - before if not task.done()]
 
 

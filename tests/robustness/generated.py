@@ -8,13 +8,13 @@ from dataclasses import replace
 from itertools import count
 from math import inf
 
-from tests.robustness.history import Call, Change, History, Kind, Outcome, State
+from tests.robustness.history import Call, CallOutcome, Change, History, Kind, State
 
-OK, FAILED, AMBIGUOUS = Outcome.OK, Outcome.FAILED, Outcome.AMBIGUOUS
+OK, FAILED, AMBIGUOUS = CallOutcome.OK, CallOutcome.FAILED, CallOutcome.AMBIGUOUS
 
 
 class Service:
-    """A service that keeps its promises, for generated histories: each operation takes effect at one moment."""
+    """A correct service for generated histories: each operation takes effect at one moment."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -33,7 +33,7 @@ class Service:
         return stored
 
     def apply(self, call: Call) -> None:
-        """Take effect, and put the answer into the call."""
+        """Apply a call and record the answer in it."""
         rng = self._rng
         seen: list[State] = []
         if call.rpc == "list":
@@ -69,7 +69,7 @@ class Service:
                 case _:
                     for id_ in [one.id for one in self.records.values() if one.client_id == change.client_id]:
                         del self.records[id_]
-        # As they are at the end of the batch.
+        # In their state at the end of the batch.
         call.seen = [self.records[state.id] for state in seen]
 
 
@@ -104,7 +104,7 @@ def generated(seed: int, length: int = 400) -> History:
         moment = rng.uniform(call.began, call.ended)
         if rng.random() < 0.2:
             call.outcome = AMBIGUOUS
-            # It takes effect later, perhaps, or never.
+            # It takes effect now, later or never.
             moment = rng.choice([moment, call.ended + rng.expovariate(0.1), inf])
         pending.append((moment, call))
         history.calls.append(call)
@@ -132,7 +132,7 @@ def changes_of(rng: random.Random, number: int, known: list[State]) -> tuple[lis
 
 
 def damaged(seed: int) -> Iterator[tuple[str, History]]:
-    """Yield a valid history with one thing wrong in it, of which the rest of the history is a proof."""
+    """Yield histories with one fault each, which the rest of the history proves."""
     history = generated(seed)
     assert history.final is not None
     deleted = {change.id for call in history.calls for change in call.changes if change.kind is Kind.DELETE}

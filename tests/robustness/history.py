@@ -1,9 +1,9 @@
-"""A history: what was asked of the service, what it answered, and when.
+"""A history: the calls to the service, their answers and their times.
 
-It knows neither gRPC nor the messages, so that the checker can be tested with histories written by hand. Written as
-JSON Lines, a history can be kept and checked again.
+It is independent of gRPC and of the messages, so that tests of the checker can write histories by hand. Saved as JSON
+Lines, a history can be checked again.
 
-All times are seconds on the one monotonic clock of the process that made the calls.
+All times are seconds on the monotonic clock of the process that made the calls.
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ Slot = tuple[str, str]
 """A client and a type."""
 
 
-class Outcome(StrEnum):
-    """What a caller knows at the end of its call."""
+class CallOutcome(StrEnum):
+    """What a caller knows about the effect of a call when it ends."""
 
     OK = "ok"
     FAILED = "failed"
     """It had no effect."""
     AMBIGUOUS = "ambiguous"
-    """It may have had its effect, may still have it, or may never have it."""
+    """It may have taken effect, may still do so, or may never do so."""
 
 
 class Kind(StrEnum):
-    """What a call wants to do with records."""
+    """What a call asks to do with records."""
 
     CREATE = "create"
     UPDATE = "update"
     UPSERT = "upsert"
     DELETE = "delete"
     CLEAR = "clear"
-    """Delete all records of a client, or those that a list does not name."""
+    """Delete all records of a client, or those that are not in a list."""
 
 
 class State(NamedTuple):
-    """A record as an answer shows it.
+    """A record in an answer.
 
     Attributes:
         id: its id.
-        etag: its etag, which no other state of any record has.
-        client_id: whose it is.
+        etag: its etag, unique among all states of all records.
+        client_id: its client.
         type: its type.
         is_primary: whether it is the primary of its slot.
         external_id: its external id, or "".
-        label: the mark of the change that gave it its label.
-        note: the mark of the change that gave it its note, a metadata pair, or "".
-        made: the mark of the create that made it, kept in another metadata pair, or "".
+        label: its label: the mark of the change that wrote it.
+        note: the mark of the change that wrote the note, a metadata pair, or "".
+        made: the mark of the create, in another metadata pair, or "".
     """
 
     id: str
@@ -68,20 +68,19 @@ class State(NamedTuple):
 
     @property
     def slot(self) -> Slot:
-        """The slot that it is in."""
+        """Its slot: client and type."""
         return self.client_id, self.type
 
 
 class Change(NamedTuple):
-    """What a call asks to be done with one record, or with those of one client.
+    """The change that a call asks for, of one record or of all records of a client.
 
     Attributes:
-        kind: what.
-        mark: a text that no other change writes; a repetition of the same request carries the same one. "" when it
-            writes none.
-        id: of the record, when the request names it.
-        client_id: of the record, when the request names it.
-        etag: the condition, or "".
+        kind: the kind of change.
+        mark: a text that no other change writes, the same in repetitions of the request; "" if it writes none.
+        id: the id of the record, if the request names it.
+        client_id: the client of the record, if the request names it.
+        etag: the etag that the record must have, or "".
         vacates: whether it may leave a slot without a primary.
         label: whether it writes its mark into the label.
         note: whether it writes its mark into the note.
@@ -102,27 +101,27 @@ class Call:
     """One call and its answer.
 
     Attributes:
-        number: its place in the history.
-        operation: what it belongs to: repetitions of one request have the same number here.
-        caller: who called.
-        rpc: its name.
+        number: its position in the history.
+        operation: the request that it belongs to; repetitions of a request share the number.
+        caller: the caller.
+        rpc: the name of the RPC.
         began: when the request was sent.
-        ended: when the answer, or the failure, was there.
-        outcome: what the caller knows.
-        code: the name of the status.
-        reason: the service's own word for a failure.
-        request_id: what makes repetitions one.
-        changes: what it asks for, in order.
-        atomic: whether they happen together or not at all.
-        refused: the positions of the changes that failed by themselves while the call succeeded.
-        seen: the states of records in the answer.
-        absent: ids of records that the answer says are not there.
-        deleted: ids of records that the answer says are deleted.
-        vacant: slots of which the answer says that they have no primary.
-        vacant_external_ids: external ids of which the answer says that no record has them.
-        complete: the client of whom `seen` is all there is, or "*" for all clients.
+        ended: when the answer or the error arrived.
+        outcome: what the caller knows about the effect.
+        code: the name of the status code.
+        reason: the reason of the error.
+        request_id: the request_id, or "".
+        changes: the requested changes, in order.
+        atomic: whether all changes are made or none.
+        refused: the positions of the changes that failed although the call succeeded.
+        seen: the records in the answer.
+        absent: the ids that do not exist, according to the answer.
+        deleted: the ids that were deleted, according to the answer.
+        vacant: the slots without a primary, according to the answer.
+        vacant_external_ids: the external ids that no record has, according to the answer.
+        complete: the client whose records are all in `seen`, or "*" for all clients.
         together: whether `seen` was read at one moment.
-        impatient: whether the caller left, or would have, before the service could be expected to answer.
+        impatient: whether the timeout was too short for an answer to be expected.
     """
 
     number: int
@@ -131,7 +130,7 @@ class Call:
     rpc: str
     began: float
     ended: float
-    outcome: Outcome
+    outcome: CallOutcome
     code: str = "OK"
     reason: str = ""
     request_id: str = ""
@@ -149,8 +148,8 @@ class Call:
 
     @property
     def effect_until(self) -> float:
-        """Until when it may have taken effect."""
-        return inf if self.outcome is Outcome.AMBIGUOUS else self.ended
+        """The latest time at which it may have taken effect."""
+        return inf if self.outcome is CallOutcome.AMBIGUOUS else self.ended
 
 
 @dataclass(slots=True)
@@ -158,10 +157,10 @@ class Fault:
     """A fault that was injected.
 
     Attributes:
-        kind: which.
-        began: when.
-        ended: when its cause was gone, though not yet its effect.
-        detail: more about it.
+        kind: the kind of fault.
+        began: when it was injected.
+        ended: when its cause was removed; its effects may last longer.
+        detail: details for the report.
     """
 
     kind: str
@@ -172,13 +171,13 @@ class Fault:
 
 @dataclass(slots=True)
 class History:
-    """What happened in a run.
+    """The calls and faults of a run.
 
     Attributes:
         calls: the calls, in the order in which they ended.
-        faults: what went wrong meanwhile.
-        final: all records, read when everything had ended; None when that was not possible.
-        final_at: when.
+        faults: the injected faults.
+        final: all records at the end of the run; None if they could not be read.
+        final_at: the time of that reading.
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -187,14 +186,14 @@ class History:
     final_at: float = 0.0
 
     def save(self, path: Path) -> None:
-        """Write it as JSON Lines."""
+        """Save it as JSON Lines."""
         with path.open("w") as file:
             for line in _lines(self):
                 file.write(json.dumps(line, separators=(",", ":")) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> History:
-        """Read it again."""
+        """Load a saved history."""
         history = cls()
         with path.open() as file:
             for kind, content in map(json.loads, file):
@@ -218,13 +217,13 @@ def _lines(history: History) -> Iterator[tuple[str, Any]]:
 
 
 def _sparse(content: Call | Fault) -> dict[str, Any]:
-    """Return the fields that do not have their default."""
+    """Return the fields that differ from their defaults."""
     values = ((one, getattr(content, one.name)) for one in fields(content))
     return {one.name: value for one, value in values if value != one.default and value != []}
 
 
 def _call(content: dict[str, Any]) -> Call:
-    content["outcome"] = Outcome(content["outcome"])
+    content["outcome"] = CallOutcome(content["outcome"])
     content["changes"] = [Change(Kind(kind), *rest) for kind, *rest in content.get("changes", ())]
     content["seen"] = [State(*row) for row in content.get("seen", ())]
     content["vacant"] = [(client_id, type_) for client_id, type_ in content.get("vacant", ())]
@@ -232,5 +231,5 @@ def _call(content: dict[str, Any]) -> Call:
 
 
 def in_order(calls: Iterable[Call]) -> list[Call]:
-    """Return calls by the time at which they began."""
+    """Return calls in the order in which they began."""
     return sorted(calls, key=lambda call: call.began)

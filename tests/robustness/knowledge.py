@@ -1,4 +1,4 @@
-"""What the callers know of the records, and the desk at which one of them makes up its next request."""
+"""What the callers know of the records, and the choices for the next request of one of them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ EXTERNAL_IDS = 6
 
 @dataclass(slots=True)
 class Knowledge:
-    """What the callers know of the records, from the answers that they got.
+    """The records as the callers know them from answers.
 
     Attributes:
-        hot, calm, churn, synced: how many clients of each kind.
-        crowd: how many records of a client are enough: whole lists of it stay one page, and small.
+        hot, calm, churn, synced: the number of clients of each kind.
+        crowd: the number of records from which on a client gets no further ones, so that its list is one small page.
     """
 
     hot: int = 4
@@ -32,21 +32,21 @@ class Knowledge:
     _known: dict[str, dict[str, State]] = field(default_factory=dict)
 
     def any_client(self, rng: random.Random, *kinds: str) -> str:
-        """Return a client of one of these kinds."""
+        """Return a random client of one of these kinds."""
         kind = rng.choice(kinds or ("hot", "hot", "calm", "churn"))
         return f"{kind}-{rng.randrange(getattr(self, kind))}"
 
     def any_record(self, rng: random.Random, client_id: str) -> State | None:
-        """Return a record of a client as it was seen last."""
+        """Return a random record of a client in the last state seen."""
         known = self._known.get(client_id)
         return rng.choice(list(known.values())) if known else None
 
     def crowded(self, client_id: str) -> bool:
-        """Tell whether a client has records enough."""
+        """Return whether a client has enough records."""
         return len(self._known.get(client_id, ())) >= self.crowd
 
     def learn(self, call: Call) -> None:
-        """Take in what an answer says."""
+        """Update the known records from an answer."""
         for state in call.seen:
             self._known.setdefault(state.client_id, {})[state.id] = state
         for id_ in (*call.absent, *call.deleted):
@@ -60,7 +60,7 @@ class Knowledge:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where an ask is made up."""
+    """Random choices for one request."""
 
     world: Knowledge
     rng: random.Random
@@ -76,6 +76,6 @@ class Desk:
         return self.client(*kinds), pb.ContactMethodType.Name(self.rng.choice(TYPES))
 
     def external_id(self, client_id: str) -> tuple[str, Any]:
-        """Return an external id of a client, and the type that its record always has."""
+        """Return an external id of a client, and the fixed type of its record."""
         number = self.rng.randrange(EXTERNAL_IDS)
         return f"{client_id}/{number}", TYPES[number % 2]

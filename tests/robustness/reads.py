@@ -1,4 +1,4 @@
-"""Reads that callers make, and how the checker is to understand their answers."""
+"""Reads of the callers, and the evidence in their answers."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def list_some(desk: Desk) -> Ask:
 
     def read(answer: Any, call: Call) -> None:
         _saw_page(answer, call)
-        # By a time that changes: a record may be met before and after.
+        # Sorted by a time that changes: a record may be read before and after its change.
         call.together = request.filter.is_primary
 
     return Ask("ListContactMethods", request, read=read)

@@ -1,6 +1,6 @@
-"""Calls the service over the wire, and writes down what was asked and answered.
+"""A recorder of calls over the wire and their answers.
 
-By the raw stubs rather than the Python client: when a request is repeated shall be seen in the history.
+It uses the stubs rather than the Python client, since the history has to show repetitions of requests.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from google.protobuf.message import Message
 
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import failure_in
-from tests.robustness.history import Call, Change, History, Outcome, State
+from tests.robustness.history import Call, CallOutcome, Change, History, State
 
 MADE, NOTE = "made", "note"
 
-# What the contract promises to have had no effect. INTERNAL may have had one.
+# Status codes that guarantee that the call had no effect. INTERNAL does not.
 _WITHOUT_EFFECT = {
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.NOT_FOUND,
@@ -33,23 +33,23 @@ _WITHOUT_EFFECT = {
     grpc.StatusCode.PERMISSION_DENIED,
     grpc.StatusCode.UNAUTHENTICATED,
 }
-_MOST_REPETITIONS = 4
-_FIRST_PAUSE = 0.05
-_TIMEOUT = 5.0
+_MAX_ATTEMPTS = 4
+_FIRST_PAUSE_SECONDS = 0.05
+_TIMEOUT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What to ask.
+    """A request to make.
 
     Attributes:
         rpc: the name of the RPC.
-        request: its message, without a request_id.
-        changes: what it asks for.
-        read: puts what an answer says into the call.
-        missing: puts what NOT_FOUND says into the call.
-        atomic: whether the changes happen together or not at all.
-        repeatable: whether it is to carry a request_id, and so may be repeated.
+        request: the message, without a request_id.
+        changes: the changes that it asks for.
+        read: records the contents of an answer in the call.
+        missing: records in the call what NOT_FOUND means.
+        atomic: whether all changes are made or none.
+        repeatable: whether it gets a request_id and may be repeated.
     """
 
     rpc: str
@@ -63,12 +63,12 @@ class Ask:
 
 @dataclass(slots=True)
 class Recorder:
-    """Makes calls, and keeps the history of them.
+    """Makes calls and records their history.
 
     Attributes:
-        history: what has been called and answered.
-        succeeded: of each service, for reads and for writes, when the last call that succeeded had begun.
-        repeated: which part of the requests are repeated although they were answered.
+        history: the history so far.
+        succeeded: by service, and for reads and writes, the start of the last successful call.
+        repeated: the fraction of answered requests to repeat.
     """
 
     history: History = field(default_factory=History)
@@ -77,20 +77,20 @@ class Recorder:
     _operations: int = 0
 
     def next_operation(self) -> int:
-        """Return a number that no other operation has; marks are made of it."""
+        """Return a unique number, from which marks are made."""
         self._operations += 1
         return self._operations
 
     async def carry_out(self, caller: str, stub: Any, ask: Ask, operation: int, rng: random.Random) -> Call:
-        """Ask, and ask again as clients do when the answer is ambiguous, now and then also when it is not."""
+        """Make a call; repeat it after an ambiguous answer, as clients do, and sometimes after a definite one."""
         request = ask.request
         request_id = ""
         if ask.changes and ask.repeatable:
             request_id = request.request_id = uuid.UUID(int=rng.getrandbits(128)).hex
-        pause = _FIRST_PAUSE
-        for repetition in range(_MOST_REPETITIONS):
+        pause = _FIRST_PAUSE_SECONDS
+        for repetition in range(_MAX_ATTEMPTS):
             call = await self._call(caller, stub, ask, operation, request_id, rng)
-            again = call.outcome is Outcome.AMBIGUOUS or (repetition == 0 and rng.random() < self.repeated)
+            again = call.outcome is CallOutcome.AMBIGUOUS or (repetition == 0 and rng.random() < self.repeated)
             if not request_id or not again:
                 break
             await asyncio.sleep(pause * rng.uniform(0.5, 1.5))
@@ -101,9 +101,9 @@ class Recorder:
         self, caller: str, stub: Any, ask: Ask, operation: int, request_id: str, rng: random.Random
     ) -> Call:
         impatient = rng.random() < 0.02
-        timeout = rng.uniform(0.002, 0.2) if impatient else _TIMEOUT
+        timeout = rng.uniform(0.002, 0.2) if impatient else _TIMEOUT_SECONDS
         began = time.monotonic()
-        call = Call(-1, operation, caller, ask.rpc, began, began, Outcome.OK, request_id=request_id)
+        call = Call(-1, operation, caller, ask.rpc, began, began, CallOutcome.OK, request_id=request_id)
         call.changes, call.atomic, call.impatient = ask.changes, ask.atomic, impatient
         try:
             method = getattr(stub, ask.rpc)
@@ -120,13 +120,13 @@ class Recorder:
             call.ended = time.monotonic()
             failure = failure_in(error)
             call.code, call.reason = error.code().name, failure.reason
-            call.outcome = Outcome.FAILED if error.code() in _WITHOUT_EFFECT else Outcome.AMBIGUOUS
+            call.outcome = CallOutcome.FAILED if error.code() in _WITHOUT_EFFECT else CallOutcome.AMBIGUOUS
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 ask.missing(call)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             call.ended = time.monotonic()
-            call.code, call.outcome = "CANCELLED", Outcome.AMBIGUOUS
+            call.code, call.outcome = "CANCELLED", CallOutcome.AMBIGUOUS
             if task is not None and task.cancelling():
                 self._keep(call)
                 raise
@@ -134,7 +134,7 @@ class Recorder:
         return call
 
     async def _perhaps_cancelled(self, rpc: Any, rng: random.Random) -> Message:
-        """Await an answer; one caller in a hundred changes its mind."""
+        """Await an answer; one caller in a hundred cancels the call."""
         if rng.random() < 0.01:
             asyncio.get_running_loop().call_later(rng.uniform(0.001, 0.02), rpc.cancel)
         answer: Message = await rpc
@@ -146,7 +146,7 @@ class Recorder:
 
 
 def caller_of(service: str, number: int) -> str:
-    """Return the name of a caller, which says which service it uses."""
+    """Return the name of a caller, which includes its service."""
     return f"{number} of {service}"
 
 
@@ -156,7 +156,7 @@ def service_of(caller: str) -> str:
 
 
 def state_of(record: pb.ContactMethod) -> State:
-    """Return a record as the checker sees it."""
+    """Return the state of a record for the checker."""
     return State(
         record.id,
         record.etag,

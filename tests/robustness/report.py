@@ -1,4 +1,4 @@
-"""What a run found, in figures."""
+"""The report of a run."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.robustness.checker import Violation
-from tests.robustness.history import Call, History, Outcome, in_order
+from tests.robustness.history import Call, CallOutcome, History, in_order
 from tests.robustness.recorder import service_of
 
-# Of the calls that begin after a fault, one of so many ends first.
-_NEXT = 100
+# The first call to end after a fault is among this many that begin after it.
+_MAX_CANDIDATES = 100
 
 
 @dataclass(slots=True)
 class Report:
-    """What a run found.
+    """The results of a run.
 
     Attributes:
-        history: what happened.
-        violations: what the checker found.
-        problems: what was wrong at the end.
-        notes: what else is to be said.
-        seed: of the run.
-        seconds: how long it took.
-        checked_in: how long the checker took, in seconds.
+        history: the calls and faults.
+        violations: the findings of the checker.
+        problems: the findings of the checks at the end.
+        notes: remarks.
+        seed: the seed of the run.
+        seconds: the length of the run.
+        checked_in: the run time of the checker, in seconds.
     """
 
     history: History
@@ -75,17 +75,17 @@ class Report:
         lines = [
             "| what | figure |",
             "|---|---|",
-            f"| calls driven | {figures['calls']:,} |",
-            f"| answered well, failed for certain, ambiguous | "
+            f"| calls | {figures['calls']:,} |",
+            f"| succeeded, failed, ambiguous | "
             f"{outcomes.get('ok', 0):,}, {outcomes.get('failed', 0):,}, {outcomes.get('ambiguous', 0):,} |",
             f"| faults injected | {len(self.history.faults):,} |",
             f"| violations found | {len(self.violations)} |",
-            f"| anything wrong at the end | {'; '.join(self.problems) or 'nothing'} |",
+            f"| problems at the end | {'; '.join(self.problems) or 'none'} |",
             f"| records at the end | {figures['records_at_the_end']:,} |",
-            f"| minutes, and seconds to check | {self.seconds / 60:.1f}, {self.checked_in:.1f} |",
+            f"| minutes; seconds to check | {self.seconds / 60:.1f}, {self.checked_in:.1f} |",
             f"| seed | {self.seed} |",
             "",
-            "| fault | injected | until every service reads and writes again, at most | longest outage of one caller |",
+            "| fault | injected | longest recovery of all services | longest outage of one caller |",
             "|---|---|---|---|",
         ]
         for kind, row in figures["faults"].items():
@@ -96,19 +96,19 @@ class Report:
 
 
 def longest_recoveries(history: History) -> dict[str, float]:
-    """Return, by kind of fault, how long it took at most until every service had answered a read and a write again.
+    """Return, by kind of fault, the longest time until every service had answered a read and a write again.
 
-    From the beginning of the fault, so that it counts as well how long the fault was made to last.
+    It is measured from the injection of the fault, and so includes the duration of the fault.
     """
     successes: defaultdict[tuple[str, bool], list[Call]] = defaultdict(list)
     for call in in_order(history.calls):
-        if call.outcome is Outcome.OK:
+        if call.outcome is CallOutcome.OK:
             successes[service_of(call.caller), bool(call.changes)].append(call)
     starts = {kind: [call.began for call in calls] for kind, calls in successes.items()}
     longest: defaultdict[str, float] = defaultdict(float)
     for fault in history.faults:
         for kind, calls in successes.items():
-            later = calls[bisect_left(starts[kind], fault.ended) :][:_NEXT]
+            later = calls[bisect_left(starts[kind], fault.ended) :][:_MAX_CANDIDATES]
             if later:
                 again = min(call.ended for call in later)
                 longest[fault.kind] = max(longest[fault.kind], again - fault.began)
@@ -116,14 +116,14 @@ def longest_recoveries(history: History) -> dict[str, float]:
 
 
 def longest_outages(history: History) -> dict[str, float]:
-    """Return, by kind of fault, how long at most a caller had to go without a success.
+    """Return, by kind of fault, the longest time that a caller was without a success.
 
-    From the beginning of its first call that failed for no reason of its own to the end of its next success. It counts
-    for the last fault that had begun when that call failed.
+    It is measured from the start of the first call that failed through no fault of the caller to the end of its next
+    success, and attributed to the last fault that had begun when that call failed.
     """
     by_caller: defaultdict[str, list[Call]] = defaultdict(list)
     for call in history.calls:
-        # Those that leave by themselves say nothing about the service.
+        # Calls that the caller cancelled are not the fault of the service.
         if call.code != "CANCELLED":
             by_caller[call.caller].append(call)
     faults = sorted(history.faults, key=lambda fault: fault.began)
@@ -132,10 +132,10 @@ def longest_outages(history: History) -> dict[str, float]:
         failing_since = 0.0
         failed_at = 0.0
         for call in calls:
-            if call.outcome is Outcome.AMBIGUOUS and not call.impatient:
+            if call.outcome is CallOutcome.AMBIGUOUS and not call.impatient:
                 failing_since = failing_since or call.began
                 failed_at = failed_at or call.ended
-            elif call.outcome is not Outcome.AMBIGUOUS and failing_since:
+            elif call.outcome is not CallOutcome.AMBIGUOUS and failing_since:
                 kind = next((fault.kind for fault in reversed(faults) if fault.began < failed_at), "no fault")
                 longest[kind] = max(longest[kind], call.ended - failing_since)
                 failing_since = failed_at = 0.0

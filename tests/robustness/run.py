@@ -1,4 +1,4 @@
-"""A run: traffic, faults in the middle of it, and the verdict."""
+"""A run: traffic, faults during the traffic, and the check of the history."""
 
 from __future__ import annotations
 
@@ -48,19 +48,21 @@ class Plan:
     quiet_seconds: float = 2.0
 
 
-Tell = Callable[[str], None]
-Drive = Callable[[Plan, Stand, Traffic, Report, Tell], Awaitable[int]]
-"""Drives calls through faults; returns how many cursors were open when the last fault was over."""
+OnProgress = Callable[[str], None]
+Drive = Callable[[Plan, Stand, Traffic, Report, OnProgress], Awaitable[int]]
+"""Makes calls during faults; returns the number of open cursors after the last fault."""
 
 
-async def run(plan: Plan, directory: Path, tell: Tell = lambda _line: None, drive: Drive | None = None) -> Report:
-    """Run it, with everything that has to be kept in a directory, and return what it found.
+async def run(
+    plan: Plan, directory: Path, on_progress: OnProgress = lambda _line: None, drive: Drive | None = None
+) -> Report:
+    """Carry out a plan and return the report.
 
     Args:
-        plan: what it consists of.
+        plan: the parameters.
         directory: for the logs of the services.
-        tell: told how far it is.
-        drive: what is done; as the plan says unless told otherwise.
+        on_progress: called with a line of text after each fault.
+        drive: makes the calls and injects the faults; by default according to the plan.
     """
     started = time.monotonic()
     before = asyncio.all_tasks()
@@ -70,7 +72,7 @@ async def run(plan: Plan, directory: Path, tell: Tell = lambda _line: None, driv
     async with standing(directory) as stand:
         async with stand.stubs() as stubs:
             cursors = await (drive or _drive)(
-                plan, stand, Traffic(recorder, Knowledge(), stubs, plan.seed), report, tell
+                plan, stand, Traffic(recorder, Knowledge(), stubs, plan.seed), report, on_progress
             )
         await asyncio.sleep(plan.quiet_seconds)
         report.problems += await aftermath.leaked_cursors(stand.database.uri, cursors)
@@ -86,13 +88,13 @@ async def run(plan: Plan, directory: Path, tell: Tell = lambda _line: None, driv
             report.problems.append(said)
     report.problems += aftermath.unended_tasks(before)
     report.seconds = time.monotonic() - started
-    tell(f"{len(history.calls)} calls, {len(history.faults)} faults; checking")
+    on_progress(f"{len(history.calls)} calls, {len(history.faults)} faults; checking")
     report.violations = await asyncio.to_thread(check, history)
     report.checked_in = time.monotonic() - started - report.seconds
     return report
 
 
-async def _drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, tell: Tell) -> int:
+async def _drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, on_progress: OnProgress) -> int:
     history = report.history
     deadline = time.monotonic() + plan.minutes * 60
     done = asyncio.Event()
@@ -102,21 +104,21 @@ async def _drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, tel
             await _pause(callers)
         files = aftermath.open_files(stand.services)
         if stand.disk is None:
-            report.notes.append(f"full disk by a limit on the size of files: {stand.why_no_disk}")
+            report.notes.append(f"full disk simulated by a file size limit: {stand.why_no_disk}")
         rng = random.Random(plan.seed)  # noqa: S311 - repeatable
         order = schedule(plan.seed, plan.kinds)
         while len(history.calls) < plan.calls or len(history.faults) < plan.faults:
             if time.monotonic() > deadline:
-                report.problems.append(f"not ended after {plan.minutes:g} minutes")
+                report.problems.append(f"not finished after {plan.minutes:g} minutes")
                 break
-            # Spread over the calls.
+            # Spread the faults evenly over the calls.
             if len(history.faults) * plan.calls > len(history.calls) * plan.faults:
                 await _pause(callers)
                 continue
             together = next(order)
             await asyncio.gather(*(_inject(kind, stand, rng, report) for kind in together))
             await _recovered(stand, traffic.recorder, report, " and ".join(together))
-            tell(f"{len(history.calls)} calls, {len(history.faults)} faults: {', '.join(together)}")
+            on_progress(f"{len(history.calls)} calls, {len(history.faults)} faults: {', '.join(together)}")
         cursors = await aftermath.open_cursors(stand.database.uri)
         await asyncio.sleep(plan.quiet_seconds)
         report.problems += aftermath.leaked_files(files, aftermath.open_files(stand.services))
@@ -142,12 +144,12 @@ async def _inject(kind: str, stand: Stand, rng: random.Random, report: Report) -
 
 
 async def _recovered(stand: Stand, recorder: Recorder, report: Report, what: str) -> None:
-    """Wait until every service has answered a read and a write again; report it when one does not."""
+    """Wait until every service has answered a read and a write again; report one that does not."""
     mended = time.monotonic()
     waited_for = [(service.name, writes) for service in stand.services for writes in (False, True)]
     while missing := [kind for kind in waited_for if recorder.succeeded.get(kind, 0.0) < mended]:
         if time.monotonic() > mended + _RECOVERY_TIMEOUT_SECONDS:
             names = ", ".join(f"{'writes' if writes else 'reads'} of {name}" for name, writes in missing)
-            report.problems.append(f"{_RECOVERY_TIMEOUT_SECONDS:g} s after {what} there are still no {names}")
+            report.problems.append(f"{_RECOVERY_TIMEOUT_SECONDS:g} s after {what}, still no {names}")
             return
         await asyncio.sleep(0.02)

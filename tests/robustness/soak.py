@@ -1,6 +1,6 @@
-"""A soak: traffic for a long time, with restarts around a service that is never restarted, and callers that leave.
+"""A soak: long traffic with cancelled calls, and restarts of everything but one service.
 
-Whatever that service leaks shows in its memory, its open files and its latencies.
+Leaks of that service show in its memory, its open files and its latencies.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from typing import TypeVar
 from tests.robustness import aftermath
 from tests.robustness.faults import processes
 from tests.robustness.faults.schedule import kill_a_worker, kill_the_database, restart
-from tests.robustness.history import Fault, History, Outcome
+from tests.robustness.history import CallOutcome, Fault, History
 from tests.robustness.recorder import service_of
 from tests.robustness.report import Report
-from tests.robustness.run import Plan, Tell
+from tests.robustness.run import OnProgress, Plan
 from tests.robustness.stand import Stand
 from tests.robustness.traffic import Traffic
 
 T = TypeVar("T")
 
-_SAMPLE = 5.0
-_BETWEEN_FAULTS = 30.0
-_PARTS = 4
-# Imports, pools and caches fill up in the beginning.
-_WARM_UP = 0.25
+_SAMPLE_SECONDS = 5.0
+_BETWEEN_FAULTS_SECONDS = 30.0
+_QUARTERS = 4
+# The part of the run in which modules are imported, and pools and caches fill.
+_WARM_UP_FRACTION = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a service held at a time.
+    """The resources of a service at one time.
 
     Attributes:
-        at: when, in seconds.
-        mebibytes: how much memory.
-        files: how many open files.
-        threads: how many threads.
+        at: the time, in seconds.
+        mebibytes: resident memory.
+        files: open files.
+        threads: threads.
     """
 
     at: float
@@ -49,8 +49,8 @@ class Sample:
     threads: int
 
 
-async def drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, tell: Tell) -> int:
-    """Drive calls for the minutes of the plan; return how many cursors were open when the last fault was over."""
+async def drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, on_progress: OnProgress) -> int:
+    """Make calls for the minutes of the plan; return the number of open cursors after the last fault."""
     history = report.history
     samples: list[Sample] = []
     began = time.monotonic()
@@ -62,7 +62,9 @@ async def drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, tell
     number = 0
     try:
         while time.monotonic() < ends:
-            await asyncio.wait({callers, sampling}, timeout=_BETWEEN_FAULTS, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {callers, sampling}, timeout=_BETWEEN_FAULTS_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
             if callers.done() or sampling.done():
                 break
             number += 1
@@ -77,7 +79,7 @@ async def drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, tell
                 case _:
                     await restart(stand.two)
             fault.ended = time.monotonic()
-            tell(f"{len(history.calls)} calls, {len(history.faults)} restarts: {samples[-1].mebibytes:.1f} MiB")
+            on_progress(f"{len(history.calls)} calls, {len(history.faults)} restarts: {samples[-1].mebibytes:.1f} MiB")
         cursors = await aftermath.open_cursors(stand.database.uri)
     finally:
         done.set()
@@ -88,9 +90,9 @@ async def drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, tell
 
 
 def figures(samples: Sequence[Sample], history: History) -> list[str]:
-    """Say how the memory, the open files and the latencies of the service that was never restarted have developed."""
+    """Return lines on memory, open files and latencies of the service that was never restarted."""
     began = samples[0].at
-    warm = [sample for sample in samples if sample.at >= began + (samples[-1].at - began) * _WARM_UP]
+    warm = [sample for sample in samples if sample.at >= began + (samples[-1].at - began) * _WARM_UP_FRACTION]
     memory = _parts(samples, lambda sample: sample.at, began, samples[-1].at)
     slope, _ = linear_regression([sample.at for sample in warm], [sample.mebibytes for sample in warm])
     said = [
@@ -102,7 +104,7 @@ def figures(samples: Sequence[Sample], history: History) -> list[str]:
         _counted("open files", [sample.files for sample in samples]),
         _counted("threads", [sample.threads for sample in samples]),
     ]
-    calls = [call for call in history.calls if service_of(call.caller) == "one" and call.outcome is Outcome.OK]
+    calls = [call for call in history.calls if service_of(call.caller) == "one" and call.outcome is CallOutcome.OK]
     for name, kind in (("reads", False), ("writes", True)):
         of_kind = [call for call in calls if bool(call.changes) is kind]
         parts = [
@@ -123,11 +125,11 @@ def _counted(what: str, counts: Sequence[int]) -> str:
 
 
 def _parts(items: Iterable[T], at: Callable[[T], float], began: float, ended: float) -> list[list[T]]:
-    """Return what belongs to each quarter of the time, where that is more than one."""
-    parts: list[list[T]] = [[] for _ in range(_PARTS)]
+    """Return the items of each quarter of the time that has more than one."""
+    parts: list[list[T]] = [[] for _ in range(_QUARTERS)]
     for item in items:
-        position = int((at(item) - began) / (ended - began) * _PARTS)
-        parts[min(max(position, 0), _PARTS - 1)].append(item)
+        position = int((at(item) - began) / (ended - began) * _QUARTERS)
+        parts[min(max(position, 0), _QUARTERS - 1)].append(item)
     return [part for part in parts if len(part) > 1]
 
 
@@ -136,4 +138,4 @@ async def _sample(stand: Stand, samples: list[Sample]) -> None:
         (files,) = aftermath.open_files([stand.one]).values()
         (mebibytes,) = aftermath.resident_mebibytes([stand.one]).values()
         samples.append(Sample(time.monotonic(), mebibytes, files, sum(map(processes.threads, stand.one.pids))))
-        await asyncio.sleep(_SAMPLE)
+        await asyncio.sleep(_SAMPLE_SECONDS)

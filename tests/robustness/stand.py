@@ -1,11 +1,11 @@
-"""What is under test, with everything around it that faults need to get at.
+"""The test stand: three services and a database, with proxies between them.
 
     callers --- proxy --- service "one"  (a process)             --- proxy --- database (a process)
             --- proxy --- service "two"  (a supervisor, 2 workers) --- proxy ---
             --- proxy --- service "here" (in this process)        --- proxy ---
 
-Three services on one database, as on three machines. The one in this process has database commands that can be made to
-fail, and a clock that can be made to step.
+Three services share one database, as on three machines. The service in this process has injectable database errors and
+an adjustable clock.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ from contactsvc.runtime.server import Server
 from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc
 from tests.robustness.faults import processes
 from tests.robustness.faults.disk import Disk
-from tests.robustness.faults.injection import Plan, faulty_stores
+from tests.robustness.faults.injection import ErrorPlan, faulty_stores
 from tests.robustness.faults.proxy import Proxy, mongodb_message, proxied
 
 PREFIX = "robust"
 
-# So that a client is back soon after its service is.
+# Clients reconnect soon after a service has restarted.
 _CHANNEL: list[tuple[str, Any]] = [
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 500),
 ]
-_START = 60.0
-_STOP = 40.0
+_START_TIMEOUT_SECONDS = 60.0
+_STOP_TIMEOUT_SECONDS = 40.0
 
 
 @dataclass(slots=True)
 class Database:
-    """The embedded database, which may be killed and started again.
+    """The embedded database, which can be killed and restarted.
 
     Attributes:
         directory: its data directory.
-        address: where it listens: another port after each start.
+        address: its address; the port changes with each start.
     """
 
     directory: Path
@@ -68,25 +68,25 @@ class Database:
         self.address = database.uri.removeprefix("mongodb://").partition("/")[0]
 
     def kill(self) -> None:
-        """End it as a power cut would, except that the operating system lives on."""
-        # It may have ended by itself.
+        """Kill it with SIGKILL."""
+        # It may have exited already.
         for pid in self._pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     async def stop(self) -> None:
-        """Stop it, or wait for the end of what was killed."""
+        """Stop it, or wait for the killed process."""
         await self._running.aclose()
         self._running = AsyncExitStack()
 
     @property
     def uri(self) -> str:
-        """How drivers reach it."""
+        """The URI for drivers."""
         return embedded.uri_of(self.address)
 
     @property
     def pid(self) -> int:
-        """The id of its process."""
+        """Its process id."""
         (pid,) = self._pids
         return pid
 
@@ -96,10 +96,10 @@ class Database:
 
 
 class Service:
-    """A service that the callers reach through a proxy, and that reaches its database through another one.
+    """A service behind a proxy, with another proxy between it and the database.
 
     Attributes:
-        name: what it is called.
+        name: its name.
         front: the proxy between callers and service.
         back: the proxy between service and database.
     """
@@ -111,13 +111,13 @@ class Service:
 
     @property
     def uri(self) -> str:
-        """How it reaches the database."""
+        """The URI of the database for this service."""
         bounds = "serverSelectionTimeoutMS=2000&connectTimeoutMS=2000&socketTimeoutMS=4000"
         return f"{embedded.uri_of(self.back.target)}&{bounds}"
 
 
 class ServiceProcess(Service):
-    """A service of its own process, or of several."""
+    """A service in one or more processes of its own."""
 
     def __init__(self, name: str, front: Proxy, back: Proxy, *, workers: int, log: Path) -> None:
         super().__init__(name, front, back)
@@ -126,11 +126,11 @@ class ServiceProcess(Service):
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start it, and wait until it answers; when another fault keeps it from starting, again, as operators do."""
-        deadline = asyncio.get_running_loop().time() + _START
+        """Start it and wait until it answers; retry, as operators do, if another fault prevents the start."""
+        deadline = asyncio.get_running_loop().time() + _START_TIMEOUT_SECONDS
         while not await self._started():
             if asyncio.get_running_loop().time() > deadline:
-                raise RuntimeError(f"service {self.name} does not start; {self._log} says why")
+                raise RuntimeError(f"service {self.name} does not start; see {self._log}")
 
     async def _started(self) -> bool:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("CONTACTSVC_")}
@@ -150,7 +150,7 @@ class ServiceProcess(Service):
                 env={**clean, **settings},
             )
         assert self.process.stdout is not None
-        async with asyncio.timeout(_START):
+        async with asyncio.timeout(_START_TIMEOUT_SECONDS):
             line = (await self.process.stdout.readline()).decode()
         if not line.startswith("contactsvc listening on "):
             await self.process.wait()
@@ -159,20 +159,20 @@ class ServiceProcess(Service):
         return True
 
     def kill(self) -> None:
-        """End it at once, with its workers: they are told by the end of the line to their supervisor."""
+        """Kill it with SIGKILL; its workers exit when the pipe to their supervisor closes."""
         assert self.process is not None
         self.process.kill()
 
     async def ended(self) -> int:
-        """Wait for its end; return the exit code."""
+        """Wait until it has exited; return the exit code."""
         assert self.process is not None
         try:
-            async with asyncio.timeout(_STOP):
+            async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
                 return await self.process.wait()
         except TimeoutError:
             self.process.kill()
             await self.process.wait()
-            raise RuntimeError(f"service {self.name} does not stop within {_STOP:g} s") from None
+            raise RuntimeError(f"service {self.name} has not stopped within {_STOP_TIMEOUT_SECONDS:g} s") from None
 
     @property
     def worker_pids(self) -> list[int]:
@@ -188,31 +188,31 @@ class ServiceProcess(Service):
 
 
 class Clock:
-    """A clock that can step.
+    """An adjustable clock.
 
     Attributes:
-        ahead: by how much it is wrong.
+        ahead: its deviation from the real time.
     """
 
     def __init__(self) -> None:
         self.ahead = timedelta()
 
     def __call__(self) -> datetime:
-        """Return the time, as this clock has it."""
+        """Return the time of this clock."""
         return now_utc() + self.ahead
 
 
 class ServiceHere(Service):
-    """A service in this process, with faults that need to get inside.
+    """A service in this process, with injectable faults.
 
     Attributes:
-        plan: which of its database commands fail.
-        clock: by which it stamps records.
+        plan: the database errors to inject.
+        clock: the clock of its timestamps.
     """
 
     def __init__(self, name: str, front: Proxy, back: Proxy) -> None:
         super().__init__(name, front, back)
-        self.plan = Plan()
+        self.plan = ErrorPlan()
         self.clock = Clock()
 
     @asynccontextmanager
@@ -227,7 +227,7 @@ class ServiceHere(Service):
                 yield
             finally:
                 if await server.stop(5):
-                    raise RuntimeError("writes have not ended")
+                    raise RuntimeError("unfinished writes after the stop")
         finally:
             await deployment.close()
 
@@ -241,8 +241,8 @@ class Stand:
         one: a service of one process.
         two: a service of two workers.
         here: the service in this process.
-        disk: what the data directory is on, if that is a small disk of its own.
-        why_no_disk: why it is not, otherwise.
+        disk: the small disk of the data directory; None if it could not be mounted.
+        why_no_disk: the reason, in that case.
     """
 
     database: Database
@@ -258,7 +258,7 @@ class Stand:
         return [self.one, self.two, self.here]
 
     async def restart_database(self) -> None:
-        """Start the database again, and lead the services to it."""
+        """Restart the database and redirect the services to it."""
         await self.database.stop()
         await self.database.start()
         for service in self.services:
@@ -266,7 +266,7 @@ class Stand:
 
     @asynccontextmanager
     async def stubs(self, per_service: int = 4) -> AsyncIterator[list[tuple[str, Any]]]:
-        """Connect to every service several times, so that each of several workers has callers."""
+        """Connect to every service several times, so that every worker gets callers."""
         async with AsyncExitStack() as stack:
             stubs = []
             for _ in range(per_service):
@@ -280,7 +280,7 @@ class Stand:
 
 @asynccontextmanager
 async def standing(directory: Path) -> AsyncIterator[Stand]:
-    """Run everything until the end of the block; logs go to the directory."""
+    """Run the stand until the end of the block; logs go to the directory."""
     async with AsyncExitStack() as stack:
         data = Path(stack.enter_context(TemporaryDirectory(prefix="contactsvc-robustness-data-")))
         disk, why_no_disk = stack.enter_context(Disk.mounted(data / "disk"))

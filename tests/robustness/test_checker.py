@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 
 from tests.robustness.checker import check
-from tests.robustness.history import Call, Change, History, Kind, Outcome, State
+from tests.robustness.history import Call, CallOutcome, Change, History, Kind, State
 
-OK, FAILED, AMBIGUOUS = Outcome.OK, Outcome.FAILED, Outcome.AMBIGUOUS
+OK, FAILED, AMBIGUOUS = CallOutcome.OK, CallOutcome.FAILED, CallOutcome.AMBIGUOUS
 
 
 class Calls:
-    """Writes a history by hand; every call is an operation of its own unless told otherwise."""
+    """Builds a history by hand; by default, every call is an operation of its own."""
 
     def __init__(self) -> None:
         self._numbers = count()
         self.history = History()
 
-    def add(self, began: float, ended: float, outcome: Outcome = OK, operation: int = -1, **fields: Any) -> Call:
+    def add(self, began: float, ended: float, outcome: CallOutcome = OK, operation: int = -1, **fields: Any) -> Call:
         number = next(self._numbers)
         call = Call(
             number,
@@ -36,7 +36,7 @@ class Calls:
         self.history.calls.append(call)
         return call
 
-    def create(self, began: float, ended: float, state: State, outcome: Outcome = OK, operation: int = -1) -> Call:
+    def create(self, began: float, ended: float, state: State, outcome: CallOutcome = OK, operation: int = -1) -> Call:
         """Add a create of a record whose label is the mark of the create."""
         return self.add(
             began,
@@ -48,9 +48,9 @@ class Calls:
         )
 
     def update(
-        self, began: float, ended: float, state: State, outcome: Outcome = OK, etag: str = "", vacates: bool = False
+        self, began: float, ended: float, state: State, outcome: CallOutcome = OK, etag: str = "", vacates: bool = False
     ) -> Call:
-        """Add an update that makes a record what it says."""
+        """Add an update that results in a state."""
         return self.add(
             began,
             ended,
@@ -64,7 +64,7 @@ class Calls:
         return self.add(began, ended, seen=states, **fields)
 
     def end(self, *states: State, at: float = 1000.0) -> set[str]:
-        """Add the reading at the end; return the names of the rules that are broken."""
+        """Add the final reading; return the names of the violated rules."""
         self.history.final, self.history.final_at = list(states), at
         return {violation.rule for violation in check(self.history)}
 
@@ -149,7 +149,7 @@ def test_a_record_that_is_missing_in_a_list_and_was_not_deleted_is_found(calls: 
 
 
 @pytest.mark.parametrize("outcome", [OK, AMBIGUOUS])
-def test_a_record_may_be_missing_when_somebody_may_have_deleted_it(calls: Calls, outcome: Outcome) -> None:
+def test_a_record_may_be_missing_when_somebody_may_have_deleted_it(calls: Calls, outcome: CallOutcome) -> None:
     calls.create(0, 1, record())
     calls.add(2, 3, outcome, changes=[Change(Kind.DELETE, id="a")])
     calls.read(4, 5, absent=["a"])

@@ -1,6 +1,6 @@
-"""Each safeguard of the service, switched off: the checker must notice.
+"""The checker notices when a safeguard of the service is missing.
 
-The parts are put together wrongly here. The service itself has no switch for it.
+These tests assemble the service wrongly; the service itself has no such switches.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _CALLERS = 16
 
 
 class WithoutTransactions(CoalescingStore):
-    """Writes one document after the other, and now and then breaks off in between."""
+    """Writes documents one by one and sometimes fails in between."""
 
     async def atomically(self, work: Callable[[Store], Awaitable[T]], *, keys: Collection[Hashable]) -> T:
         async with self._locks.held(keys):
@@ -57,7 +57,7 @@ class WithoutTransactions(CoalescingStore):
 
 
 class EarlyBatcher(Batcher[str, ContactMethod]):
-    """Answers a question with the command that is already under way for the same one."""
+    """Answers a lookup with a command for the same id that was sent earlier."""
 
     def __init__(self, ask: Callable[[Collection[str]], Awaitable[Mapping[str, ContactMethod]]]) -> None:
         super().__init__(ask)
@@ -72,12 +72,12 @@ class EarlyBatcher(Batcher[str, ContactMethod]):
     def _forget(self, key: str, answered: asyncio.Future[ContactMethod | None]) -> None:
         del self._asked[key]
         if not answered.cancelled():
-            # All who asked may have left.
+            # Every caller may have been cancelled; retrieve the exception.
             answered.exception()
 
 
 class SlowAnswers(CoalescingStore):
-    """Reads that are answered some time after the database has answered: nothing is wrong with that."""
+    """Delays the answers of reads, which is correct."""
 
     batcher: type[Batcher[str, ContactMethod]] = Batcher
 
@@ -92,13 +92,13 @@ class SlowAnswers(CoalescingStore):
 
 
 class EarlyAnswers(SlowAnswers):
-    """Reads that are answered by commands sent before they arrived."""
+    """Answers reads with commands that were sent before the reads arrived."""
 
     batcher = EarlyBatcher
 
 
 class EarlyAcknowledgement(CoalescingStore):
-    """Single inserts are acknowledged before they are written."""
+    """Acknowledges single inserts before writing them."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -114,12 +114,12 @@ class EarlyAcknowledgement(CoalescingStore):
 
     async def _write_later(self, change_set: ChangeSet) -> None:
         await asyncio.sleep(0.02)
-        # Whoever loses a race here has been told that all is well.
+        # A write that fails here has already been acknowledged.
         await asyncio.gather(super().write(change_set), return_exceptions=True)
 
 
-class WithoutMemory(CoalescingStore):
-    """Requests are not remembered."""
+class WithoutRequestIds(CoalescingStore):
+    """Stores no request ids."""
 
     def _within(self, session: Any) -> Any:
         inner = super()._within(session)
@@ -141,7 +141,7 @@ def _forgetful(change_set: ChangeSet) -> ChangeSet:
 
 
 class Unconditional(CoalescingStore):
-    """A single record is replaced whether or not it is still as it was read."""
+    """Replaces a single record without checking that it is unchanged since it was read."""
 
     async def write(self, change_set: ChangeSet) -> None:
         if len(change_set.replaced) == len(change_set) == 1:
@@ -153,16 +153,16 @@ class Unconditional(CoalescingStore):
 
 @dataclass(frozen=True)
 class Case:
-    """A safeguard that is switched off.
+    """A missing safeguard.
 
     Attributes:
-        kind: the store to serve.
         rules: the violations, one of which must be found.
-        mix: the traffic that shows it.
+        mix: the traffic that reveals it.
+        kind: the store to serve.
         dropped: the index to drop after the start.
-        repeated: which part of the requests is repeated.
-        services: how many there are.
-        crowd: how many records each client has, about.
+        repeated: the fraction of answered requests to repeat.
+        services: the number of services.
+        crowd: the approximate number of records per client.
     """
 
     rules: set[str]
@@ -193,7 +193,9 @@ CASES = {
     "inserts acknowledged before they are written": Case(
         {"acknowledged write missing", "external id not found"}, {**READS, "create": 10}, EarlyAcknowledgement
     ),
-    "requests not remembered": Case({"request applied twice"}, {**READS, "create": 10}, WithoutMemory, repeated=0.5),
+    "requests not remembered": Case(
+        {"request applied twice"}, {**READS, "create": 10}, WithoutRequestIds, repeated=0.5
+    ),
     "replaced whatever is there": Case(
         {"lost update", "stale read"}, {**READS, "create": 3, "update": 20}, Unconditional
     ),
@@ -202,7 +204,7 @@ CASES = {
 
 @asynccontextmanager
 async def misbuilt(uri: str, prefix: str, case: Case) -> AsyncIterator[list[tuple[str, Any]]]:
-    """Run services without a safeguard; yield their stubs."""
+    """Run services that lack a safeguard; yield their stubs."""
     async with AsyncExitStack() as stack:
         stubs = []
         for number in range(case.services):
@@ -227,14 +229,14 @@ def collection_of(deployment: store.Deployment, prefix: str) -> Any:
 
 
 async def one_round(uri: str, case: Case, seed: int) -> set[str]:
-    """Drive some traffic; return the rules that were found broken."""
+    """Make some calls; return the names of the violated rules."""
     prefix = f"safeguards_{uuid.uuid4().hex[:12]}"
     recorder = Recorder(repeated=case.repeated)
     history = recorder.history
     async with misbuilt(uri, prefix, case) as stubs:
         world = Knowledge(hot=1, calm=1, churn=1, synced=1, crowd=case.crowd)
         traffic = Traffic(recorder, world, stubs, seed, case.mix)
-        # One first, so that the others do not all begin with records of their own.
+        # One caller first, so that the others start with shared records.
         await traffic.run(1, until=lambda: len(history.calls) >= _FIRST_CALLS)
         await traffic.run(_CALLERS, until=lambda: len(history.calls) >= _CALLS)
     history.final, _ = await aftermath.read_everything(uri, prefix)
@@ -250,7 +252,7 @@ async def test_a_safeguard_that_is_missing_is_noticed(embedded_uri: str, name: s
         found |= await one_round(embedded_uri, case, seed)
         if found & case.rules:
             return
-    raise AssertionError(f"not noticed in {_ROUNDS} rounds; found {found or 'nothing'}")
+    raise AssertionError(f"not noticed in {_ROUNDS} rounds; found: {found or 'nothing'}")
 
 
 async def test_with_all_safeguards_nothing_is_found(embedded_uri: str) -> None:

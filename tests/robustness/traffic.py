@@ -1,11 +1,11 @@
-"""Mixed traffic: what 32 callers ask, of few clients that they fight over and of many that they do not.
+"""Mixed traffic: concurrent callers that compete for few clients and spread over many.
 
-Clients are of kinds, so that the checker can tell what must not happen to them:
+The kind of a client determines what must not happen to it:
 
-- hot: few, everyone works on them. Nearly nothing leaves a slot without a primary.
-- calm: nothing is deleted, no flag is taken away; whatever was there must be there at the end.
-- churn: deleted, erased, changed in type.
-- synced: made what a list says.
+- hot: few clients with most of the calls. Rarely, a slot is left without a primary.
+- calm: no deletions and no demotions without a promotion; every record must exist at the end.
+- churn: deletions, erasures and changes of type.
+- synced: written by sync.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from tests.robustness.recorder import Ask, Recorder, caller_of
 
 @dataclass(slots=True)
 class Traffic:
-    """Callers at work.
+    """Concurrent callers.
 
     Attributes:
-        recorder: keeps the history.
-        world: what they know.
-        stubs: of the services, with their names; each caller uses one.
-        seed: decides what they do.
-        mix: how often each kind of call is made; as MIX unless told otherwise.
+        recorder: records the history.
+        world: what the callers know of the records.
+        stubs: the stubs of the services, with their names; each caller uses one.
+        seed: determines the calls.
+        mix: the weight of each kind of call; empty means MIX.
     """
 
     recorder: Recorder
@@ -40,7 +40,7 @@ class Traffic:
     mix: dict[str, float] = field(default_factory=dict)
 
     async def run(self, callers: int, *, until: Callable[[], bool]) -> None:
-        """Let so many callers work until the condition holds; each looks before every call."""
+        """Run a number of callers; each one checks the condition before every call."""
         async with asyncio.TaskGroup() as group:
             for number in range(callers):
                 group.create_task(self._work(number, until))
@@ -103,4 +103,4 @@ MIX: dict[str, float] = {
     "sync": 1.5,
     "erase": 0.5,
 }
-"""How often each is asked, in proportion."""
+"""The weight of each kind of call."""

@@ -1,4 +1,4 @@
-"""Writes that callers make, and how the checker is to understand their answers."""
+"""Writes of the callers, and the evidence in their answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _value(mark: str) -> str:
 def _saw_results(answer: Any, call: Call) -> None:
     succeeded = [result.WhichOneof("outcome") != "error" for result in answer.results]
     call.refused = [position for position, well in enumerate(succeeded) if not well]
-    # A record that occurs twice is shown twice, in its one last state.
+    # A record that occurs twice in the request is returned twice, each time in its final state.
     records = (result.contact_method for result, well in zip(answer.results, succeeded, strict=True) if well)
     call.seen = [*{state.id: state for state in map(state_of, records)}.values()]
 
@@ -47,7 +47,7 @@ def create(desk: Desk) -> Ask | None:
 
 
 def _change_of(desk: Desk, state: State, position: int, *, conditional: bool) -> tuple[Any, Change]:
-    """Return an update of some fields, among them at least one that gets the mark."""
+    """Return an update of some fields, at least one of which gets the mark."""
     rng, mark = desk.rng, desk.mark(position)
     request = pb.UpdateContactMethodRequest(id=state.id, etag=state.etag if conditional else "")
     label, vacates = rng.random() < 0.6, False

@@ -1,8 +1,8 @@
-"""Whether a history can have come from a service that keeps its promises.
+"""The checker: whether a correct service can have produced a history.
 
-Every rule is sound: what it reports cannot be explained by any order of the calls that agrees with their times, however
-the ambiguous ones turned out. None of them is complete: a fault whose effects nobody saw is not reported. Each works in
-time that grows hardly faster than the history, so that 100,000 calls take seconds.
+Every rule is sound: no order of the calls that agrees with their times explains a violation, for any outcome of the
+ambiguous ones. No rule is complete: a fault without visible effects is not reported. The run time of each rule grows
+little faster than the history: 100,000 calls take seconds.
 """
 
 from tests.robustness.checker.rules import check

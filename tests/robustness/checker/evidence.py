@@ -1,4 +1,4 @@
-"""A history, sorted by what its calls are about."""
+"""The evidence in a history, sorted by subject."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from enum import Enum, auto
 from math import inf
 
 from tests.robustness.checker.zones import Sighting
-from tests.robustness.history import Call, Change, History, Kind, Outcome, Slot, State, in_order
+from tests.robustness.history import Call, CallOutcome, Change, History, Kind, Slot, State, in_order
 
 Register = dict[str, list[Sighting]]
-"""Of each value, who saw it."""
+"""The sightings of each value."""
 
 EVERYONE = "*"
 
@@ -27,48 +27,48 @@ class Happened(Enum):
 
 @dataclass(slots=True)
 class Operation:
-    """A request with all its repetitions, in the order of their beginning."""
+    """A request with all its repetitions, in the order in which they began."""
 
     calls: list[Call]
 
     @property
     def began(self) -> float:
-        """When it was first sent."""
+        """The time at which it was first sent."""
         return self.calls[0].began
 
     @property
     def effect_until(self) -> float:
-        """Until when it may have taken effect."""
+        """The latest time at which it may have taken effect."""
         return max(call.effect_until for call in self.calls)
 
     @property
     def answered(self) -> Call | None:
         """The first repetition that succeeded."""
-        return next((call for call in self.calls if call.outcome is Outcome.OK), None)
+        return next((call for call in self.calls if call.outcome is CallOutcome.OK), None)
 
     @property
     def changes(self) -> list[tuple[int, Change]]:
-        """What it asks for, with positions."""
+        """The requested changes with their positions."""
         return list(enumerate(self.calls[0].changes))
 
     def happened(self, position: int) -> Happened:
-        """Tell whether the change at a position was made."""
-        if any(call.outcome is Outcome.OK and position not in call.refused for call in self.calls):
+        """Return whether the change at a position was made."""
+        if any(call.outcome is CallOutcome.OK and position not in call.refused for call in self.calls):
             return Happened.YES
-        if any(call.outcome is Outcome.AMBIGUOUS for call in self.calls):
+        if any(call.outcome is CallOutcome.AMBIGUOUS for call in self.calls):
             return Happened.PERHAPS
         return Happened.NO
 
 
 @dataclass(slots=True)
 class Life:
-    """What is known about when a record was there.
+    """What is known about the existence of a record.
 
     Attributes:
-        client_id: whose it is.
-        first: the sighting that ended first: it was there by then.
-        last: the sighting that began last: it was still there then.
-        gone_from: from when on it may have been deleted, if that was after `last` at all.
+        client_id: its client.
+        first: the sighting that ended first: by its end, the record existed.
+        last: the sighting that began last: at its start, the record still existed.
+        gone_from: the earliest time after `last` at which it may have been deleted.
         slots: the slots in which it was seen.
     """
 
@@ -80,21 +80,21 @@ class Life:
 
 
 class Evidence:
-    """A history, sorted.
+    """The evidence in a history.
 
     Attributes:
-        calls: all calls, and the reading at the end as the last one.
-        faults: what went wrong meanwhile.
-        final: the reading at the end.
-        operations: by their numbers.
-        lives: of records, by their ids.
-        etags: by record, who saw which etag.
-        primaries: by slot, who saw which etag of a primary.
-        external_ids: by external id, who saw which etag of its holder.
-        labels: by record, who saw which label.
-        notes: by record, who saw which note.
-        marks: of each mark, the operation that writes it and the position of the change.
-        deletes: by record, the calls that ask for its deletion.
+        calls: all calls, and the final reading as the last one.
+        faults: the injected faults.
+        final: the final reading.
+        operations: the operations by number.
+        lives: the lives of records by id.
+        etags: by record, the sightings of each etag.
+        primaries: by slot, the sightings of each etag of a primary.
+        external_ids: by external id, the sightings of each etag of its holder.
+        labels: by record, the sightings of each label.
+        notes: by record, the sightings of each note.
+        marks: by mark, the operation that writes it and the position of the change.
+        deletes: by record, the calls that request its deletion.
         clears: by client, the calls that may delete all of its records.
         vacates: by client, the calls that may leave a slot without a primary.
     """
@@ -112,7 +112,7 @@ class Evidence:
                 "the reading at the end",
                 at,
                 at,
-                Outcome.OK,
+                CallOutcome.OK,
                 seen=history.final,
                 complete=EVERYONE,
             )
@@ -176,7 +176,7 @@ class Evidence:
         for position, change in enumerate(call.changes):
             if change.mark:
                 self.marks.setdefault(change.mark, (operation, position))
-            if call.outcome is Outcome.FAILED or position in call.refused:
+            if call.outcome is CallOutcome.FAILED or position in call.refused:
                 continue
             if change.kind is Kind.DELETE and change.id:
                 self.deletes[change.id].append(call)

@@ -1,4 +1,4 @@
-"""The rules, one function each: evidence -> violations."""
+"""The rules, each a function from evidence to violations."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 from tests.robustness.checker.evidence import EVERYONE, Evidence, Happened, Life, Operation, Register
 from tests.robustness.checker.violation import Violation
 from tests.robustness.checker.zones import Cover, Sighting, clashes, zones_of
-from tests.robustness.history import Call, History, Kind, Outcome, Slot, State
+from tests.robustness.history import Call, CallOutcome, History, Kind, Slot, State
 
 Rule = Callable[[Evidence], Iterator[Violation]]
 
 
 def check(history: History) -> list[Violation]:
-    """Return everything in a history that a service which keeps its promises cannot have done."""
+    """Return the violations in a history."""
     evidence = Evidence(history)
     return [violation for rule in RULES for violation in rule(evidence)]
 
 
 def one_state_per_etag(evidence: Evidence) -> Iterator[Violation]:
-    """An etag changes exactly when its record does."""
+    """An etag changes if and only if its record does."""
     seen: dict[str, tuple[State, Call]] = {}
     for call, state in evidence.sightings():
         known, first = seen.setdefault(state.etag, (state, call))
@@ -32,18 +32,18 @@ def one_state_per_etag(evidence: Evidence) -> Iterator[Violation]:
 
 
 def no_stale_record(evidence: Evidence) -> Iterator[Violation]:
-    """A record is one register: whoever asks after an acknowledged write sees it, or a later one."""
+    """A record is a register: a read after an acknowledged write returns that write or a later one."""
     yield from _clashes("stale read", evidence.etags, "record")
 
 
 def no_lost_label(evidence: Evidence) -> Iterator[Violation]:
-    """A change of one field does not undo a change of another one that was there before."""
+    """A change of one field does not undo an earlier change of another field."""
     yield from _clashes("lost update", evidence.labels, "label of record")
     yield from _clashes("lost update", evidence.notes, "note of record")
 
 
 def one_primary(evidence: Evidence) -> Iterator[Violation]:
-    """At no moment does a client have two primaries of one type."""
+    """A client never has two primaries of one type at the same time."""
     yield from _clashes("two primaries", evidence.primaries, "slot")
     for call in _read_together(evidence):
         holders: dict[Slot, str] = {}
@@ -54,7 +54,7 @@ def one_primary(evidence: Evidence) -> Iterator[Violation]:
 
 
 def one_holder_of_an_external_id(evidence: Evidence) -> Iterator[Violation]:
-    """At no moment do two records have one external id."""
+    """Two records never have the same external id at the same time."""
     yield from _clashes("external id shared", evidence.external_ids, "external id")
     for call in _read_together(evidence):
         holders: dict[str, str] = {}
@@ -65,14 +65,14 @@ def one_holder_of_an_external_id(evidence: Evidence) -> Iterator[Violation]:
 
 
 def nothing_vanishes(evidence: Evidence) -> Iterator[Violation]:
-    """A record that was there is there, until somebody deletes it."""
+    """A record exists until it is deleted."""
     for call in evidence.calls:
         for id_ in call.absent:
             if (life := evidence.lives.get(id_)) is not None and _is_missed(life, call.began, call.ended):
                 yield _missing(id_, life, call)
     complete: defaultdict[str, list[Call]] = defaultdict(list)
     for call in evidence.calls:
-        if call.complete and call.outcome is Outcome.OK:
+        if call.complete and call.outcome is CallOutcome.OK:
             complete[call.complete].append(call)
     began = {client_id: [call.began for call in calls] for client_id, calls in complete.items()}
     names = {call.number: {state.id for state in call.seen} for calls in complete.values() for call in calls}
@@ -87,9 +87,9 @@ def nothing_vanishes(evidence: Evidence) -> Iterator[Violation]:
 
 
 def nothing_comes_back(evidence: Evidence) -> Iterator[Violation]:
-    """A deleted record is never seen again."""
+    """A deleted record is never returned again."""
     for call in evidence.calls:
-        if call.outcome is not Outcome.OK:
+        if call.outcome is not CallOutcome.OK:
             continue
         deleted = {*call.deleted}
         deleted |= {
@@ -114,7 +114,7 @@ def nothing_comes_back(evidence: Evidence) -> Iterator[Violation]:
 
 
 def no_vanished_primary(evidence: Evidence) -> Iterator[Violation]:
-    """A slot that has a primary has one, until somebody takes it away without naming another."""
+    """A slot keeps a primary until a call removes it without a replacement."""
     covers = {slot: Cover(zones_of(register)) for slot, register in evidence.primaries.items()}
     seen = {
         slot: sorted((one for sightings in register.values() for one in sightings), key=lambda one: one.ended)
@@ -140,11 +140,11 @@ def no_vanished_primary(evidence: Evidence) -> Iterator[Violation]:
         starts, ends = vacates.get(slot[0], ([], []))
         position = bisect_left(starts, call.ended)
         if not position or ends[position - 1] <= before.began:
-            yield Violation("vanished primary", f"slot {slot}, which nobody has vacated", [before.call, call])
+            yield Violation("vanished primary", f"slot {slot}, vacated by no call", [before.call, call])
 
 
 def external_ids_are_found(evidence: Evidence) -> Iterator[Violation]:
-    """Whoever asks for an external id finds the record that has it."""
+    """A lookup by external id finds the record that has it."""
     for call in evidence.calls:
         for external_id in call.vacant_external_ids:
             register = evidence.external_ids.get(external_id)
@@ -155,25 +155,25 @@ def external_ids_are_found(evidence: Evidence) -> Iterator[Violation]:
 
 
 def nothing_out_of_nothing(evidence: Evidence) -> Iterator[Violation]:
-    """What is seen was written, by a call that had begun and did not fail."""
+    """Everything returned was written by a call that had begun and did not fail."""
     for call, state in evidence.sightings():
         for mark in {state.label, state.note, state.made} - {""}:
             if mark not in evidence.marks:
-                yield Violation("phantom", f"{state.id} has {mark}, which nobody wrote", [call])
+                yield Violation("phantom", f"{state.id} has {mark}, written by no call", [call])
                 continue
             operation, position = evidence.marks[mark]
             if operation.began > call.ended:
-                yield Violation("phantom", f"{state.id} has {mark} of the future", [call, *operation.calls])
+                yield Violation("phantom", f"{state.id} has {mark}, written by a later call", [call, *operation.calls])
             elif operation.happened(position) is Happened.NO:
-                what = f"{state.id} has {mark} of a call that failed"
+                what = f"{state.id} has {mark}, written by a failed call"
                 yield Violation("phantom", what, [*operation.calls, call])
 
 
 def one_effect_per_request(evidence: Evidence) -> Iterator[Violation]:
-    """However often a request is repeated, it makes one record, and every answer names that one."""
+    """A repeated request creates one record, and every answer returns that record."""
     for call in evidence.calls:
         if call.reason == "METADATA_AMBIGUOUS":
-            yield Violation("request applied twice", "several records have a mark that one request writes", [call])
+            yield Violation("request applied twice", "several records have the mark of one request", [call])
     made: dict[str, tuple[str, Call]] = {}
     for call, state in evidence.sightings():
         if state.made:
@@ -184,7 +184,7 @@ def one_effect_per_request(evidence: Evidence) -> Iterator[Violation]:
 
 
 def one_winner_per_etag(evidence: Evidence) -> Iterator[Violation]:
-    """Of two changes on condition of the same etag, one fails."""
+    """Of two changes with the same etag as a condition, one fails."""
     winners: dict[tuple[str, str], Operation] = {}
     for operation in evidence.operations.values():
         for position, change in operation.changes:
@@ -192,12 +192,12 @@ def one_winner_per_etag(evidence: Evidence) -> Iterator[Violation]:
                 continue
             winner = winners.setdefault((change.id, change.etag), operation)
             if winner is not operation and change.id:
-                what = f"{change.id} was changed twice on condition of {change.etag}"
+                what = f"{change.id} was changed twice with etag {change.etag} as a condition"
                 yield Violation("lost update", what, [*winner.calls, *operation.calls])
 
 
 def all_or_nothing(evidence: Evidence) -> Iterator[Violation]:
-    """An atomic batch of which a part is seen is there as a whole."""
+    """An atomic batch with a visible part is applied as a whole."""
     if evidence.final is None:
         return
     seen: dict[str, Call] = {}
@@ -224,7 +224,7 @@ def all_or_nothing(evidence: Evidence) -> Iterator[Violation]:
             ):
                 continue
             if change.kind is Kind.CREATE:
-                # Never seen, it cannot have been deleted by its id.
+                # Its id was never returned, so no call can have deleted it by id.
                 excused = any(call.effect_until > operation.began for call in evidence.clears.get(change.client_id, ()))
             else:
                 life = evidence.lives.get(change.id)
@@ -238,9 +238,9 @@ def all_or_nothing(evidence: Evidence) -> Iterator[Violation]:
 
 
 def no_internal_fault(evidence: Evidence) -> Iterator[Violation]:
-    """The service never answers that it does not know what went wrong.
+    """The service never returns INTERNAL.
 
-    Except while its disk is full: the embedded database then answers that it does not know either.
+    The exception is a full disk, for which the embedded database returns an internal error.
     """
     full = [fault for fault in evidence.faults if fault.kind == "full disk"]
     for call in evidence.calls:
@@ -268,7 +268,7 @@ RULES: tuple[Rule, ...] = (
 
 
 class _Latest:
-    """Of sightings in the order of their ends, the one that began last among those that had ended by a time."""
+    """Among sightings that ended before a time, the one that began last."""
 
     def __init__(self, ends: list[float], sightings: list[Sighting]) -> None:
         self._ends = ends
@@ -294,7 +294,7 @@ def _read_together(evidence: Evidence) -> Iterator[Call]:
 
 
 def _is_missed(life: Life, began: float, ended: float) -> bool:
-    """Tell whether a record that an answer says is not there must have been there."""
+    """Return whether a record that an answer reports as absent must have existed."""
     return began >= life.first.ended and ended < max(life.last.began, life.gone_from)
 
 
@@ -304,14 +304,14 @@ def _missing(id_: str, life: Life, call: Call) -> Violation:
 
 
 def _vacancies(evidence: Evidence) -> Iterator[tuple[Call, Slot]]:
-    """Yield the slots that an answer shows without a primary."""
+    """Yield the slots without a primary, according to an answer."""
     slots: defaultdict[str, list[Slot]] = defaultdict(list)
     for slot in evidence.primaries:
         slots[slot[0]].append(slot)
     for call in evidence.calls:
         for slot in call.vacant:
             yield call, slot
-        if not call.complete or not call.together or call.outcome is not Outcome.OK:
+        if not call.complete or not call.together or call.outcome is not CallOutcome.OK:
             continue
         held = {state.slot for state in call.seen if state.is_primary}
         asked = evidence.primaries if call.complete == EVERYONE else slots[call.complete]
@@ -321,7 +321,7 @@ def _vacancies(evidence: Evidence) -> Iterator[tuple[Call, Slot]]:
 
 
 def _writers(evidence: Evidence) -> defaultdict[str, list[Operation]]:
-    """Return the operations that write marks, by the id of the record, or by its client where the request has no id."""
+    """Return the operations that write marks, by record id, or by client if the request has no record id."""
     writers: defaultdict[str, list[Operation]] = defaultdict(list)
     for operation in evidence.operations.values():
         for _, change in operation.changes:
@@ -331,7 +331,7 @@ def _writers(evidence: Evidence) -> defaultdict[str, list[Operation]]:
 
 
 def _half_deleted(evidence: Evidence, operation: Operation, left: Mapping[str, State]) -> Iterator[Violation]:
-    """Report an atomic delete of which one record is gone, by nobody else, and another one is there."""
+    """Report an atomic delete of which one record is gone, through no other call, and another one exists."""
     ids = [change.id for _, change in operation.changes]
     stay = [id_ for id_ in ids if id_ in left and operation.happened(0) is not Happened.NO]
     for id_ in ids:

@@ -1,4 +1,4 @@
-"""A broken promise, and the calls that prove it."""
+"""A violation and the calls that prove it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.robustness.history import Call
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A broken promise.
+    """A violation of a rule.
 
     Attributes:
-        rule: its name, such as "two primaries".
-        what: what is wrong, with the ids concerned.
-        calls: the calls that cannot all have been answered so.
+        rule: the name of the rule, such as "two primaries".
+        what: a description with the ids concerned.
+        calls: the calls whose answers contradict each other.
     """
 
     rule: str

@@ -1,10 +1,10 @@
-"""Registers whose every value is written once: can all who saw a value have seen it?
+"""Linearizability of registers in which every value is written once.
 
-Such a register holds each of its values in one stretch of time. Whoever saw a value, or wrote it, did so at some moment
-of its call. When one of these calls ended before another one began, the register held the value all the time between:
-from the earliest end to the latest beginning, its *forward zone*. When they all overlap, it held the value at some
-moment of their common time: the *backward zone*. The calls have an order that explains them just when no two forward
-zones overlap and no backward zone lies inside a forward one (Gibbons and Korach, "Testing Shared Memories", 1997).
+Such a register holds each value for one period. A call that saw or wrote a value did so at some moment of the call. If
+one of the calls for a value ended before another began, the register held the value from the earliest end to the latest
+start: the *forward zone*. If all of them overlap, it held the value at some moment of their common time: the *backward
+zone*. An order of the calls that explains them exists if and only if no two forward zones overlap and no backward zone
+lies within a forward one (Gibbons and Korach, "Testing Shared Memories", 1997).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.robustness.history import Call
 
 
 class Sighting(NamedTuple):
-    """A call that shows that a register held a value at some moment of it."""
+    """A call during which, at some moment, a register held a value."""
 
     began: float
     ended: float
@@ -27,10 +27,10 @@ class Sighting(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """When a register held a value, at the least.
+    """The minimal period in which a register held a value.
 
     Attributes:
-        value: which.
+        value: the value.
         first: the sighting that ended first.
         last: the sighting that began last.
     """
@@ -41,22 +41,22 @@ class Zone:
 
     @property
     def forward(self) -> bool:
-        """Whether the value was held from the end of the first until the beginning of the last."""
+        """Whether it is a forward zone, from the end of the first sighting to the start of the last."""
         return self.first.ended < self.last.began
 
     @property
     def low(self) -> float:
-        """Where the zone begins."""
+        """The start of the zone."""
         return min(self.first.ended, self.last.began)
 
     @property
     def high(self) -> float:
-        """Where the zone ends."""
+        """The end of the zone."""
         return max(self.first.ended, self.last.began)
 
     @property
     def calls(self) -> list[Call]:
-        """The calls that prove it."""
+        """The calls that prove the zone."""
         return [self.first.call] if self.first == self.last else [self.first.call, self.last.call]
 
 
@@ -69,7 +69,7 @@ def zones_of(sightings: Mapping[str, Sequence[Sighting]]) -> list[Zone]:
 
 
 def clashes(zones: Iterable[Zone]) -> Iterator[tuple[Zone, Zone]]:
-    """Yield pairs of zones of one register that cannot both be; not all such pairs, but some if there are any."""
+    """Yield contradictory pairs of zones of one register: not all of them, but some if there are any."""
     zones = list(zones)
     cover = Cover(zones)
     yield from cover.overlapping
@@ -79,7 +79,7 @@ def clashes(zones: Iterable[Zone]) -> Iterator[tuple[Zone, Zone]]:
 
 
 class Cover:
-    """The forward zones of a register, to be asked what lies in them.
+    """The forward zones of a register, for lookups by time.
 
     Attributes:
         overlapping: pairs of them that overlap.
@@ -96,7 +96,7 @@ class Cover:
         self._lows = [zone.low for zone in self._zones]
 
     def around(self, low: float, high: float) -> Zone | None:
-        """Return the zone that has this stretch of time in it, with something to spare on both sides."""
+        """Return the zone that strictly contains this period."""
         position = bisect_left(self._lows, low) - 1
         if position < 0:
             return None

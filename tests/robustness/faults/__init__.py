@@ -1,1 +1,1 @@
-"""What can go wrong around the service, made to go wrong."""
+"""Fault injection: processes, networks, database commands, disk and clock."""

@@ -1,6 +1,6 @@
-"""A disk without room: a small one of its own for the data directory, or a limit on the size of files.
+"""A full disk: a small file system for the data directory, or a limit on the size of files.
 
-To mount a disk takes root. The limit does not, and looks much the same to a process that writes.
+Mounting requires root. The limit does not, and has much the same effect on a process that writes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 _SIZE = 1024
 _CHUNK = 64 * 1024
-# The parts of the journal have 10 MB; the log stays below this.
+# Journal files have 10 MB; log files stay below this limit.
 _LARGEST_FILE = 9 * 1024 * 1024
 
 
@@ -23,7 +23,7 @@ class Disk:
     """A file system in memory.
 
     Attributes:
-        path: where it is mounted.
+        path: the mount point.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,15 +32,15 @@ class Disk:
     @classmethod
     @contextmanager
     def mounted(cls, path: Path) -> Iterator[tuple[Disk | None, str]]:
-        """Mount one until the end of the block; yield it, or None and why that is not possible."""
+        """Mount a disk until the end of the block; yield it, or None and the reason why it cannot be mounted."""
         path.mkdir(parents=True)
         if os.geteuid() != 0:
-            yield None, "only root may mount a small disk to fill up"
+            yield None, "mounting a small disk requires root"
             return
         command = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}m,mode=700", "contactsvc-robustness", str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            yield None, f"cannot mount a small disk to fill up: {done.stderr.strip()}"
+            yield None, f"cannot mount a small disk: {done.stderr.strip()}"
             return
         try:
             yield cls(path), ""
@@ -48,7 +48,7 @@ class Disk:
             subprocess.run(["umount", str(path)], check=True)  # noqa: S607 - of the system
 
     def fill(self) -> None:
-        """Leave no room on it."""
+        """Fill it up."""
         with (self.path / "ballast").open("wb") as ballast:
             size = 0
             step = 16 * 1024 * 1024
@@ -62,10 +62,10 @@ class Disk:
                     step //= 2
 
     def make_room(self) -> None:
-        """Give the room back."""
+        """Free the space."""
         (self.path / "ballast").unlink(missing_ok=True)
 
 
 def limit_files(pid: int) -> None:
-    """Make every write of a process fail that makes a file larger than a part of the database's journal may be."""
+    """Limit the file size of a process to less than a journal file of the database."""
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (_LARGEST_FILE, resource.RLIM_INFINITY))

@@ -1,7 +1,7 @@
-"""A store whose database commands fail as they are told: before they are carried out, or after.
+"""Injected database errors: commands that fail before or after their execution.
 
-It stands between the store and the driver, where the errors of a real deployment come from, so that all that the
-service makes of them is under test.
+They are injected between the store and the driver, where the errors of a real deployment arise, so that all error
+handling of the service is under test.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _WRITE_CONFLICT = 112
 
 
 class DatabaseError(StrEnum):
-    """What goes wrong with a command."""
+    """The kind of error."""
 
     BEFORE = "connection lost before execution"
     AFTER = "connection lost after execution"
@@ -43,14 +43,14 @@ class DatabaseError(StrEnum):
 
 
 @dataclass(slots=True)
-class Plan:
-    """Which commands fail, and how.
+class ErrorPlan:
+    """The errors to inject.
 
     Attributes:
-        error: how; None lets all pass.
-        share: which part of the commands.
-        injected: how many have failed.
-        rng: decides which.
+        error: the kind of error; None injects none.
+        share: the fraction of commands that fail.
+        injected: the number of injected errors.
+        rng: selects the commands.
     """
 
     error: DatabaseError | None = None
@@ -59,16 +59,16 @@ class Plan:
     rng: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311 - repeatable
 
     def strikes(self, *errors: DatabaseError) -> bool:
-        """Decide whether a command fails with one of these."""
+        """Decide whether a command fails with one of these errors."""
         if self.error not in errors or self.rng.random() >= self.share:
             return False
         self.injected += 1
         return True
 
     async def carry_out(self, command: Callable[[], Awaitable[Any]], *, in_transaction: bool, writes: bool) -> Any:
-        """Carry out a command, or fail."""
+        """Execute a command, or fail before or after it."""
         kinds = [DatabaseError.BEFORE, DatabaseError.POOL, DatabaseError.NOT_PRIMARY]
-        # A lone command waits for whoever has the document; only a transaction meets a conflict.
+        # A single command waits for a locked document; only transactions have write conflicts.
         if in_transaction and writes:
             kinds.append(DatabaseError.CONFLICT)
         if self.strikes(*kinds):
@@ -94,15 +94,15 @@ def _made(error: DatabaseError, *, in_transaction: bool) -> PyMongoError:
         case _:
             made = NetworkTimeout("injected")
     if in_transaction:
-        # As the driver, or the server, does.
+        # As the driver or the server labels it.
         made._add_error_label("TransientTransactionError")
     return made
 
 
 class _Cursor:
-    """A cursor whose reads may fail."""
+    """A cursor with injected errors."""
 
-    def __init__(self, cursor: Any, plan: Plan, *, in_transaction: bool) -> None:
+    def __init__(self, cursor: Any, plan: ErrorPlan, *, in_transaction: bool) -> None:
         self._cursor = cursor
         self._plan = plan
         self._in_transaction = in_transaction
@@ -124,9 +124,9 @@ class _Cursor:
 
 
 class _Collection:
-    """A collection whose commands may fail."""
+    """A collection with injected errors."""
 
-    def __init__(self, collection: Collection, plan: Plan) -> None:
+    def __init__(self, collection: Collection, plan: ErrorPlan) -> None:
         self._collection = collection
         self._plan = plan
 
@@ -154,9 +154,9 @@ _WRITES = {"insert_one", "insert_many", "replace_one", "update_one", "delete_one
 
 
 class _Driver:
-    """A driver whose commits may be answered with silence, and whose common writes may fail."""
+    """A driver with injected errors in commits and in coalesced writes."""
 
-    def __init__(self, driver: Driver, plan: Plan) -> None:
+    def __init__(self, driver: Driver, plan: ErrorPlan) -> None:
         self._driver = driver
         self._plan = plan
 
@@ -184,12 +184,14 @@ class _Driver:
         return getattr(self._driver, name)
 
 
-async def faulty_stores(deployment: store.Deployment, prefix: str, plan: Plan) -> dict[Environment, CoalescingStore]:
-    """Open the stores of a deployment, with commands that fail by a plan."""
+async def faulty_stores(
+    deployment: store.Deployment, prefix: str, plan: ErrorPlan
+) -> dict[Environment, CoalescingStore]:
+    """Open the stores of a deployment with errors injected according to a plan."""
     stores = {}
     for environment in Environment:
         name = f"{prefix}_{environment}"
-        # For its indexes.
+        # Creates the indexes.
         await deployment.open_store(name)
         collection: Any = _Collection(deployment.driver.database(name)[COLLECTION], plan)
         driver: Any = _Driver(deployment.driver, plan)

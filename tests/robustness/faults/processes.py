@@ -1,4 +1,4 @@
-"""What the operating system knows of processes (Linux: /proc)."""
+"""Processes of the operating system, from /proc (Linux)."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def with_argument(argument: str) -> list[int]:
-    """Return the ids of the processes that were started with this argument."""
+    """Return the ids of the processes with this command-line argument."""
     return [pid for pid in _all() if argument.encode() in _read(pid, "cmdline").split(b"\0")]
 
 
 def children(parent: int) -> list[int]:
-    """Return the ids of the processes that a process has started."""
-    # After the name, which may contain anything, in parentheses: the state, then the parent.
+    """Return the ids of the child processes of a process."""
+    # The name, in parentheses, may contain anything. The state and the parent follow it.
     return [
         pid for pid in _all() if (stat := _read(pid, "stat")) and int(stat.rpartition(b")")[2].split()[1]) == parent
     ]
 
 
 def open_files(pid: int) -> int:
-    """Return how many file descriptors a process has open."""
+    """Return the number of open file descriptors of a process."""
     return _count(pid, "fd")
 
 
 def threads(pid: int) -> int:
-    """Return how many threads a process has."""
+    """Return the number of threads of a process."""
     return _count(pid, "task")
 
 
 def resident_bytes(pid: int) -> int:
-    """Return how much memory a process has."""
+    """Return the resident memory of a process."""
     fields = _read(pid, "statm").split()
     return int(fields[1]) * _PAGE if fields else 0
 
@@ -41,7 +41,7 @@ def _count(pid: int, name: str) -> int:
     try:
         return len(os.listdir(f"/proc/{pid}/{name}"))
     except FileNotFoundError:
-        # It has ended meanwhile.
+        # The process has exited.
         return 0
 
 
@@ -53,5 +53,5 @@ def _read(pid: int, name: str) -> bytes:
     try:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
-        # It has ended meanwhile.
+        # The process has exited.
         return b""

@@ -1,6 +1,6 @@
-"""A TCP proxy that can go wrong: between a client and the service, or between the service and its database.
+"""A TCP proxy with injectable faults, between clients and a service or between a service and its database.
 
-It forwards the answers one by one, and so can lose one: what was asked for is done, and nobody hears of it.
+It forwards answers one by one, and so can drop one: the request has taken effect, and the client gets no answer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 ReadAnswer = Callable[[asyncio.StreamReader], Awaitable[tuple[bytes, bool]]]
-"""Reads the next part of what is sent back; tells whether it begins an answer."""
+"""Reads the next unit sent back, and returns it and whether it starts an answer."""
 
 _HTTP2_HEADER = 9
 _HTTP2_HEADERS = 0x1
@@ -18,31 +18,31 @@ _MONGODB_HEADER = 16
 
 
 async def http2_frame(reader: asyncio.StreamReader) -> tuple[bytes, bool]:
-    """Read a frame (RFC 9113, 4.1), since settings and acknowledgements are no answers."""
+    """Read an HTTP/2 frame (RFC 9113, 4.1). Settings and acknowledgements start no answer."""
     header = await reader.readexactly(_HTTP2_HEADER)
     payload = await reader.readexactly(int.from_bytes(header[:3]))
     return header + payload, header[3] == _HTTP2_HEADERS
 
 
 async def mongodb_message(reader: asyncio.StreamReader) -> tuple[bytes, bool]:
-    """Read a message of MongoDB's wire protocol; those that only say how the server is are no answers."""
+    """Read a message of MongoDB's wire protocol. A reply to `hello` is not an answer."""
     header = await reader.readexactly(_MONGODB_HEADER)
     payload = await reader.readexactly(int.from_bytes(header[:4], "little") - _MONGODB_HEADER)
     return header + payload, b"maxWireVersion" not in payload
 
 
 class Proxy:
-    """Forwards bytes both ways, except as it is told.
+    """Forwards bytes in both directions, subject to faults.
 
     Attributes:
-        upstream: where to, HOST:PORT; may change, and then counts for new connections.
-        target: where clients connect to.
-        drops: of how many answers the first bytes are still to be lost, and their connections with them.
-        dropped: how many have been lost.
-        latency: seconds by which each part of an answer is late.
-        flowing: when cleared, nothing gets through.
-        cut_after: after how many bytes more, of all answers together, a connection is cut; None is never.
-        refuses: whether new connections are closed at once.
+        upstream: the server, HOST:PORT; a change affects new connections.
+        target: the address for clients.
+        drops: the number of answers still to be dropped, together with their connections.
+        dropped: the number of dropped answers.
+        latency: the delay of each unit of an answer, in seconds.
+        flowing: cleared to hold all bytes back.
+        cut_after: the number of bytes, of all answers together, after which a connection is cut; None cuts none.
+        refuses: whether to close new connections at once.
     """
 
     def __init__(self, upstream: str, read_answer: ReadAnswer) -> None:
@@ -59,7 +59,7 @@ class Proxy:
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection, in a task that `stop` may cancel: one of asyncio's own would log that as an error."""
+        """Serve one connection in a task that `stop` can cancel; asyncio logs the cancellation of its own tasks."""
         task = asyncio.create_task(self._serve(reader, writer))
         self._connections[task] = writer
         task.add_done_callback(self._connections.pop)
@@ -76,27 +76,27 @@ class Proxy:
             requests = asyncio.create_task(self._forward_requests(reader, upstream_writer))
             answers = asyncio.create_task(self._forward_answers(upstream_reader, writer))
             try:
-                # One direction alone is of no use to either protocol.
+                # Neither protocol works with one direction only.
                 await asyncio.wait({requests, answers}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for direction in (requests, answers):
                     direction.cancel()
                 await asyncio.gather(requests, answers, return_exceptions=True)
         except OSError:
-            # Nobody listens upstream: so it seems to the client, too.
+            # The server is unreachable: close the connection of the client, too.
             return
         finally:
             for end in ends:
                 end.close()
 
     def reset(self) -> int:
-        """Reset all connections; return how many."""
+        """Reset all connections; return their number."""
         for writer in self._connections.values():
             writer.transport.abort()
         return len(self._connections)
 
     async def stop(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         tasks = list(self._connections)
         for task in tasks:
             task.cancel()

@@ -1,4 +1,4 @@
-"""Which faults there are, and in which order they come."""
+"""The faults and their order."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from tests.robustness.faults.injection import DatabaseError
 from tests.robustness.faults.proxy import Proxy
 from tests.robustness.stand import ServiceProcess, Stand
 
-Fault = Callable[[Stand, random.Random], Awaitable[str]]
-"""Makes something go wrong, lets it be wrong for a while, and mends what would not mend itself; returns details."""
+Injection = Callable[[Stand, random.Random], Awaitable[str]]
+"""Injects a fault, removes it after a while, and restarts what does not recover on its own; returns details."""
 
-_MOST_OF_A_WHILE = 1.0
-# One fault in so many comes with another one.
+_MAX_PAUSE_SECONDS = 1.0
+# One fault in this many coincides with another one.
 _MIXED = 5
-# More than the journal has room for.
-_MOST_DOCUMENTS = 500
+# More than fit into the journal.
+_MAX_DOCUMENTS = 500
 
 
 async def kill_a_worker(stand: Stand, rng: random.Random) -> str:
-    """End one of several workers; its supervisor starts another one."""
+    """Kill one of several workers; its supervisor starts another one."""
     workers = stand.two.worker_pids
     if len(workers) < stand.two.workers:
-        return "left alone: a worker is still missing"
+        return "skipped: a worker is still missing"
     pid = rng.choice(workers)
     _kill(pid)
     return "worker"
 
 
 async def kill_the_service(stand: Stand, rng: random.Random) -> str:
-    """End a service at once, and start it again."""
+    """Kill a service and start it again."""
     service = rng.choice([stand.one, stand.two])
     service.kill()
     await service.ended()
@@ -48,14 +48,14 @@ async def kill_the_service(stand: Stand, rng: random.Random) -> str:
 
 
 async def drain_the_service(stand: Stand, rng: random.Random) -> str:
-    """Stop a service as its operator would, and start it again."""
+    """Stop a service with SIGTERM and start it again."""
     service = rng.choice([stand.one, stand.two])
     await restart(service)
     return service.name
 
 
 async def restart(service: ServiceProcess) -> None:
-    """Stop a service as its operator would, and start it again."""
+    """Stop a service with SIGTERM and start it again."""
     assert service.process is not None
     service.process.send_signal(signal.SIGTERM)
     if code := await service.ended():
@@ -64,7 +64,7 @@ async def restart(service: ServiceProcess) -> None:
 
 
 async def kill_the_database(stand: Stand, rng: random.Random) -> str:
-    """End the database at once, and start it again on its data."""
+    """Kill the database and start it again on its data."""
     stand.database.kill()
     await asyncio.sleep(rng.uniform(0, 0.3))
     await stand.restart_database()
@@ -72,14 +72,14 @@ async def kill_the_database(stand: Stand, rng: random.Random) -> str:
 
 
 async def fill_the_disk(stand: Stand, rng: random.Random) -> str:
-    """Leave no room for the database, and give it back; start the database again, since it does not survive that."""
+    """Fill the disk of the database, free it, and restart the database, which does not survive a full disk."""
     pid = stand.database.pid
     if stand.disk is not None:
         stand.disk.fill()
     else:
         disk.limit_files(pid)
     try:
-        # What is left of its journal lets it go on for a while.
+        # The rest of its journal file lets it continue for a while.
         written = await _write_until_it_fails(stand.database.address)
         await _for_a_while(rng)
     finally:
@@ -92,7 +92,7 @@ async def fill_the_disk(stand: Stand, rng: random.Random) -> str:
 
 
 async def step_the_clock(stand: Stand, rng: random.Random) -> str:
-    """Set a service's clock by minutes, and set it right again."""
+    """Step the clock of a service by minutes, and correct it."""
     clock = stand.here.clock
     steps = [rng.uniform(-600, 600) for _ in range(3)]
     for seconds in steps:
@@ -102,7 +102,7 @@ async def step_the_clock(stand: Stand, rng: random.Random) -> str:
     return ", ".join(f"{seconds:+.0f} s" for seconds in steps)
 
 
-def _of_database_commands(error: DatabaseError) -> Fault:
+def _of_database_commands(error: DatabaseError) -> Injection:
     async def fault(stand: Stand, rng: random.Random) -> str:
         plan = stand.here.plan
         before = plan.injected
@@ -127,7 +127,7 @@ def _latency(proxy: Proxy, rng: random.Random) -> Awaitable[str]:
 def _hang(proxy: Proxy, rng: random.Random) -> Awaitable[str]:
     async def fault() -> str:
         proxy.flowing.clear()
-        # Now and then longer than anybody waits.
+        # Sometimes longer than the timeout of any caller.
         await asyncio.sleep(rng.choice([0.3, 0.5, 1.0, 6.0]))
         proxy.flowing.set()
         return ""
@@ -166,7 +166,7 @@ def _drop_answers(proxy: Proxy, rng: random.Random) -> Awaitable[str]:
     return fault()
 
 
-def _between(side: str, fault: Callable[[Proxy, random.Random], Awaitable[str]]) -> Fault:
+def _between(side: str, fault: Callable[[Proxy, random.Random], Awaitable[str]]) -> Injection:
     async def at_some_service(stand: Stand, rng: random.Random) -> str:
         service = rng.choice(stand.services)
         detail = await fault(service.front if side == "client" else service.back, rng)
@@ -175,7 +175,7 @@ def _between(side: str, fault: Callable[[Proxy, random.Random], Awaitable[str]])
     return at_some_service
 
 
-FAULTS: dict[str, Fault] = {
+FAULTS: dict[str, Injection] = {
     "kill -9 of a worker": kill_a_worker,
     "kill -9 of the service": kill_the_service,
     "SIGTERM and restart": drain_the_service,
@@ -198,14 +198,14 @@ FAULTS: dict[str, Fault] = {
 
 
 def schedule(seed: int, kinds: list[str]) -> Iterator[list[str]]:
-    """Yield what happens next, for ever: mostly one fault, now and then two at a time; each kind as often as others."""
+    """Yield the next faults, endlessly: mostly one, sometimes two at a time, each kind equally often."""
     rng = random.Random(seed)  # noqa: S311 - repeatable
     while True:
         order = rng.sample(kinds, len(kinds))
         while order:
             mixed = len(order) > 1 and rng.randrange(_MIXED) == 0
             pair = [order.pop() for _ in range(2 if mixed else 1)]
-            # Two of one sort would be one fault, and a race in here.
+            # Two of the same group would be one fault, and a race in the injection.
             if mixed and any(all(kind in sort for kind in pair) for sort in (_RESTARTS, _COMMANDS)):
                 yield from ([kind] for kind in pair)
             else:
@@ -224,20 +224,20 @@ _RESTARTS = {
 _COMMANDS = {f"database: {error}" for error in DatabaseError}
 
 
-async def _for_a_while(rng: random.Random, most: float = _MOST_OF_A_WHILE) -> None:
-    await asyncio.sleep(rng.uniform(most / 4, most))
+async def _for_a_while(rng: random.Random, max_seconds: float = _MAX_PAUSE_SECONDS) -> None:
+    await asyncio.sleep(rng.uniform(max_seconds / 4, max_seconds))
 
 
 async def _write_until_it_fails(address: str) -> int:
-    """Write to the database until it cannot; return how many documents it took."""
+    """Write to the database until it fails; return the number of documents written."""
     uri = f"mongodb://{address}/?directConnection=true&serverSelectionTimeoutMS=3000&socketTimeoutMS=3000"
     async with AsyncMongoClient[dict[str, object]](uri, retryWrites=False) as client:
-        for written in range(_MOST_DOCUMENTS):
+        for written in range(_MAX_DOCUMENTS):
             try:
                 await client["robustness"]["ballast"].insert_one({"text": "x" * 100_000})
             except PyMongoError:
                 return written
-    raise AssertionError("a database without room goes on writing")
+    raise AssertionError("the database still writes to a full disk")
 
 
 def _kill(pid: int) -> None:

@@ -203,7 +203,7 @@ addresses = st.one_of(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=150)
 @given(addresses)
 def test_the_normal_form_of_an_email_is_its_own_normal_form(text: str) -> None:
     try:
@@ -214,7 +214,7 @@ def test_the_normal_form_of_an_email_is_its_own_normal_form(text: str) -> None:
     assert unicodedata.is_normalized("NFC", normalized)
 
 
-@settings(max_examples=500)
+@settings(max_examples=150)
 @given(addresses, st.sampled_from(["mailto:{}", "MAILTO:{}", "\u200b{}\ufeff", "\u00a0{}\t", "\u2066{}\u2069"]))
 def test_a_decorated_email_keeps_its_normal_form(text: str, decoration: str) -> None:
     try:

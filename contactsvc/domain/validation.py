@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 
+from contactsvc.domain.normalization import trim
 from contactsvc.errors import FieldViolation, InvalidFields
 
 MAX_BATCH_ITEMS = 250
@@ -99,8 +100,8 @@ def label(violations: Violations, path: str, raw: str) -> str | None:
 
 
 def value(violations: Violations, path: str, raw: str) -> str:
-    """Trim a contact value and check what holds for every type."""
-    return text(violations, path, raw.strip(), at_most=MAX_VALUE_LENGTH)
+    """Trim a contact value of blank and invisible characters, and check what holds for every type."""
+    return text(violations, path, trim(raw), at_most=MAX_VALUE_LENGTH)
 
 
 def metadata_key(violations: Violations, path: str, raw: str) -> str:

@@ -1,0 +1,10 @@
+"""The normal form of contact values: the one function behind storing, looking up, filtering and importing.
+
+docs/values.md states each rule with its source.
+"""
+
+from contactsvc.domain.normalization.characters import trim, written_form
+from contactsvc.domain.normalization.invalid_value import InvalidValue
+from contactsvc.domain.normalization.rules import ValueRules
+
+__all__ = ["InvalidValue", "ValueRules", "trim", "written_form"]

@@ -55,6 +55,7 @@ check: $(VENV)/.dev ## Check style, types, proto rules, imports, and that genera
 	$(BIN)/buf format --diff --exit-code
 	$(BIN)/buf breaking --against $(RELEASE_DESCRIPTOR)
 	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/python docs/generate_configuration.py --check
 	$(BIN)/pytest -q tests/unit/test_generated.py
 
 bench: $(VENV)/.bench ## Measure against a bare echo and plain services (BENCH=--quick takes four minutes)
@@ -80,6 +81,7 @@ docs: $(VENV)/.dev ## Generate docs/configuration.md from the table of settings
 	$(BIN)/python docs/generate_configuration.py
 
 release-descriptor: $(VENV)/.dev ## Write the descriptor of the release that the changelog names last
+	@test ! -e $(RELEASE_DESCRIPTOR) || { echo "$(RELEASE_DESCRIPTOR) exists: add the section of the new release to CHANGELOG.md first" >&2; exit 1; }
 	$(BIN)/buf build --exclude-source-info --output $(RELEASE_DESCRIPTOR)
 
 clean: ## Remove the virtual environment and caches; keep data

@@ -153,7 +153,9 @@ async def deployed(uri: str, driver: str = DRIVER) -> AsyncIterator[OpenStores]:
 
     async def open_stores() -> dict[Environment, MongoStore]:
         prefix = f"test_{uuid.uuid4().hex[:12]}"
-        return {environment: await deployment.open_store(f"{prefix}_{environment}") for environment in Environment}
+        # At once: most of the time goes into waiting for the database to create the indexes.
+        opened = await asyncio.gather(*(deployment.open_store(f"{prefix}_{name}") for name in Environment))
+        return dict(zip(Environment, opened, strict=True))
 
     try:
         yield open_stores

@@ -77,6 +77,8 @@ class Authenticator:
         self._requires_key = False
         self._read_at = self._tried_at = -2 * _MAX_AGE_SECONDS
         self._reading: asyncio.Task[None] | None = None
+        # Reads are numbered, and the last successful one is noted: an unknown key needs a read begun after its call.
+        self._reads_begun = self._last_read = 0
 
     @property
     def open(self) -> bool:
@@ -85,7 +87,7 @@ class Authenticator:
 
     async def refresh(self) -> None:
         """Read the keys; raise StoreUnavailable when they cannot be read."""
-        await self._refresh_unless_tried_within(0.0)
+        await self._read_since_now(0.0)
 
     async def keep_fresh(self) -> None:
         """Read the keys at intervals, until cancelled."""
@@ -110,7 +112,7 @@ class Authenticator:
         Raises as `authenticate_cached`.
         """
         if (caller := self.authenticate_cached(metadata, rpc)) is None:
-            await self._refresh_unless_tried_within(_MIN_INTERVAL_SECONDS)
+            await self._read_since_now(_MIN_INTERVAL_SECONDS)
             caller = self.authenticate_cached(metadata, rpc)
         if caller is None:
             raise StoreUnavailable if self._is_out_of_date() else Unauthenticated
@@ -158,26 +160,32 @@ class Authenticator:
     def _is_active(self, key: ApiKey) -> bool:
         return key.state(self._clock()) == "active"
 
-    async def _refresh_unless_tried_within(self, seconds: float) -> None:
-        """Read the keys, by one read for all who wait, unless a read was tried less than `seconds` ago."""
-        if self._reading is None:
-            if self._monotonic() - self._tried_at < seconds:
-                return
-            self._tried_at = self._monotonic()
-            self._reading = asyncio.create_task(self._read())
-            self._reading.add_done_callback(self._read_ended)
+    async def _read_since_now(self, min_interval: float) -> None:
+        """Wait for a read of the keys that begins after this call, shared with all who wait for one.
+
+        Args:
+            min_interval: the shortest time between the beginnings of two reads, in seconds.
+        """
+        begun_before = self._reads_begun
         try:
             async with asyncio.timeout(_READ_TIMEOUT_SECONDS):
-                await asyncio.shield(self._reading)
+                while self._last_read <= begun_before:
+                    if self._reading is None:
+                        wait = max(0.0, self._tried_at + min_interval - self._monotonic())
+                        self._reading = asyncio.create_task(self._read_after(wait))
+                        self._reading.add_done_callback(self._read_ended)
+                    await asyncio.shield(self._reading)
         except TimeoutError:
             raise StoreUnavailable from None
 
-    async def _read(self) -> None:
-        if self._store is None:
-            return
-        started = self._monotonic()
-        self._keys = {key.id: key for key in await self._store.all()}
-        self._read_at = started
+    async def _read_after(self, wait: float) -> None:
+        await asyncio.sleep(wait)
+        self._reads_begun += 1
+        number, began = self._reads_begun, self._monotonic()
+        self._tried_at = began
+        if self._store is not None:
+            self._keys = {key.id: key for key in await self._store.all()}
+        self._read_at, self._last_read = began, number
         # For good: should all keys disappear, no caller is accepted rather than every caller.
         self._requires_key = self._requires_key or bool(self._keys)
 

@@ -31,7 +31,7 @@ pytestmark = linux_only
 IMPATIENT = RestartPolicy(first_pause=0.01, max_pause=0.01, max_failures=2)
 
 
-async def test_the_death_of_a_worker_under_load_costs_no_caller_anything(embedded_uri: str, tmp_path: Path) -> None:
+async def test_the_death_of_a_worker_under_load_fails_no_call(embedded_uri: str, tmp_path: Path) -> None:
     async with (
         two_workers(tmp_path, "--admin-listen", "127.0.0.1:0", *on_database(embedded_uri)) as service,
         clients(service.address) as sdks,
@@ -71,7 +71,7 @@ async def test_the_death_of_the_supervisor_leaves_no_orphan_and_a_restart_works_
             assert second.address == address
             assert (await sdk.contact_methods.retrieve(made.id)).value == "kept"
             await until(lambda: not any(map(alive, family)))
-            # They noticed the end of the connection; nobody signalled them.
+            # They noticed the end of the connection; they received no signal.
             assert any("the supervisor has exited" in line for line in service.log)
 
 

@@ -169,7 +169,7 @@ async def test_no_password_shows_in_the_list_of_processes() -> None:
     assert "hunter2" not in str(shown)
 
 
-async def test_nobody_starts_a_worker_by_hand() -> None:
+async def test_a_worker_cannot_be_started_by_hand() -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "contactsvc", "worker"),
         stdin=asyncio.subprocess.DEVNULL,

@@ -42,3 +42,14 @@ class ContactValue:
 
     text: str
     normalized: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableValue:
+    """A value that today's rules refuse, and the rule that it breaks.
+
+    A request about a record that has the same text already, stored under other rules, is not refused for it.
+    """
+
+    text: str
+    rule: str

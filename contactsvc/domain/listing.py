@@ -38,14 +38,15 @@ class TimeRange:
 class Filter:
     """The records to find: all conditions must hold, of a tuple any element. Empty and None are no condition.
 
-    `values` holds pairs of type and normalized value; None is no condition, and an empty tuple matches nothing (no
-    value asked for fits a type asked for).
+    `values` holds pairs of type and normalized value, and `written_values` pairs of type and written form, by which
+    values without a normal form are found; a record must match one pair of either. None is no condition.
     """
 
     ids: tuple[str, ...] = ()
     client_ids: tuple[str, ...] = ()
     types: tuple[ContactMethodType, ...] = ()
     values: tuple[tuple[ContactMethodType, str], ...] | None = None
+    written_values: tuple[tuple[ContactMethodType, str], ...] = ()
     value_contains: str = ""
     is_primary: bool | None = None
     is_verified: bool | None = None

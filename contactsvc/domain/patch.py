@@ -8,9 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from contactsvc.domain.contact_method import ContactMethod
-from contactsvc.domain.kinds import UNSET, ContactMethodType, ContactValue, Unset
+from contactsvc.domain.equality import same_text
+from contactsvc.domain.kinds import UNSET, ContactMethodType, ContactValue, UnreadableValue, Unset
 from contactsvc.domain.normalization import InvalidValue, ValueRules
 from contactsvc.domain.validation import MAX_METADATA_PAIRS, Violations
+from contactsvc.errors import FieldViolation, InvalidFields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,7 @@ class Patch:
     Attributes:
         type: required for a new record.
         value: required for a new record. As text where the request names no type: it is normalized once the record,
-            and with it the type, is known.
+            and with it the type, is known. An unreadable one is good for a record of the same text only.
         label: what people call it.
         is_primary: whether it is to be the primary of its client and type.
         external_id: the caller's own identifier.
@@ -42,14 +44,20 @@ class Patch:
     """
 
     type: ContactMethodType | Unset = UNSET
-    value: ContactValue | str | Unset = UNSET
+    value: ContactValue | UnreadableValue | str | Unset = UNSET
     label: str | Unset | None = UNSET
     is_primary: bool | Unset = UNSET
     external_id: str | Unset | None = UNSET
     metadata: MetadataChange | Unset = UNSET
 
     def create(self, *, id_: str, client_id: str, etag: str, now: datetime) -> ContactMethod:
-        """Return the new record that the patch describes."""
+        """Return the new record that the patch describes.
+
+        Raises:
+            InvalidFields: its value is unreadable.
+        """
+        if isinstance(self.value, UnreadableValue):
+            raise InvalidFields([FieldViolation("value", self.value.rule)])
         if isinstance(self.type, Unset) or not isinstance(self.value, ContactValue):
             raise TypeError("a new contact method needs a type and a normalized value")
         plain: dict[str, Any] = {
@@ -81,22 +89,40 @@ class Patch:
         }
         type_ = present.type if isinstance(self.type, Unset) else self.type
         after["type"] = type_
-        value = present.value.text if isinstance(self.value, Unset) else self.value
-        text = value.text if isinstance(value, ContactValue) else value
-        if text != present.value.text or type_ is not present.type:
-            try:
-                after["value"] = value if isinstance(value, ContactValue) else rules.read(type_, value)
-            except InvalidValue as error:
-                if isinstance(self.value, Unset):
-                    violations.add("type", f"the present value does not fit: {error}")
-                else:
-                    violations.add("value", str(error))
+        try:
+            after["value"] = self._value(present, type_, rules)
+        except InvalidValue as error:
+            if isinstance(self.value, Unset):
+                violations.add("type", f"the present value does not fit: {error}")
+            else:
+                violations.add("value", str(error))
         if not isinstance(self.metadata, Unset):
             after["metadata"] = pairs = self.metadata.applied_to(present.metadata)
             if len(pairs) > MAX_METADATA_PAIRS:
                 violations.add("metadata", f"must have at most {MAX_METADATA_PAIRS} pairs after the update")
         violations.raise_if_any()
         return after
+
+    def _value(self, present: ContactMethod, type_: ContactMethodType, rules: ValueRules) -> ContactValue:
+        """Return the value after the patch.
+
+        A text that is named again has its normal form renewed, for that may have aged; where the text cannot be read
+        today, the stored value stays.
+        """
+        value, stays = self.value, type_ is present.type
+        match value:
+            case Unset():
+                return present.value if stays else rules.read(type_, present.value.text)
+            case str():
+                return present.value if stays and value == present.value.text else rules.read(type_, value)
+            case UnreadableValue():
+                if stays and same_text(value.text, present.value.text):
+                    return present.value
+                raise InvalidValue(value.rule)
+            case ContactValue():
+                if value.normalized is None and stays and value.text == present.value.text:
+                    return present.value
+                return value
 
 
 # Those that a patch sets as they are, and that a new record has as None unless the patch names them.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Hashable
 from functools import partial
 
 from contactsvc.domain.batch import Step, apply_in_order, raise_refusal
 from contactsvc.domain.contact_method import ContactMethod
-from contactsvc.domain.kinds import ContactMethodType, ContactValue
+from contactsvc.domain.equality import identities, searched_identities
+from contactsvc.domain.kinds import ContactMethodType, ContactValue, UnreadableValue
 from contactsvc.domain.ledger import Ledger
 from contactsvc.domain.operations import Delete, Sync, SyncItem
 from contactsvc.domain.patch import Patch
@@ -108,13 +110,25 @@ class _Matches:
                     # What it describes would be a new record, whose external id is taken.
                     of_another = ExternalIdTaken(present.id)
                 self._match(path, item, present, of_another, may_be_missing=True)
-        by_value = defaultdict(list)
-        for record in ledger.of_client(sync.client_id):
-            by_value[_target(record)].append(record)
+        self._match_by_value(ledger)
+
+    def _match_by_value(self, ledger: Ledger) -> None:
+        """Match items by type and value. None takes a record whose external id differs from its own."""
+        records = ledger.of_client(self._client_id)
+        by_identity: defaultdict[Hashable, list[int]] = defaultdict(list)
+        for age, record in enumerate(records):
+            for key in identities(record.type, record.value):
+                by_identity[key].append(age)
         for path, item in self._unmatched():
             if item.patch is None or item.id is not None:
                 continue
-            free = [record for record in by_value[_target(item.patch)] if record.id not in self.taken]
+            ages = {age for key in searched_identities(*_value_of(item.patch)) for age in by_identity.get(key, ())}
+            free = [
+                record
+                for record in (records[age] for age in sorted(ages))
+                if record.id not in self.taken
+                and (item.external_id is None or record.external_id in {None, item.external_id})
+            ]
             for record in free if item.delete else free[:1]:
                 self._take(path, item, record)
 
@@ -125,10 +139,16 @@ class _Matches:
             for name in (("id", item.id), ("external id", item.external_id)):
                 if name[1] is not None:
                     self._refuse_if_another(path, named.setdefault(name, path))
-        written = {_target(item.patch): path for path, item in self.items if item.patch is not None and not item.delete}
+        written = {
+            key: path
+            for path, item in self.items
+            if item.patch is not None and not item.delete
+            for key in identities(*_value_of(item.patch))
+        }
         for path, item in self.items:
             if item.patch is not None and item.delete:
-                self._refuse_if_another(path, written.get(_target(item.patch), path))
+                for key in searched_identities(*_value_of(item.patch)):
+                    self._refuse_if_another(path, written.get(key, path))
 
     def _unmatched(self) -> list[tuple[str, SyncItem]]:
         matched = {*self.refused, *self.by_path, *(path for path, _, _ in self.deletions)}
@@ -165,9 +185,7 @@ class _Matches:
             self.refused[path] = InvalidFields([FieldViolation(path, rule)])
 
 
-def _target(described: ContactMethod | Patch) -> tuple[ContactMethodType, str | None, str]:
-    """Return what two descriptions of one contact have in common: type and normalized value, or else the text."""
-    type_, value = described.type, described.value
-    if not isinstance(type_, ContactMethodType) or not isinstance(value, ContactValue):
-        raise TypeError("an item of a sync needs a type and a normalized value")
-    return type_, value.normalized, "" if value.normalized else value.text
+def _value_of(patch: Patch) -> tuple[ContactMethodType, ContactValue | UnreadableValue]:
+    if not isinstance(patch.type, ContactMethodType) or not isinstance(patch.value, ContactValue | UnreadableValue):
+        raise TypeError("an item of a sync needs a type and a value")
+    return patch.type, patch.value

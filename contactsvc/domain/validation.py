@@ -31,10 +31,15 @@ class Violations:
 
     def __init__(self) -> None:
         self._violations: list[FieldViolation] = []
+        self._doubtful: list[FieldViolation] = []
 
     def add(self, path: str, rule: str) -> None:
         """Add that the field at `path` breaks `rule`."""
         self._violations.append(FieldViolation(path, rule))
+
+    def add_doubtful(self, path: str, rule: str) -> None:
+        """Add that the field at `path` breaks `rule` unless a stored record says otherwise: no reason by itself."""
+        self._doubtful.append(FieldViolation(path, rule))
 
     def has(self, path: str) -> bool:
         """Return whether the field at `path`, or a part of it, is at fault."""
@@ -42,17 +47,18 @@ class Violations:
 
     def adopt(self, others: Violations, path: str) -> None:
         """Add the violations of a part of the request, which is at `path`."""
-        if (error := others.error()) is not None:
-            self._violations += error.below(path).violations
+        for own, adopted in ((self._violations, others._violations), (self._doubtful, others._doubtful)):
+            if adopted:
+                own += InvalidFields(adopted).below(path).violations
 
     def error(self) -> InvalidFields | None:
-        """Return the error that names all violations; None when there are none."""
-        return InvalidFields(self._violations) if self._violations else None
+        """Return the error that names all violations; None when there are none that are certain."""
+        return InvalidFields([*self._violations, *self._doubtful]) if self._violations else None
 
     def raise_if_any(self) -> None:
         """Raise InvalidFields when there are violations."""
-        if self._violations:
-            raise InvalidFields(self._violations)
+        if (error := self.error()) is not None:
+            raise error
 
 
 def has_control_characters(text: str) -> bool:

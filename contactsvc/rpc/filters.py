@@ -11,7 +11,7 @@ from contactsvc.domain import validation
 from contactsvc.domain.clock import EPOCH
 from contactsvc.domain.kinds import ContactMethodType
 from contactsvc.domain.listing import OLDEST_FIRST, Filter, SortKey, TimeRange
-from contactsvc.domain.normalization import InvalidValue, ValueRules
+from contactsvc.domain.normalization import InvalidValue, ValueRules, written_form
 from contactsvc.domain.validation import Violations
 from contactsvc.rpc.enums import SORT_FIELDS
 from contactsvc.rpc.patches import parse_type
@@ -32,11 +32,13 @@ def parse_filter(violations: Violations, path: str, asked: pb.ContactMethodFilte
     contains = asked.value_contains
     if contains:
         validation.text(violations, f"{path}.value_contains", contains, at_most=validation.MAX_VALUE_LENGTH)
+    values, written_values = _sought_values(violations, f"{path}.values", types, asked.values, rules)
     return Filter(
         ids=validation.texts(violations, f"{path}.ids", asked.ids, validation.contact_method_id),
         client_ids=validation.texts(violations, f"{path}.client_ids", asked.client_ids, validation.client_id),
         types=types,
-        values=_sought_values(violations, f"{path}.values", types, asked.values, rules),
+        values=values,
+        written_values=written_values,
         value_contains=contains,
         is_primary=asked.is_primary if asked.HasField("is_primary") else None,
         is_verified=asked.is_verified if asked.HasField("is_verified") else None,
@@ -62,22 +64,26 @@ def parse_sort(violations: Violations, path: str, raw: Sequence[pb.ContactMethod
     return tuple(keys) or OLDEST_FIRST
 
 
+_Pairs = tuple[tuple[ContactMethodType, str], ...]
+
+
 def _sought_values(
     violations: Violations, path: str, types: Sequence[ContactMethodType], raw: Sequence[str], rules: ValueRules
-) -> tuple[tuple[ContactMethodType, str], ...] | None:
-    """Return the normalized forms under which the values may be stored; None when none are asked for."""
+) -> tuple[_Pairs | None, _Pairs]:
+    """Return the normal forms and the written forms of the values asked for; None and nothing when none are."""
     if not raw:
-        return None
+        return None, ()
     texts = validation.texts(violations, path, raw, validation.value)
-    sought = []
+    normalized, written = [], []
     for text in texts if not violations.has(path) else ():
         for type_ in types or ContactMethodType:
+            written.append((type_, written_form(text)))
             try:
-                sought.append((type_, rules.normalize(type_, text)))
+                normalized.append((type_, rules.normalize(type_, text)))
             except InvalidValue:
-                # Records of this type cannot have the value; those of another type may.
+                # No readable value of this type equals the text.
                 continue
-    return tuple(sought)
+    return tuple(normalized), tuple(written)
 
 
 def _sought_label(violations: Violations, path: str, raw: str) -> str:

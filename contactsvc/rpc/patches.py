@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from contactsvc.domain import validation
-from contactsvc.domain.kinds import UNSET, ContactMethodType, ContactValue, Unset
+from contactsvc.domain.kinds import UNSET, ContactMethodType, ContactValue, UnreadableValue, Unset
 from contactsvc.domain.normalization import InvalidValue, ValueRules
 from contactsvc.domain.patch import MetadataChange, Patch
 from contactsvc.domain.validation import Violations
@@ -32,6 +32,7 @@ class PatchParser:
         return self._with_value(
             violations,
             request,
+            is_new=True,
             is_primary=request.is_primary,
             external_id=external_id,
             metadata=MetadataChange(set=pairs) if pairs else UNSET,
@@ -75,6 +76,7 @@ class PatchParser:
         violations: Violations,
         raw: pb.CreateContactMethodRequest | pb.UpsertContactMethodRequest | pb.SyncItem,
         *,
+        is_new: bool = False,
         is_primary: bool | Unset,
         external_id: str | Unset | None,
         metadata: MetadataChange | Unset,
@@ -84,13 +86,16 @@ class PatchParser:
             violations,
             raw,
             type_=type_ or ContactMethodType.OTHER,
-            value=self._value(violations, "value", type_, raw.value),
+            value=self._value(violations, "value", type_, raw.value, refuse=is_new),
             is_primary=is_primary,
             external_id=external_id,
             metadata=metadata,
         )
 
-    def _value(self, violations: Violations, path: str, type_: ContactMethodType | None, raw: str) -> ContactValue:
+    def _value(
+        self, violations: Violations, path: str, type_: ContactMethodType | None, raw: str, *, refuse: bool
+    ) -> ContactValue | UnreadableValue:
+        """Read a value; `refuse` makes an unreadable one a violation now, without regard to a record that has it."""
         text = validation.value(violations, path, raw)
         if type_ is None or not text or violations.has(path):
             # The violation is on record; without a type or a text there is nothing to normalize.
@@ -98,8 +103,8 @@ class PatchParser:
         try:
             return self._rules.read(type_, text)
         except InvalidValue as error:
-            violations.add(path, str(error))
-            return ContactValue(text, None)
+            (violations.add if refuse else violations.add_doubtful)(path, str(error))
+            return UnreadableValue(text, str(error))
 
 
 def parse_type(violations: Violations, path: str, number: int) -> ContactMethodType | None:
@@ -115,7 +120,7 @@ def _patch(
     raw: _AnyRequest,
     *,
     type_: ContactMethodType | Unset,
-    value: ContactValue | str | Unset,
+    value: ContactValue | UnreadableValue | str | Unset,
     is_primary: bool | Unset,
     external_id: str | Unset | None,
     metadata: MetadataChange | Unset,

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.kinds import ContactMethodType, ContactValue, Slot
+from contactsvc.domain.normalization import written_form
 from contactsvc.store.drivers import Document
 from contactsvc.store.idempotency_records import idempotency_fields, to_idempotency_records
 from contactsvc.store.layouts import MALFORMED, SCHEMA_VERSION, UnreadableDocument, unreadable
@@ -27,6 +28,11 @@ def value_key(type_: ContactMethodType, normalized: str) -> str:
     """Return the indexed form of a type and a normalized value."""
     # Concatenation: a format string costs half as much again with an enum.
     return type_ + ":" + normalized
+
+
+def written_key(type_: ContactMethodType, written: str) -> str:
+    """Return the indexed form of a type and the written form of a value without a normal form."""
+    return type_ + ":" + written
 
 
 def primary_key(slot: Slot) -> str:
@@ -48,6 +54,10 @@ def _written_type(record: ContactMethod) -> str:
 def _written_value_key(record: ContactMethod) -> str | None:
     normalized = record.value.normalized
     return None if normalized is None else value_key(record.type, normalized)
+
+
+def _written_written_key(record: ContactMethod) -> str | None:
+    return None if record.value.normalized is not None else written_key(record.type, written_form(record.value.text))
 
 
 def _written_primary_key(record: ContactMethod) -> str | None:
@@ -113,6 +123,8 @@ _FIELDS: Final = (
     # "<type>:<normalized value>"; absent when the value could not be parsed. One string, so that a lookup of a phone by
     # index finds no record of another type with the same text.
     _Field("value_key", _OPTIONAL_STRING, "", _written_value_key),
+    # "<type>:<written form>"; present only when the value could not be parsed, for lookups by the text.
+    _Field("written_key", object, "", _written_written_key),
     # "<type>:<client id>" of a primary: one string, so that one plain index finds the primaries of several slots.
     _Field("primary_key", object, "", _written_primary_key),
     _Field("label", _OPTIONAL_STRING, "label"),

@@ -67,6 +67,8 @@ INDEXES: Final = (
     # A metadata pair, alone and of one client.
     Index("metadata", ("metadata", "client_id"), {}),
     Index("value", ("value_key",), {}),
+    # Values without a normal form, by their text; empty unless the service is or was lenient.
+    Index("written_value", ("written_key",), {"sparse": True}),
     # Listings of all records, in both orders.
     Index("created_at", ("created_at", "_id"), {}),
     Index("updated_at", ("updated_at", "_id"), {}),

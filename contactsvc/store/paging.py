@@ -25,6 +25,7 @@ class Paging:
     Args:
         listing: the listing.
         environment: a name of the environment; page tokens are bound to it as well as to filter and order.
+        unparsed: whether the listing may have values without a normal form; tokens do not depend on it.
 
     Attributes:
         query: matches the documents of all pages.
@@ -34,11 +35,12 @@ class Paging:
         InvalidPageToken: the token does not belong to the listing.
     """
 
-    def __init__(self, listing: Listing, environment: str) -> None:
+    def __init__(self, listing: Listing, environment: str, *, unparsed: bool = True) -> None:
         self._page_size = listing.page_size
-        self.query = queries.filter_query(listing.filter)
+        self.query = queries.filter_query(listing.filter, unparsed=unparsed)
         self.keys = queries.order(listing.sort)
-        self._fingerprint = page_tokens.fingerprint(environment, self.query, self.keys)
+        whole_query = self.query if unparsed else queries.filter_query(listing.filter)
+        self._fingerprint = page_tokens.fingerprint(environment, whole_query, self.keys)
         self._position = (
             page_tokens.decode(self._fingerprint, self.keys, listing.page_token) if listing.page_token else None
         )

@@ -11,7 +11,8 @@ from pymongo import ASCENDING, DESCENDING
 from contactsvc.domain.clock import EPOCH
 from contactsvc.domain.kinds import Slot
 from contactsvc.domain.listing import Filter, SortKey, TimeRange
-from contactsvc.store.documents import metadata_pair, value_key
+from contactsvc.domain.normalization import searched_digits, searched_email_part
+from contactsvc.store.documents import metadata_pair, value_key, written_key
 from contactsvc.store.drivers import Document
 from contactsvc.store.layouts import SCHEMA_VERSION
 
@@ -25,8 +26,14 @@ NEWER_LAYOUTS: Final[Document] = {"schema_version": {"$gt": SCHEMA_VERSION}}
 """The documents written by a newer release."""
 
 
-def filter_query(asked: Filter) -> Document:
-    """Return the query for a filter."""
+def filter_query(asked: Filter, *, unparsed: bool = True) -> Document:
+    """Return the query for a filter.
+
+    Args:
+        asked: the filter.
+        unparsed: whether values without a normal form are looked for. Without them the query needs no `$or`, which is a
+            scan on SecantusDB.
+    """
     query: Document = {}
     for field, wanted in (
         ("_id", asked.ids),
@@ -37,26 +44,43 @@ def filter_query(asked: Filter) -> Document:
     ):
         if wanted:
             query[field] = any_of(sorted(set(wanted)))
+    # Conditions that may share a field, or an operator, with others.
+    conditions: list[Document] = [{"metadata": metadata_pair(key, value)} for key, value in asked.metadata.items()]
     if asked.values is not None:
-        query["value_key"] = any_of(sorted({value_key(type_, normalized) for type_, normalized in asked.values}))
+        keys = {"value_key": any_of(sorted({value_key(type_, normal) for type_, normal in asked.values}))}
+        conditions.append({"$or": [keys, unparsed_values(asked)]} if unparsed else keys)
     if asked.value_contains:
-        query["value"] = {"$regex": re.escape(asked.value_contains)}
+        conditions.append(_containing(asked.value_contains))
     if asked.is_primary is not None:
         query["is_primary"] = asked.is_primary
     if asked.is_verified is not None:
         # null also matches an absent field.
         query["verified_at"] = {"$ne": None} if asked.is_verified else None
-    pairs = [metadata_pair(key, value) for key, value in asked.metadata.items()]
-    if len(pairs) == 1:
-        query["metadata"] = pairs[0]
-    elif pairs:
-        query["$and"] = [{"metadata": pair} for pair in pairs]
     for field, range_ in (("created_at", asked.created), ("updated_at", asked.updated)):
         if bounds := _bounds(range_):
             query[field] = bounds
+    if len(conditions) == 1:
+        query |= conditions[0]
+    elif conditions:
+        query["$and"] = conditions
     if query.keys() <= {"_id", "verified_at"} and asked.is_verified is not True:
         query |= _CONTACT_METHODS
     return query
+
+
+def unparsed_values(asked: Filter) -> Document:
+    """Return the query for the values of a filter that have no normal form."""
+    return {"written_key": any_of(sorted({written_key(type_, written) for type_, written in asked.written_values}))}
+
+
+def _containing(text: str) -> Document:
+    """Return the condition that a value contains a text: as written, in its digits, or in an email of any case."""
+    conditions: list[Document] = [{"value": {"$regex": re.escape(text)}}]
+    if (digits := searched_digits(text)) is not None:
+        conditions.append({"value_key": {"$regex": f"^(?:phone|fax):.*{re.escape(digits)}"}})
+    if (lower := searched_email_part(text)) is not None:
+        conditions.append({"value_key": {"$regex": f"^email:.*{re.escape(lower)}"}})
+    return conditions[0] if len(conditions) == 1 else {"$or": conditions}
 
 
 def to_read_all(query: Document) -> Document:

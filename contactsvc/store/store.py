@@ -130,7 +130,7 @@ class MongoStore:
 
     async def find_page(self, listing: Listing) -> Page:
         """Return one page; raise InvalidPageToken when the token does not belong to the listing."""
-        paging = Paging(listing, self._collection.full_name)
+        paging = await self._paging(listing)
         # One record more than requested shows whether there is a next page.
         wanted = listing.page_size + 1
         found: list[Document] = []
@@ -144,7 +144,7 @@ class MongoStore:
 
     async def stream_pages(self, listing: Listing) -> AsyncGenerator[Page]:
         """Yield all pages on demand, at most two in memory at a time; errors as in `find_page`."""
-        paging = Paging(listing, self._collection.full_name)
+        paging = await self._paging(listing)
         held: list[Document] = []
         async with aclosing(self._batches(paging, listing.page_size)) as batches:
             async for batch in batches:
@@ -157,6 +157,12 @@ class MongoStore:
             count = paging.fitting(held)
             yield await paging.page(held[:count], more=len(held) > count)
             held = held[count:]
+
+    async def _paging(self, listing: Listing) -> Paging:
+        asked = listing.filter
+        # Values without a normal form are rare, and an index shows whether any is asked for.
+        unparsed = asked.values is None or bool(await self._find(queries.unparsed_values(asked), {"_id": 1}, limit=1))
+        return Paging(listing, self._collection.full_name, unparsed=unparsed)
 
     async def _batches(self, paging: Paging, size: int) -> AsyncGenerator[list[Document]]:
         """Yield the documents of a listing in batches, as the database returns them."""

@@ -117,3 +117,17 @@ def test_a_normal_form_is_its_own_normal_form(type_: ContactMethodType, text: st
     except InvalidValue:
         return
     assert IN_MEXICO.normalize(type_, normalized) == normalized
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "normalized"),
+    [
+        (EMAIL, "\u200bjuan@example.com\u00a0", "juan@example.com"),
+        (PHONE, " +52 55 1234 5678\ufeff", "+525512345678"),
+        (OTHER, "\u2066@juan\u2069", "@juan"),
+    ],
+)
+def test_values_that_an_older_version_stored_untrimmed_have_the_same_normal_form(
+    type_: ContactMethodType, text: str, normalized: str
+) -> None:
+    assert RULES.normalize(type_, text) == normalized

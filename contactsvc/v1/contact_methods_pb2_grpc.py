@@ -362,8 +362,11 @@ class ContactMethodsServiceServicer(object):
 
     def SyncClientContactMethods(self, request, context):
         """Makes the contact methods of a client match a list. An item matches the record with its id, else the record with
-        its external id, else the oldest record with its type and normalized value that no other item matches. An item
-        without a match creates a record. Repeating the same sync leaves every record and its etag unchanged.
+        its external id, else the oldest record with its type and value that no other item matches. Values match by equal
+        text or equal normalized form, so that the same list finds its records also after a change of the default region or
+        of the rules for values; the normalized form is renewed then. By value, an item never matches a record whose
+        external id differs from its own; an item without an external id matches any, and leaves the external id unchanged.
+        An item without a match creates a record. Repeating the same sync leaves every record and its etag unchanged.
 
         Atomicity: one transaction.
         Order: deletions first, then the items in the order of the request. Two records therefore cannot swap their

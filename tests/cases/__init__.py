@@ -36,5 +36,5 @@ def value_cases() -> list[ValueCase]:
         )
         for table in TABLES
         for case in json.loads((Path(__file__).parent / table).read_text())["cases"]
-        for text in case.get("values") or [case["value"]]
+        for text in case.get("same") or case.get("values") or [case["value"]]
     ]

@@ -37,7 +37,10 @@ def one_of(*values: T) -> OneOf[T]:
 
 
 def contains(text: str) -> Contains:
-    """Return the condition that a value contains this literal, case-sensitive text."""
+    """Return the condition that a value contains this text, which is literal and case-sensitive.
+
+    Digits are found in numbers regardless of punctuation, and texts without blanks in emails regardless of case.
+    """
     return Contains(text)
 
 

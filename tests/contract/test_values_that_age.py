@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
 import pytest
 
-from contactsvc.domain.kinds import Environment
+from contactsvc.domain.change_set import ChangeSet
+from contactsvc.domain.contact_method import ContactMethod
+from contactsvc.domain.kinds import ContactMethodType, ContactValue, Environment
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.store import MongoStore
 from contactsvc.v1 import contact_methods_pb2 as pb
@@ -29,6 +32,10 @@ class Servers:
 
     def __init__(self, stores: dict[Environment, MongoStore]) -> None:
         self._stores = stores
+
+    @property
+    def store(self) -> MongoStore:
+        return self._stores[Environment.LIVE]
 
     @asynccontextmanager
     async def under(self, rules: ValueRules) -> AsyncIterator[Api]:
@@ -122,6 +129,33 @@ async def test_a_sync_of_the_same_texts_keeps_its_records_under_another_region(s
     assert after[TEXTS[0]].normalized_value == "+34911123456"
     assert after[TEXTS[1]].normalized_value == "+525550000142"
     assert len(repeated.unchanged) == 2
+
+
+async def test_a_sync_keeps_and_renews_what_an_older_library_has_normalized(servers: Servers) -> None:
+    """As phonenumbers did before 2019 for Mexico, and as a release of another day may have done for any value."""
+    old = ContactMethod(
+        id="contact_00000000000000000000000001",
+        client_id="client_1",
+        type=ContactMethodType.PHONE,
+        value=ContactValue("+52 1 55 5000 0142", "+5215550000142"),
+        label="Home",
+        is_primary=True,
+        verified_at=None,
+        external_id=None,
+        metadata={"source": "crm"},
+        created_at=datetime(2018, 1, 1, tzinfo=UTC),
+        updated_at=datetime(2018, 1, 1, tzinfo=UTC),
+        etag="00",
+    )
+    await servers.store.write(ChangeSet([old], [], [], []))
+    async with servers.under(STRICT) as api:
+        first = await sync(api, item(old.value.text, type=PHONE), replace=True)
+        second = await sync(api, item("+52 55 5000 0142", type=PHONE), replace=True)
+
+    (renewed,), (respelled,) = first.updated, second.updated
+    assert (renewed.id, renewed.normalized_value, renewed.label) == (old.id, "+525550000142", "Home")
+    assert (respelled.id, respelled.value, respelled.is_primary) == (old.id, "+52 55 5000 0142", True)
+    assert dict(respelled.metadata) == {"source": "crm"}
 
 
 async def test_a_strict_sync_accepts_an_unreadable_text_for_the_record_that_has_it(servers: Servers) -> None:

@@ -48,7 +48,7 @@ async def test_reflection_describes_everything_with_its_comments(embedded_api: A
     _, message = await grpcurl(embedded_api.target, "describe", "contactsvc.v1.ContactMethod")
 
     assert "rpc CreateContactMethod" in service
-    assert "EXTERNAL_ID_TAKEN: another record has this external id" in service
+    assert "EXTERNAL_ID_TAKEN: another record has the external id" in service
     assert "unset when there is none" in method
     assert "At most one is." in message
 

@@ -21,8 +21,7 @@ from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.hostile.messages import class_of
 from tests.hostile.texts import TRACES
 
-# Fails a call that hangs: DEADLINE_EXCEEDED is not among the reasons below.
-# Only ends calls that hang: on a busy machine a batch of several megabytes takes long.
+# Fails a call that hangs, since DEADLINE_EXCEEDED is not among the reasons below. Large batches take long on a busy machine.
 DEADLINE = 120.0
 
 # The possible errors with a healthy database that has transactions.

@@ -21,7 +21,7 @@ from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.hostile.messages import class_of
 from tests.hostile.texts import TRACES
 
-# Fails a call that hangs, since DEADLINE_EXCEEDED is not among the reasons below. Large batches take long on a busy machine.
+# Fails a call that hangs, since DEADLINE_EXCEEDED is not among the reasons below. Large batches can take long.
 DEADLINE = 120.0
 
 # The possible errors with a healthy database that has transactions.

@@ -14,9 +14,14 @@
     ├── FailedPrecondition        the present state forbids it
     │   ├── MetadataAmbiguous
     │   ├── PrimaryRejected
+    │   ├── ValueUnverifiable     the value has no normal form
+    │   ├── ValueChanged
+    │   ├── VerificationNotStarted
     │   └── TransactionsUnsupported
     ├── Unauthenticated           no valid API key
     ├── PermissionDenied          the API key lacks a permission
+    ├── VerificationExhausted     the tries of a challenge are spent
+    ├── VerificationLimit         no sends are left
     ├── Overloaded                a limit is reached; nothing was done
     ├── StoreUnavailable
     ├── DeadlineExceeded
@@ -82,7 +87,9 @@ class ContactsvcError(Exception):
         cls, reason: str, message: str, violations: Iterable[FieldViolation], metadata: Mapping[str, str]
     ) -> ContactsvcError:
         """Return the error of this reason from its stored parts; raise KeyError when the reason is unknown."""
-        kind = {leaf.reason: leaf for leaf in cls._leaves()}[reason]
+        kind = next((leaf for leaf in cls._leaves() if leaf.reason == reason), None)
+        if kind is None:
+            raise KeyError(reason)
         return kind._made(message, tuple(violations), metadata)
 
     @classmethod
@@ -221,6 +228,58 @@ class TransactionsUnsupported(FailedPrecondition):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} needs transactions, and the database is a standalone server; run it as a replica set")
+
+
+class ValueUnverifiable(FailedPrecondition):
+    """The value has no normal form, to which a verification could belong."""
+
+    reason = "INVALID_FIELD"
+
+    def __init__(self) -> None:
+        self.violations = (FieldViolation("value", "has no normal form and cannot be verified; correct it first"),)
+        super().__init__(_summary(self.violations))
+
+
+class ValueChanged(FailedPrecondition):
+    """The record has another value than the caller means."""
+
+    reason = "VALUE_CHANGED"
+    field = "value"
+
+    def __init__(self) -> None:
+        super().__init__("the contact method has another value; read it again")
+
+
+class VerificationNotStarted(FailedPrecondition):
+    """No challenge is running."""
+
+    reason = "VERIFICATION_NOT_STARTED"
+
+    def __init__(self) -> None:
+        super().__init__("no verification is running: not started, expired, or voided by a new value; start one")
+
+
+class VerificationExhausted(ContactsvcError):
+    """The tries of the challenge are spent."""
+
+    reason = "VERIFICATION_EXHAUSTED"
+
+    def __init__(self) -> None:
+        super().__init__("too many wrong codes; start a new verification")
+
+
+class VerificationLimit(ContactsvcError):
+    """No sends are left: of the challenge, or of its value or client today.
+
+    Attributes:
+        retry_after: seconds until there are more.
+    """
+
+    reason = "VERIFICATION_LIMIT"
+
+    def __init__(self, limit: str, retry_after: float) -> None:
+        super().__init__(f"too many codes were sent (limit: {limit}); retry later", metadata={"limit": limit})
+        self.retry_after = retry_after
 
 
 class Unauthenticated(ContactsvcError):

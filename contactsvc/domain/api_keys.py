@@ -25,6 +25,8 @@ class Permission(StrEnum):
     WRITE = "write"
     DELETE = "delete"
     ERASE = "erase"
+    VERIFY = "verify"
+    ATTEST = "attest"
 
 
 _READ = frozenset({Permission.READ})
@@ -54,6 +56,9 @@ PERMISSIONS: Mapping[str, frozenset[Permission]] = MappingProxyType(
         "SyncClientContactMethods": _READ_AND_WRITE | _DELETE,
         "StreamContactMethods": _READ,
         "EraseClientContactMethods": frozenset({Permission.ERASE}),
+        "StartContactMethodVerification": frozenset({Permission.VERIFY}),
+        "CheckContactMethodVerification": frozenset({Permission.VERIFY}),
+        "SetContactMethodVerification": frozenset({Permission.ATTEST}),
     }
 )
 """The permissions that each RPC requires; the service does not start unless every RPC is listed."""

@@ -8,13 +8,15 @@ from datetime import datetime
 
 from contactsvc.domain.idempotency import IdempotencyRecord
 from contactsvc.domain.kinds import ContactMethodType, ContactValue, Slot
+from contactsvc.domain.verification import Challenge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactMethod:
     """A contact method as stored; times are aware, in UTC, with millisecond precision.
 
-    `requests` are idempotency records of requests that wrote it; callers do not see them, and they are not compared.
+    Callers do not see `challenge`, the running verification of its value, nor `requests`, the idempotency records of
+    requests that wrote it; the latter are not compared.
     """
 
     id: str
@@ -29,6 +31,8 @@ class ContactMethod:
     created_at: datetime
     updated_at: datetime
     etag: str
+    verification_method: str | None = None
+    challenge: Challenge | None = field(default=None, repr=False)
     requests: tuple[IdempotencyRecord, ...] = field(default=(), compare=False, repr=False)
 
     @property
@@ -40,8 +44,8 @@ class ContactMethod:
 def changed(present: ContactMethod, fields: Mapping[str, object], *, now: datetime, etag: str) -> ContactMethod:
     """Return `present` with `fields`, or `present` itself when nothing differs.
 
-    The verification belongs to type and normalized value, and is cleared when either changes. `updated_at` never
-    decreases, even when the clock steps back.
+    The verification and its challenge belong to type and normalized value, and go when either changes. `updated_at`
+    never decreases, even when the clock steps back.
     """
     after: ContactMethod = replace(present, **fields)  # type: ignore[arg-type]
     if after == present:
@@ -50,9 +54,6 @@ def changed(present: ContactMethod, fields: Mapping[str, object], *, now: dateti
     if after.value.normalized is None and after.value.text != present.value.text:
         # Without a normal form the text is what is compared.
         same_target = False
-    return replace(
-        after,
-        verified_at=present.verified_at if same_target else None,
-        updated_at=max(now, present.updated_at),
-        etag=etag,
-    )
+    if not same_target:
+        after = replace(after, verified_at=None, verification_method=None, challenge=None)
+    return replace(after, updated_at=max(now, present.updated_at), etag=etag)

@@ -17,12 +17,24 @@ from contactsvc.domain.idempotency import IdempotencyRecord, RequestAlreadyAppli
 from contactsvc.domain.ids import new_etag
 from contactsvc.domain.kinds import ContactMethodType, Slot, Unset
 from contactsvc.domain.normalization import ValueRules
-from contactsvc.domain.operations import Create, Delete, Operation, Update, Upsert, slot_claimed_by
+from contactsvc.domain.operations import (
+    CheckVerification,
+    Create,
+    Delete,
+    Operation,
+    SetVerification,
+    StartVerification,
+    Update,
+    Upsert,
+    slot_claimed_by,
+)
 from contactsvc.domain.outcomes import Action
 from contactsvc.domain.patch import Patch
 from contactsvc.domain.primary import FlagIntent, PrimaryDeletePolicy, flag_intent, next_primary
 from contactsvc.domain.record_set import RecordSet
-from contactsvc.domain.results import Deleted, Result, Written
+from contactsvc.domain.results import Challenged, Checked, Deleted, Result, Written
+from contactsvc.domain.verification import VerificationSecrets
+from contactsvc.domain.verifying import checked, started, verification_set
 from contactsvc.errors import ContactMethodNotFound, EtagMismatch, ExternalIdTaken, PrimaryRejected
 
 # Keeps a record that is written often from growing with every write; further requests go to documents of their own.
@@ -36,10 +48,14 @@ class Ledger:
         rules: how values are read.
         now: the time of the operations.
         make_id: makes the ids of new records.
+        secrets: derive the codes of challenges.
     """
 
-    def __init__(self, rules: ValueRules, *, now: datetime, make_id: Callable[[], str]) -> None:
+    def __init__(
+        self, rules: ValueRules, *, now: datetime, make_id: Callable[[], str], secrets: VerificationSecrets
+    ) -> None:
         self.now = now
+        self._secrets = secrets
         self._rules = rules
         self._make_id = make_id
         self._before: dict[str, ContactMethod] = {}
@@ -86,7 +102,7 @@ class Ledger:
             if (record := self._records.find(operation.id)) and record.is_primary
         }
 
-    def apply(self, operation: Operation) -> Written | Deleted:
+    def apply(self, operation: Operation) -> Written | Deleted | Challenged | Checked:
         """Apply an operation; when it raises, it has changed nothing."""
         match operation:
             case Create():
@@ -97,6 +113,12 @@ class Ledger:
                 return self.delete(operation)
             case Upsert():
                 return self._upsert(operation)
+            case StartVerification():
+                return self._start_verification(operation)
+            case CheckVerification():
+                return self._check_verification(operation)
+            case SetVerification():
+                return self._set_verification(operation)
 
     def create(self, client_id: str, patch: Patch) -> Written:
         """Create a record, and demote the present primary if the new one claims the flag.
@@ -119,10 +141,7 @@ class Ledger:
             InvalidFields: the patch does not fit the record.
             ExternalIdTaken: another record has the external id.
         """
-        before = self._records.find(id_)
-        if before is None:
-            raise ContactMethodNotFound("id")
-        self._check_etag(before, etag)
+        before = self._present(id_, etag)
         if not isinstance(patch.external_id, Unset):
             self._check_external_id(before, patch.external_id)
         fields = patch.applied_to(before, self._rules)
@@ -229,6 +248,37 @@ class Ledger:
             if after is not before and replace(after, etag=before.etag, updated_at=before.updated_at) == before:
                 self._records.put(before)
 
+    def _start_verification(self, operation: StartVerification) -> Challenged:
+        after = started(self._present(operation.id, operation.etag), self._secrets, now=self.now)
+        self._records.put(after)
+        if after.challenge is None:
+            raise TypeError("a started verification has a challenge")
+        return Challenged(after, after.challenge.id, after.challenge.attempts_left)
+
+    def _check_verification(self, operation: CheckVerification) -> Checked:
+        present = self._present(operation.id, "")
+        after, verified = checked(present, operation, self._secrets, now=self.now, etag=new_etag())
+        if after is not present:
+            self._records.put(after)
+        if after.challenge is None:
+            raise TypeError("a checked verification has a challenge")
+        return Checked(after, after.challenge.id, verified, after.challenge.attempts_left)
+
+    def _set_verification(self, operation: SetVerification) -> Written:
+        present = self._present(operation.id, operation.etag)
+        after = verification_set(present, operation, self._rules, now=self.now, etag=new_etag())
+        if after == present:
+            return Written(present, Action.UNCHANGED)
+        self._records.put(after)
+        return Written(after, Action.UPDATED)
+
+    def _present(self, id_: str, etag: str) -> ContactMethod:
+        present = self._records.find(id_)
+        if present is None:
+            raise ContactMethodNotFound("id")
+        self._check_etag(present, etag)
+        return present
+
     def _upsert(self, operation: Upsert) -> Written:
         present = self.find_by_external_id(operation.external_id)
         if present is None:
@@ -242,7 +292,7 @@ class Ledger:
     def _slots_to_take(self, operation: Operation, *, alone: bool) -> Iterable[Slot]:
         record: ContactMethod | None
         match operation:
-            case Delete():
+            case Delete() | StartVerification() | CheckVerification() | SetVerification():
                 return []
             case Create():
                 record = None

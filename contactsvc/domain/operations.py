@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from contactsvc.domain.kinds import ContactMethodType, Slot
 from contactsvc.domain.patch import Patch
@@ -47,7 +48,54 @@ class Upsert:
     etag: str = ""
 
 
-Operation = Create | Update | Delete | Upsert
+@dataclass(frozen=True, slots=True)
+class StartVerification:
+    """Start a challenge for the record's value, or send its code again; with an etag, only if it still has that."""
+
+    id: str
+    etag: str = ""
+
+
+@dataclass(slots=True)
+class CheckVerification:
+    """Check a code.
+
+    It is compared once per challenge, however often the operation is applied again after a lost race.
+
+    Attributes:
+        id: the record.
+        code: six ASCII digits.
+        compared: the ids of challenges that it was compared with, and the results.
+    """
+
+    id: str
+    code: str
+    compared: dict[str, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SetVerification:
+    """Set or clear the verification of a record's value on the caller's word; with an etag, only if it still has that.
+
+    Attributes:
+        id: the record.
+        verified: whether its value is verified.
+        value: the value that the caller means; None for the one that the record has.
+        verified_at: when; None for now, or for the time that it has.
+        method: how; None for "attested", or for the method that it has.
+        etag: the condition.
+    """
+
+    id: str
+    verified: bool
+    value: str | None = None
+    verified_at: datetime | None = None
+    method: str | None = None
+    etag: str = ""
+
+
+VerificationOperation = StartVerification | CheckVerification | SetVerification
+Operation = Create | Update | Delete | Upsert | VerificationOperation
 
 
 def slot_claimed_by(operation: Operation) -> Slot | None:
@@ -68,7 +116,7 @@ def contested_by(operation: Operation) -> set[Hashable]:
             return {("external id", external_id)} if isinstance(external_id, str) else set()
         case Upsert():
             return {("external id", operation.external_id)}
-        case Update() | Delete():
+        case _:
             return {("record", operation.id)}
 
 

@@ -18,6 +18,21 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class VerificationOutcome:
+    """What the start or the check of a verification came to.
+
+    Attributes:
+        challenge_id: the challenge.
+        verified: whether the code was right; None for a start.
+        attempts_left: wrong codes that may still be given, as it was answered.
+    """
+
+    challenge_id: str
+    verified: bool | None
+    attempts_left: int
+
+
+@dataclass(frozen=True, slots=True)
 class Applied:
     """What an operation did. Holds no contact data, since it outlives records that are erased.
 
@@ -27,6 +42,7 @@ class Applied:
         demoted_ids: the records that lost the primary flag to it.
         promoted_id: the record that became primary in place of a deleted one.
         count: the number of records.
+        verification: what a verification came to.
     """
 
     action: Action
@@ -34,6 +50,7 @@ class Applied:
     demoted_ids: tuple[str, ...] = ()
     promoted_id: str | None = None
     count: int = 1
+    verification: VerificationOutcome | None = None
 
 
 Outcome = Applied | ContactsvcError

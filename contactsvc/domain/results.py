@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.kinds import Slot
-from contactsvc.domain.outcomes import Action, Applied, Outcome
+from contactsvc.domain.outcomes import Action, Applied, Outcome, VerificationOutcome
 from contactsvc.errors import ContactMethodNotFound, ContactsvcError
 
 
@@ -52,7 +53,39 @@ class Erased:
     count: int
 
 
-Result = Written | Deleted | Erased | ContactsvcError
+@dataclass(frozen=True, slots=True)
+class Challenged:
+    """A started challenge, or one whose code is sent again.
+
+    Attributes:
+        record: the record; its challenge is another, or none, when a request is repeated after its challenge is over.
+        challenge_id: the challenge that was started.
+        attempts_left: wrong codes that may still be given.
+    """
+
+    record: ContactMethod
+    challenge_id: str
+    attempts_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A code after its check.
+
+    Attributes:
+        record: the record.
+        challenge_id: the challenge that it was checked against.
+        verified: whether it was right.
+        attempts_left: wrong codes that may still be given.
+    """
+
+    record: ContactMethod
+    challenge_id: str
+    verified: bool
+    attempts_left: int
+
+
+Result = Written | Deleted | Erased | Challenged | Checked | ContactsvcError
 """What an operation came to, or why it failed."""
 
 
@@ -73,6 +106,12 @@ def _outcome(result: Result) -> Outcome:
     match result:
         case Written():
             return Applied(result.action, result.record.id, result.demoted_ids)
+        case Challenged():
+            verification = VerificationOutcome(result.challenge_id, None, result.attempts_left)
+            return Applied(Action.UNCHANGED, result.record.id, verification=verification)
+        case Checked():
+            verification = VerificationOutcome(result.challenge_id, result.verified, result.attempts_left)
+            return Applied(Action.UNCHANGED, result.record.id, verification=verification)
         case Deleted():
             return Applied(Action.DELETED, result.id, promoted_id=result.promoted_id)
         case Erased():
@@ -87,4 +126,28 @@ def _result(outcome: Outcome, find: Callable[[str], ContactMethod | None]) -> Re
     if outcome.action is Action.DELETED:
         return Deleted(outcome.id, outcome.promoted_id) if outcome.id else Erased(outcome.count)
     record = find(outcome.id)
-    return ContactMethodNotFound("id") if record is None else Written(record, outcome.action, outcome.demoted_ids)
+    if record is None:
+        return ContactMethodNotFound("id")
+    verification = outcome.verification
+    if verification is None:
+        return Written(record, outcome.action, outcome.demoted_ids)
+    if verification.verified is None:
+        return Challenged(record, verification.challenge_id, verification.attempts_left)
+    return Checked(record, verification.challenge_id, verification.verified, verification.attempts_left)
+
+
+R = TypeVar("R", Written, Deleted, Erased, Challenged, Checked)
+
+
+def expected(kind: type[R], result: Result) -> R:
+    """Return the result of a single operation; raise what it failed with."""
+    if not isinstance(result, kind):
+        raise unexpected(result)
+    return result
+
+
+def unexpected(result: Result) -> Exception:
+    """Return what to raise for a result of another kind than the one expected."""
+    if isinstance(result, ContactsvcError):
+        return result
+    return TypeError(f"unexpected result: {type(result).__name__}")

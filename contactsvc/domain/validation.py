@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 
 from contactsvc.domain.normalization import trim
+from contactsvc.domain.verification import CODE_DIGITS
 from contactsvc.errors import FieldViolation, InvalidFields
 
 MAX_BATCH_ITEMS = 250
@@ -108,6 +109,20 @@ def label(violations: Violations, path: str, raw: str) -> str | None:
 def value(violations: Violations, path: str, raw: str) -> str:
     """Trim a contact value of blank and invisible characters, and check what holds for every type."""
     return text(violations, path, trim(raw), at_most=MAX_VALUE_LENGTH)
+
+
+def verification_code(violations: Violations, path: str, raw: str) -> str:
+    """Read a code: six digits of any script, with blanks around or between them."""
+    digits = "".join(str(unicodedata.decimal(character)) for character in raw[:100] if character.isdecimal())
+    others = [character for character in trim(raw) if not character.isdecimal() and not character.isspace()]
+    if len(digits) != CODE_DIGITS or others or len(raw) > 100:
+        violations.add(path, f"must be {CODE_DIGITS} digits")
+    return digits
+
+
+def verification_method(violations: Violations, path: str, raw: str) -> str:
+    """Check how a value was verified."""
+    return text(violations, path, raw, at_most=50)
 
 
 def metadata_key(violations: Violations, path: str, raw: str) -> str:

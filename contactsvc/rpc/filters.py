@@ -96,14 +96,15 @@ def _time_range(
     violations: Violations, path: str, asked: pb.ContactMethodFilter, at_or_after: str, before: str
 ) -> TimeRange:
     return TimeRange(
-        at_or_after=_time(violations, f"{path}.{at_or_after}", getattr(asked, at_or_after))
+        at_or_after=parse_time(violations, f"{path}.{at_or_after}", getattr(asked, at_or_after))
         if asked.HasField(at_or_after)
         else None,
-        before=_time(violations, f"{path}.{before}", getattr(asked, before)) if asked.HasField(before) else None,
+        before=parse_time(violations, f"{path}.{before}", getattr(asked, before)) if asked.HasField(before) else None,
     )
 
 
-def _time(violations: Violations, path: str, raw: Timestamp) -> datetime | None:
+def parse_time(violations: Violations, path: str, raw: Timestamp) -> datetime | None:
+    """Read a time; None, and a violation, where no datetime can say it."""
     # Rounded up: stored times have milliseconds, and `>= 10.0005 s` and `< 10.0005 s` both divide them at 10.001 s.
     try:
         return EPOCH + timedelta(milliseconds=raw.seconds * 1000 - (-raw.nanos // 1_000_000))

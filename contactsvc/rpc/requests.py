@@ -15,16 +15,29 @@ from google.protobuf.message import Message
 
 from contactsvc.domain import validation
 from contactsvc.domain.batch import Batch
+from contactsvc.domain.clock import Clock
 from contactsvc.domain.idempotency import RequestFingerprint
 from contactsvc.domain.kinds import ContactMethodType, Slot
 from contactsvc.domain.listing import Filter, Listing
 from contactsvc.domain.normalization import ValueRules
-from contactsvc.domain.operations import Create, Delete, Operation, Sync, SyncItem, Update, Upsert
+from contactsvc.domain.operations import (
+    CheckVerification,
+    Create,
+    Delete,
+    Operation,
+    SetVerification,
+    StartVerification,
+    Sync,
+    SyncItem,
+    Update,
+    Upsert,
+)
 from contactsvc.domain.primary import PrimaryDeletePolicy
 from contactsvc.domain.validation import Violations
+from contactsvc.domain.verification import VerificationSecrets
 from contactsvc.errors import InvalidFields
 from contactsvc.rpc.enums import DELETE_POLICIES
-from contactsvc.rpc.filters import parse_filter, parse_sort
+from contactsvc.rpc.filters import parse_filter, parse_sort, parse_time
 from contactsvc.rpc.patches import PatchParser, parse_type
 from contactsvc.v1 import contact_methods_pb2 as pb
 
@@ -41,10 +54,18 @@ class MetadataLookup:
 
 
 class RequestParser:
-    """Protobuf -> domain, under this server's rules for values."""
+    """Protobuf -> domain, under this server's rules for values.
 
-    def __init__(self, rules: ValueRules) -> None:
+    Args:
+        rules: how values are read.
+        clock: the present time.
+        secrets: returns the verification secrets of the environment.
+    """
+
+    def __init__(self, rules: ValueRules, *, clock: Clock, secrets: Callable[[], VerificationSecrets]) -> None:
         self._rules = rules
+        self._clock = clock
+        self._secrets = secrets
         self._patches = PatchParser(rules)
 
     def parse_create(self, request: pb.CreateContactMethodRequest) -> tuple[Create, RequestFingerprint | None]:
@@ -214,6 +235,55 @@ class RequestParser:
         client_id = validation.client_id(violations, "client_id", request.client_id)
         return client_id, _fingerprint(violations, request)
 
+    def parse_start_verification(
+        self, request: pb.StartContactMethodVerificationRequest
+    ) -> tuple[StartVerification, RequestFingerprint | None]:
+        """Read a request to start a verification."""
+        violations = Violations()
+        start = StartVerification(
+            validation.contact_method_id(violations, "id", request.id),
+            validation.etag(violations, "etag", request.etag),
+        )
+        return start, _fingerprint(violations, request)
+
+    def parse_check_verification(
+        self, request: pb.CheckContactMethodVerificationRequest
+    ) -> tuple[CheckVerification, RequestFingerprint | None]:
+        """Read a request to check a code."""
+        violations = Violations()
+        check = CheckVerification(
+            validation.contact_method_id(violations, "id", request.id),
+            validation.verification_code(violations, "code", request.code),
+        )
+        # A plain digest of six digits would give them away.
+        return check, _fingerprint(violations, request, key=self._secrets().current.key)
+
+    def parse_set_verification(
+        self, request: pb.SetContactMethodVerificationRequest
+    ) -> tuple[SetVerification, RequestFingerprint | None]:
+        """Read a request to set or clear a verification."""
+        violations = Violations()
+        verified_at = None
+        if request.HasField("verified_at"):
+            verified_at = parse_time(violations, "verified_at", request.verified_at)
+            if verified_at is not None and verified_at > self._clock():
+                violations.add("verified_at", "must not be in the future")
+        wanted = SetVerification(
+            id=validation.contact_method_id(violations, "id", request.id),
+            verified=request.verified,
+            value=validation.value(violations, "value", request.value) if request.HasField("value") else None,
+            verified_at=verified_at,
+            method=validation.verification_method(violations, "method", request.method)
+            if request.HasField("method")
+            else None,
+            etag=validation.etag(violations, "etag", request.etag),
+        )
+        if not request.verified:
+            for name in ("verified_at", "method"):
+                if request.HasField(name):
+                    violations.add(name, "must not be set to clear a verification")
+        return wanted, _fingerprint(violations, request)
+
     def _create(self, violations: Violations, request: pb.CreateContactMethodRequest) -> Create:
         return Create(
             client_id=validation.client_id(violations, "client_id", request.client_id),
@@ -252,7 +322,7 @@ class RequestParser:
         )
 
 
-def _fingerprint(violations: Violations, request: Any) -> RequestFingerprint | None:
+def _fingerprint(violations: Violations, request: Any, *, key: bytes = b"") -> RequestFingerprint | None:
     """Return the fingerprint of a request that has a request_id; raise the violations found so far.
 
     The digest is of the message as parsed here, since callers may encode equal messages differently.
@@ -262,7 +332,7 @@ def _fingerprint(violations: Violations, request: Any) -> RequestFingerprint | N
     if not id_:
         return None
     message: Message = request
-    digest = blake2b(message.DESCRIPTOR.full_name.encode(), digest_size=_DIGEST_BYTES)
+    digest = blake2b(message.DESCRIPTOR.full_name.encode(), digest_size=_DIGEST_BYTES, key=key)
     digest.update(message.SerializeToString(deterministic=True))
     return RequestFingerprint(id_, digest.digest())
 

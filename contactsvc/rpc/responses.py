@@ -12,11 +12,11 @@ from contactsvc import chunks
 from contactsvc.domain.clock import EPOCH
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.listing import Page
-from contactsvc.domain.results import Deleted, Erased, Result, Written
+from contactsvc.domain.results import Checked, Deleted, Result, Written
 from contactsvc.errors import ContactsvcError
 from contactsvc.rpc.enums import ACTION_NUMBERS, TYPE_NUMBERS
 from contactsvc.rpc.status import code_number_of
-from contactsvc.service import Found, Synced
+from contactsvc.service import Found, StartedVerification, Synced
 from contactsvc.v1 import contact_methods_pb2 as pb
 
 
@@ -123,6 +123,35 @@ def batch_upserted(results: Iterable[Result]) -> pb.BatchUpsertContactMethodsRes
     )
 
 
+def verification_started(started: StartedVerification) -> pb.StartContactMethodVerificationResponse:
+    """Return the answer to the start of a verification."""
+    response = pb.StartContactMethodVerificationResponse(
+        value=started.record.value.text,
+        type=TYPE_NUMBERS[started.record.type],
+        contact_method=to_proto(started.record),
+    )
+    if started.challenge is not None:
+        response.code = started.code or ""
+        response.expires_at.CopyFrom(_timestamp(started.challenge.expires_at))
+        response.attempts_left = started.challenge.attempts_left
+        response.sends_left = started.challenge.sends_left
+    return response
+
+
+def verification_checked(checked: Checked) -> pb.CheckContactMethodVerificationResponse:
+    """Return the answer to the check of a code."""
+    return pb.CheckContactMethodVerificationResponse(
+        result=pb.VERIFICATION_RESULT_VERIFIED if checked.verified else pb.VERIFICATION_RESULT_WRONG_CODE,
+        attempts_left=checked.attempts_left,
+        contact_method=to_proto(checked.record),
+    )
+
+
+def verification_set(written: Written) -> pb.SetContactMethodVerificationResponse:
+    """Return the answer to a set verification."""
+    return pb.SetContactMethodVerificationResponse(contact_method=to_proto(written.record))
+
+
 def _result(result: Result) -> dict[str, Any]:
     """Return the fields that the result of one item has in every batch."""
     match result:
@@ -132,8 +161,8 @@ def _result(result: Result) -> dict[str, Any]:
             return {"deleted_id": result.id}
         case Written():
             return {"contact_method": to_proto(result.record), "demoted_ids": result.demoted_ids}
-        case Erased():
-            raise TypeError("a batch erases no client")
+        case _:
+            raise TypeError(f"no result of a batch: {type(result).__name__}")
 
 
 def to_proto(record: ContactMethod) -> pb.ContactMethod:
@@ -148,6 +177,7 @@ def to_proto(record: ContactMethod) -> pb.ContactMethod:
         is_primary=record.is_primary,
         is_verified=record.verified_at is not None,
         verified_at=None if record.verified_at is None else _timestamp(record.verified_at),
+        verification_method=record.verification_method,
         external_id=record.external_id,
         metadata=record.metadata,
         created_at=_timestamp(record.created_at),

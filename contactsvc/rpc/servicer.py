@@ -129,6 +129,27 @@ class ContactMethodsServicer:
             erased_count=await self._service.erase_client(client_id, fingerprint)
         )
 
+    async def StartContactMethodVerification(
+        self, request: pb.StartContactMethodVerificationRequest
+    ) -> pb.StartContactMethodVerificationResponse:
+        """Start the verification of a value, or send its code again."""
+        start, fingerprint = self._parser.parse_start_verification(request)
+        return responses.verification_started(await self._service.verifications.start(start, fingerprint))
+
+    async def CheckContactMethodVerification(
+        self, request: pb.CheckContactMethodVerificationRequest
+    ) -> pb.CheckContactMethodVerificationResponse:
+        """Check a code."""
+        check, fingerprint = self._parser.parse_check_verification(request)
+        return responses.verification_checked(await self._service.verifications.check(check, fingerprint))
+
+    async def SetContactMethodVerification(
+        self, request: pb.SetContactMethodVerificationRequest
+    ) -> pb.SetContactMethodVerificationResponse:
+        """Set or clear a verification on the caller's word."""
+        wanted, fingerprint = self._parser.parse_set_verification(request)
+        return responses.verification_set(await self._service.verifications.set(wanted, fingerprint))
+
     async def StreamContactMethods(
         self, request: pb.StreamContactMethodsRequest
     ) -> AsyncGenerator[pb.StreamContactMethodsResponse]:

@@ -27,6 +27,8 @@ _CODES: dict[type[errors.ContactsvcError], StatusCode] = {
     errors.FailedPrecondition: StatusCode.FAILED_PRECONDITION,
     errors.Unauthenticated: StatusCode.UNAUTHENTICATED,
     errors.PermissionDenied: StatusCode.PERMISSION_DENIED,
+    errors.VerificationExhausted: StatusCode.RESOURCE_EXHAUSTED,
+    errors.VerificationLimit: StatusCode.RESOURCE_EXHAUSTED,
     errors.Overloaded: StatusCode.RESOURCE_EXHAUSTED,
     errors.StoreUnavailable: StatusCode.UNAVAILABLE,
     errors.DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,
@@ -69,7 +71,7 @@ def status_of(error: errors.ContactsvcError) -> status_pb2.Status:
                 break
             bad_request.field_violations.add(field=violation.field, description=violation.description)
         details.append(bad_request)
-    if isinstance(error, errors.Overloaded):
+    if isinstance(error, errors.Overloaded | errors.VerificationLimit):
         retry_info = error_details_pb2.RetryInfo()
         retry_info.retry_delay.FromMilliseconds(_milliseconds(error.retry_after))
         details.append(retry_info)

@@ -14,6 +14,7 @@ from contactsvc.domain.clock import Clock, now_utc
 from contactsvc.domain.ids import ContactMethodIds
 from contactsvc.domain.kinds import Environment
 from contactsvc.domain.normalization import ValueRules
+from contactsvc.domain.verification import VerificationSecrets, new_secret
 from contactsvc.rpc import health, reflection
 from contactsvc.rpc.admission import ConcurrencyLimiter
 from contactsvc.rpc.auth import Authenticator, check_permissions
@@ -70,6 +71,7 @@ class Server:
         shares_port: whether other processes of this user may listen on the same port.
         clock: source of timestamps.
         make_id: generator of record ids.
+        secrets: return the verification secrets of each environment; None for random ones of this server.
 
     Attributes:
         health: health of the server.
@@ -89,6 +91,7 @@ class Server:
         shares_port: bool = False,
         clock: Clock = now_utc,
         make_id: Callable[[], str] | None = None,
+        secrets: Mapping[Environment, Callable[[], VerificationSecrets]] | None = None,
     ) -> None:
         check_permissions(method.name for method in SERVICE.methods)
         limits = limits or Limits()
@@ -100,9 +103,12 @@ class Server:
             authenticator, in_flight, metrics, max_seconds=limits.max_deadline, tracing=tracing, on_end=call_log
         )
         make_id = make_id or ContactMethodIds(clock)
-        parser = RequestParser(rules)
+        secrets = secrets or {environment: _random_secrets() for environment in stores}
         servicers = {
-            environment: ContactMethodsServicer(ContactMethods(store_, rules, clock=clock, make_id=make_id), parser)
+            environment: ContactMethodsServicer(
+                ContactMethods(store_, rules, clock=clock, make_id=make_id, secrets=secrets[environment]),
+                RequestParser(rules, clock=clock, secrets=secrets[environment]),
+            )
             for environment, store_ in stores.items()
         }
         self._handler = DrainingHandler(self._calls.handler(SERVICE, servicers))
@@ -164,6 +170,11 @@ class Server:
 def count_writes(count: int) -> str:
     """Return "1 write has" or "2 writes have"."""
     return f"{count} writes have" if count > 1 else "1 write has"
+
+
+def _random_secrets() -> Callable[[], VerificationSecrets]:
+    secrets = VerificationSecrets.of(new_secret())
+    return lambda: secrets
 
 
 def _options(limits: Limits, shares_port: bool) -> list[tuple[str, int]]:

@@ -5,5 +5,6 @@ Imports neither gRPC nor MongoDB.
 
 from contactsvc.service.contact_methods import ContactMethods, Found, Synced
 from contactsvc.service.ports import Store
+from contactsvc.service.verifications import StartedVerification
 
-__all__ = ["ContactMethods", "Found", "Store", "Synced"]
+__all__ = ["ContactMethods", "Found", "StartedVerification", "Store", "Synced"]

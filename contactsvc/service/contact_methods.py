@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from contactsvc.domain.batch import Batch
 from contactsvc.domain.clock import Clock
@@ -17,8 +16,9 @@ from contactsvc.domain.listing import Listing, Page
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.domain.operations import Create, Delete, Operation, Sync, Update, Upsert
 from contactsvc.domain.outcomes import Action
-from contactsvc.domain.results import Deleted, Erased, Result, Written
+from contactsvc.domain.results import Deleted, Erased, Result, Written, expected, unexpected
 from contactsvc.domain.sync import apply_sync
+from contactsvc.domain.verification import VerificationSecrets
 from contactsvc.errors import (
     ContactMethodNotFound,
     ContactsvcError,
@@ -29,9 +29,8 @@ from contactsvc.errors import (
     TransactionsUnsupported,
 )
 from contactsvc.service.ports import Store
+from contactsvc.service.verifications import Verifications
 from contactsvc.service.writes import WritePlan, Writes
-
-R = TypeVar("R", Written, Deleted, Erased)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +56,23 @@ class ContactMethods:
     """The operations on the contact methods of one environment.
 
     A write with a `request` is carried out once, however often it is asked for within 24 hours.
+
+    Attributes:
+        verifications: the verification of their values.
     """
 
-    def __init__(self, store: Store, rules: ValueRules, *, clock: Clock, make_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        rules: ValueRules,
+        *,
+        clock: Clock,
+        make_id: Callable[[], str],
+        secrets: Callable[[], VerificationSecrets],
+    ) -> None:
         self._store = store
-        self._writes = Writes(store, rules, clock, make_id)
+        self._writes = Writes(store, rules, clock, make_id, secrets)
+        self.verifications = Verifications(store, self._writes, clock, secrets)
 
     async def get(self, id_: str) -> ContactMethod:
         """Return the record with this id."""
@@ -113,7 +124,7 @@ class ContactMethods:
     async def delete(self, delete: Delete, request: RequestFingerprint | None = None) -> Deleted:
         """Delete a record, and promote another one if the request says so."""
         (result,) = await self._writes.carry_out(WritePlan.of_one(delete), request)
-        return _expected(Deleted, result)
+        return expected(Deleted, result)
 
     async def batch(self, batch: Batch, request: RequestFingerprint | None = None) -> list[Result]:
         """Carry out several operations as if one after the other; all or none, or (partial) each on its own.
@@ -163,7 +174,7 @@ class ContactMethods:
                     # A repeated request, one of whose records was deleted since.
                     continue
                 case _:
-                    raise _unexpected(result)
+                    raise unexpected(result)
         return synced
 
     async def erase_client(self, client_id: str, request: RequestFingerprint | None = None) -> int:
@@ -175,19 +186,20 @@ class ContactMethods:
 
         plan = WritePlan(erase, client_id=client_id, keys=_client_key(client_id))
         (result,) = await self._writes.carry_out(plan, request)
-        return _expected(Erased, result).count
+        await self.verifications.forget_client(client_id)
+        return expected(Erased, result).count
 
     async def _write(self, operation: Operation, request: RequestFingerprint | None) -> Written:
         (result,) = await self._writes.carry_out(WritePlan.of_one(operation), request)
-        return _expected(Written, result)
+        return expected(Written, result)
 
     async def _write_each(self, batch: Batch) -> list[Result]:
         """Carry out the items of a partial batch as separate writes, except those that a dry run finds invalid."""
         foreseen = await self._writes.dry_run(WritePlan(batch.applied_to, batch.operations))
         results: list[Result] = []
-        for position, (item, expected) in enumerate(zip(batch.items, foreseen, strict=True)):
-            if isinstance(expected, InvalidFields):
-                results.append(expected)
+        for position, (item, result) in enumerate(zip(batch.items, foreseen, strict=True)):
+            if isinstance(result, InvalidFields):
+                results.append(result)
                 continue
             if isinstance(item, InvalidFields):
                 raise TypeError("a dry run accepted an invalid item")
@@ -212,16 +224,3 @@ def _found(record: ContactMethod | None, looked_up_by: str) -> ContactMethod:
 
 def _client_key(client_id: str) -> frozenset[Hashable]:
     return frozenset({("client", client_id)})
-
-
-def _expected(kind: type[R], result: Result) -> R:
-    """Return the result of a single operation; raise what it failed with."""
-    if not isinstance(result, kind):
-        raise _unexpected(result)
-    return result
-
-
-def _unexpected(result: Result) -> Exception:
-    if isinstance(result, ContactsvcError):
-        return result
-    return TypeError(f"unexpected result: {type(result).__name__}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 from contactsvc.domain.change_set import ChangeSet
@@ -89,6 +91,21 @@ class Store(Protocol):
             LostRace: a record to replace or remove has changed in the meantime, or a slot or external id is taken.
             RequestAlreadyApplied: the request was carried out before.
         """
+        ...
+
+    async def count_within(self, key: str, limit: int, *, expires_at: datetime) -> bool:
+        """Count one more under a key, unless there are `limit` already; return whether it was counted.
+
+        Exact under concurrency. The count is forgotten after `expires_at`.
+        """
+        ...
+
+    async def remove_counts(self, keys: Collection[str]) -> None:
+        """Remove the counts under these keys."""
+        ...
+
+    def exclusively(self, keys: Collection[Hashable]) -> AbstractAsyncContextManager[None]:
+        """Return a block that one call of this process at a time runs, of those that share a key."""
         ...
 
     async def atomically(self, work: Callable[[Store], Awaitable[T]], *, keys: Collection[Hashable]) -> T:

@@ -8,7 +8,7 @@ equal requests one finds the record of the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,9 +18,20 @@ from contactsvc.domain.clock import Clock
 from contactsvc.domain.idempotency import IdempotencyRecord, RequestAlreadyApplied, RequestFingerprint
 from contactsvc.domain.ledger import Ledger
 from contactsvc.domain.normalization import ValueRules
-from contactsvc.domain.operations import Create, Delete, Operation, Update, Upsert, contested_by
+from contactsvc.domain.operations import (
+    CheckVerification,
+    Create,
+    Delete,
+    Operation,
+    SetVerification,
+    StartVerification,
+    Update,
+    Upsert,
+    contested_by,
+)
 from contactsvc.domain.outcomes import Action, Applied
 from contactsvc.domain.results import Result, outcomes_of, results_of
+from contactsvc.domain.verification import VerificationSecrets
 from contactsvc.errors import (
     ContactsvcError,
     DeadlineExceeded,
@@ -48,6 +59,7 @@ class WritePlan:
         external_ids: further records to read, by external id.
         client_id: the client whose records are all read.
         keys: the keys over which it may compete with other writes.
+        before_write: awaited before a change set is stored; when it raises, nothing is.
     """
 
     apply: Callable[[Ledger], Sequence[Result]]
@@ -56,11 +68,14 @@ class WritePlan:
     external_ids: frozenset[str] = frozenset()
     client_id: str | None = None
     keys: frozenset[Hashable] = frozenset()
+    before_write: Callable[[Sequence[Result]], Awaitable[None]] | None = None
 
     @staticmethod
-    def of_one(operation: Operation) -> WritePlan:
+    def of_one(
+        operation: Operation, *, before_write: Callable[[Sequence[Result]], Awaitable[None]] | None = None
+    ) -> WritePlan:
         """Return the plan of a single operation."""
-        return WritePlan(lambda ledger: [ledger.apply(operation)], [operation])
+        return WritePlan(lambda ledger: [ledger.apply(operation)], [operation], before_write=before_write)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +86,7 @@ class Writes:
     rules: ValueRules
     clock: Clock
     make_id: Callable[[], str]
+    secrets: Callable[[], VerificationSecrets]
 
     async def carry_out(self, plan: WritePlan, request: RequestFingerprint | None) -> list[Result]:
         """Carry out a plan, once if it has a request.
@@ -142,6 +158,8 @@ class Writes:
                 if len(change_set) > 1:
                     keys |= change_set.contested
                     break
+                if len(change_set) and plan.before_write is not None:
+                    await plan.before_write(results)
                 try:
                     if len(change_set):
                         await self.store.write(change_set)
@@ -172,6 +190,8 @@ class Writes:
         async def work(store: Store) -> list[Result]:
             results, change_set = _applied(plan, await self._read(store, plan), request)
             if len(change_set):
+                if plan.before_write is not None:
+                    await plan.before_write(results)
                 await store.write(change_set)
             return results
 
@@ -186,6 +206,8 @@ class Writes:
                 case Upsert():
                     external_ids.add(operation.external_id)
                 case Delete():
+                    ids.add(operation.id)
+                case StartVerification() | CheckVerification() | SetVerification():
                     ids.add(operation.id)
                 case Create() | Update():
                     if isinstance(operation, Update):
@@ -205,7 +227,7 @@ class Writes:
         return ledger
 
     def _ledger(self) -> Ledger:
-        return Ledger(self.rules, now=self.clock(), make_id=self.make_id)
+        return Ledger(self.rules, now=self.clock(), make_id=self.make_id, secrets=self.secrets())
 
 
 def _applied(plan: WritePlan, ledger: Ledger, request: RequestFingerprint | None) -> tuple[list[Result], ChangeSet]:

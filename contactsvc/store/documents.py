@@ -9,7 +9,7 @@ that primary_key may be absent; see migrations.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import repeat
 from operator import attrgetter
@@ -19,6 +19,7 @@ from typing import Any, Final
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.kinds import ContactMethodType, ContactValue, Slot
 from contactsvc.domain.normalization import written_form
+from contactsvc.domain.verification import Challenge
 from contactsvc.store.drivers import Document
 from contactsvc.store.idempotency_records import idempotency_fields, to_idempotency_records
 from contactsvc.store.layouts import MALFORMED, SCHEMA_VERSION, UnreadableDocument, unreadable
@@ -85,6 +86,27 @@ def _read_metadata(document: Document) -> dict[str, str]:
     return dict([pair.split("=", 1) for pair in document["metadata"]])
 
 
+_CHALLENGE_KINDS: Final = (
+    *((name, str) for name in ("id", "secret_id")),
+    *((name, datetime) for name in ("started_at", "sent_at")),
+    *((name, int) for name in ("sends", "tries", "is_passed", "counter")),
+)
+
+
+def _written_challenge(record: ContactMethod) -> Document | None:
+    challenge = record.challenge
+    return None if challenge is None else asdict(challenge)
+
+
+def _read_challenge(document: Document) -> Challenge | None:
+    challenge = document.get("challenge")
+    if challenge is None:
+        return None
+    if not all(isinstance(challenge[name], kind) for name, kind in _CHALLENGE_KINDS):
+        raise TypeError
+    return Challenge(**challenge)
+
+
 @dataclass(frozen=True, slots=True)
 class _Field:
     """A field of a document.
@@ -131,6 +153,9 @@ _FIELDS: Final = (
     # Absent rather than null: the sparse unique index tests its presence.
     _Field("external_id", _OPTIONAL_STRING, "external_id"),
     _Field("verified_at", _OPTIONAL_TIME, "verified_at"),
+    _Field("verification_method", _OPTIONAL_STRING, "verification_method"),
+    # Its counter guards writes of the whole document (writes.py), so that none takes a counted try back.
+    _Field("challenge", object, "challenge", _written_challenge, _read_challenge),
 )
 
 # Derived forms of the table: `from_document` is part of every call, and a loop over the rows would be slower.

@@ -9,10 +9,11 @@ may remove it. Deleting a record that carries requests turns its document into a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 from contactsvc.domain.idempotency import IdempotencyRecord, RequestFingerprint
-from contactsvc.domain.outcomes import Action, Applied, Outcome
+from contactsvc.domain.outcomes import Action, Applied, Outcome, VerificationOutcome
 from contactsvc.errors import ContactsvcError, FieldViolation
 from contactsvc.store.drivers import Document
 from contactsvc.store.layouts import MALFORMED, SCHEMA_VERSION, UnknownLayout, is_newer_layout, unreadable
@@ -88,6 +89,9 @@ def _from_outcome(outcome: Outcome) -> Document:
         document["promoted_id"] = outcome.promoted_id
     if outcome.count != 1:
         document["count"] = outcome.count
+    # Earlier releases ignore it.
+    if outcome.verification is not None:
+        document["verification"] = asdict(outcome.verification)
     return document
 
 
@@ -101,4 +105,5 @@ def _to_outcome(document: Document) -> Outcome:
         tuple(document.get("demoted_ids", ())),
         document.get("promoted_id"),
         document.get("count", 1),
+        None if "verification" not in document else VerificationOutcome(**document["verification"]),
     )

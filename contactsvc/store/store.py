@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Iterator, Sequence
-from contextlib import aclosing, contextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, nullcontext, suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -34,6 +34,9 @@ from contactsvc.store.writes import DocumentWrite, writes_of
 
 T = TypeVar("T")
 
+COUNTS = "verification_counts"
+"""The collection of counted sends of verification codes, in the database of the contact methods."""
+
 # How long a stream that ends early waits for a batch that is being fetched.
 _LAST_BATCH_TIMEOUT_SECONDS = 1.0
 _IDEMPOTENCY_RECORDS: Document = {"requests": 1, "schema_version": 1}
@@ -57,6 +60,7 @@ class MongoStore:
         session: Session | None = None,
     ) -> None:
         self._collection = collection
+        self._counts: MongoCollection = collection.database[COUNTS]
         self._driver = driver
         self._locks = locks
         self._session = session
@@ -256,6 +260,28 @@ class MongoStore:
                 with suppress(DuplicateKeyError):
                     await write.revert(self._collection)
             raise
+
+    async def count_within(self, key: str, limit: int, *, expires_at: datetime) -> bool:
+        """Count one more under a key, unless there are `limit` already; return whether it was counted."""
+        below = {"_id": key, "count": {"$lt": limit}}
+        update = {"$inc": {"count": 1}, "$setOnInsert": {"forget_at": expires_at}}
+        with translated():
+            try:
+                await self._counts.update_one(below, update, upsert=True)
+            except DuplicateKeyError:
+                # It exists, and is not below the limit; or another call has just inserted it.
+                result = await self._counts.update_one(below, {"$inc": {"count": 1}})
+                return result.matched_count == 1
+        return True
+
+    async def remove_counts(self, keys: Collection[str]) -> None:
+        """Remove the counts under these keys."""
+        with translated():
+            await self._counts.delete_many({"_id": queries.any_of(list(keys))})
+
+    def exclusively(self, keys: Collection[Hashable]) -> AbstractAsyncContextManager[None]:
+        """Return a block that one call of this process at a time runs, of those that share a key."""
+        return self._locks.held(keys)
 
     async def atomically(self, work: Callable[[Store], Awaitable[T]], *, keys: Collection[Hashable]) -> T:
         """Run `work` on a store whose writes take effect together; repeat it when it loses a race."""

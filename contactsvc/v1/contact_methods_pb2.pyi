@@ -57,6 +57,16 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_UNAUTHENTICATED: _ClassVar[ErrorReason]
     ERROR_REASON_PERMISSION_DENIED: _ClassVar[ErrorReason]
     ERROR_REASON_OVERLOADED: _ClassVar[ErrorReason]
+    ERROR_REASON_VERIFICATION_NOT_STARTED: _ClassVar[ErrorReason]
+    ERROR_REASON_VERIFICATION_EXHAUSTED: _ClassVar[ErrorReason]
+    ERROR_REASON_VERIFICATION_LIMIT: _ClassVar[ErrorReason]
+    ERROR_REASON_VALUE_CHANGED: _ClassVar[ErrorReason]
+
+class VerificationResult(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    VERIFICATION_RESULT_UNSPECIFIED: _ClassVar[VerificationResult]
+    VERIFICATION_RESULT_VERIFIED: _ClassVar[VerificationResult]
+    VERIFICATION_RESULT_WRONG_CODE: _ClassVar[VerificationResult]
 CONTACT_METHOD_TYPE_UNSPECIFIED: ContactMethodType
 CONTACT_METHOD_TYPE_EMAIL: ContactMethodType
 CONTACT_METHOD_TYPE_PHONE: ContactMethodType
@@ -90,6 +100,13 @@ ERROR_REASON_REQUEST_ID_REUSED: ErrorReason
 ERROR_REASON_UNAUTHENTICATED: ErrorReason
 ERROR_REASON_PERMISSION_DENIED: ErrorReason
 ERROR_REASON_OVERLOADED: ErrorReason
+ERROR_REASON_VERIFICATION_NOT_STARTED: ErrorReason
+ERROR_REASON_VERIFICATION_EXHAUSTED: ErrorReason
+ERROR_REASON_VERIFICATION_LIMIT: ErrorReason
+ERROR_REASON_VALUE_CHANGED: ErrorReason
+VERIFICATION_RESULT_UNSPECIFIED: VerificationResult
+VERIFICATION_RESULT_VERIFIED: VerificationResult
+VERIFICATION_RESULT_WRONG_CODE: VerificationResult
 
 class CreateContactMethodRequest(_message.Message):
     __slots__ = ("client_id", "type", "value", "label", "is_primary", "external_id", "metadata", "request_id")
@@ -533,6 +550,78 @@ class EraseClientContactMethodsResponse(_message.Message):
     erased_count: int
     def __init__(self, erased_count: _Optional[int] = ...) -> None: ...
 
+class StartContactMethodVerificationRequest(_message.Message):
+    __slots__ = ("id", "etag", "request_id")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    etag: str
+    request_id: str
+    def __init__(self, id: _Optional[str] = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class StartContactMethodVerificationResponse(_message.Message):
+    __slots__ = ("code", "value", "type", "expires_at", "attempts_left", "sends_left", "contact_method")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    SENDS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    CONTACT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    value: str
+    type: ContactMethodType
+    expires_at: _timestamp_pb2.Timestamp
+    attempts_left: int
+    sends_left: int
+    contact_method: ContactMethod
+    def __init__(self, code: _Optional[str] = ..., value: _Optional[str] = ..., type: _Optional[_Union[ContactMethodType, str]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts_left: _Optional[int] = ..., sends_left: _Optional[int] = ..., contact_method: _Optional[_Union[ContactMethod, _Mapping]] = ...) -> None: ...
+
+class CheckContactMethodVerificationRequest(_message.Message):
+    __slots__ = ("id", "code", "request_id")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    code: str
+    request_id: str
+    def __init__(self, id: _Optional[str] = ..., code: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CheckContactMethodVerificationResponse(_message.Message):
+    __slots__ = ("result", "attempts_left", "contact_method")
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    CONTACT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    result: VerificationResult
+    attempts_left: int
+    contact_method: ContactMethod
+    def __init__(self, result: _Optional[_Union[VerificationResult, str]] = ..., attempts_left: _Optional[int] = ..., contact_method: _Optional[_Union[ContactMethod, _Mapping]] = ...) -> None: ...
+
+class SetContactMethodVerificationRequest(_message.Message):
+    __slots__ = ("id", "verified", "value", "verified_at", "method", "etag", "request_id")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    VERIFIED_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    VERIFIED_AT_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    verified: bool
+    value: str
+    verified_at: _timestamp_pb2.Timestamp
+    method: str
+    etag: str
+    request_id: str
+    def __init__(self, id: _Optional[str] = ..., verified: bool = ..., value: _Optional[str] = ..., verified_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., method: _Optional[str] = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class SetContactMethodVerificationResponse(_message.Message):
+    __slots__ = ("contact_method",)
+    CONTACT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    contact_method: ContactMethod
+    def __init__(self, contact_method: _Optional[_Union[ContactMethod, _Mapping]] = ...) -> None: ...
+
 class BatchError(_message.Message):
     __slots__ = ("code", "reason", "message", "field_violations", "metadata")
     class MetadataEntry(_message.Message):
@@ -563,7 +652,7 @@ class FieldViolation(_message.Message):
     def __init__(self, field: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
 class ContactMethod(_message.Message):
-    __slots__ = ("id", "client_id", "type", "value", "normalized_value", "label", "is_primary", "is_verified", "verified_at", "external_id", "metadata", "created_at", "updated_at", "etag")
+    __slots__ = ("id", "client_id", "type", "value", "normalized_value", "label", "is_primary", "is_verified", "verified_at", "external_id", "metadata", "created_at", "updated_at", "etag", "verification_method")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -585,6 +674,7 @@ class ContactMethod(_message.Message):
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    VERIFICATION_METHOD_FIELD_NUMBER: _ClassVar[int]
     id: str
     client_id: str
     type: ContactMethodType
@@ -599,7 +689,8 @@ class ContactMethod(_message.Message):
     created_at: _timestamp_pb2.Timestamp
     updated_at: _timestamp_pb2.Timestamp
     etag: str
-    def __init__(self, id: _Optional[str] = ..., client_id: _Optional[str] = ..., type: _Optional[_Union[ContactMethodType, str]] = ..., value: _Optional[str] = ..., normalized_value: _Optional[str] = ..., label: _Optional[str] = ..., is_primary: bool = ..., is_verified: bool = ..., verified_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., external_id: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
+    verification_method: str
+    def __init__(self, id: _Optional[str] = ..., client_id: _Optional[str] = ..., type: _Optional[_Union[ContactMethodType, str]] = ..., value: _Optional[str] = ..., normalized_value: _Optional[str] = ..., label: _Optional[str] = ..., is_primary: bool = ..., is_verified: bool = ..., verified_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., external_id: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., verification_method: _Optional[str] = ...) -> None: ...
 
 class ContactMethodFilter(_message.Message):
     __slots__ = ("ids", "client_ids", "types", "values", "value_contains", "is_primary", "is_verified", "external_ids", "labels", "metadata", "created_at_or_after", "created_before", "updated_at_or_after", "updated_before")

@@ -126,6 +126,21 @@ class ContactMethodsServiceStub(object):
                 request_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.EraseClientContactMethodsRequest.SerializeToString,
                 response_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.EraseClientContactMethodsResponse.FromString,
                 _registered_method=True)
+        self.StartContactMethodVerification = channel.unary_unary(
+                '/contactsvc.v1.ContactMethodsService/StartContactMethodVerification',
+                request_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.StartContactMethodVerificationRequest.SerializeToString,
+                response_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.StartContactMethodVerificationResponse.FromString,
+                _registered_method=True)
+        self.CheckContactMethodVerification = channel.unary_unary(
+                '/contactsvc.v1.ContactMethodsService/CheckContactMethodVerification',
+                request_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.CheckContactMethodVerificationRequest.SerializeToString,
+                response_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.CheckContactMethodVerificationResponse.FromString,
+                _registered_method=True)
+        self.SetContactMethodVerification = channel.unary_unary(
+                '/contactsvc.v1.ContactMethodsService/SetContactMethodVerification',
+                request_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.SetContactMethodVerificationRequest.SerializeToString,
+                response_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.SetContactMethodVerificationResponse.FromString,
+                _registered_method=True)
 
 
 class ContactMethodsServiceServicer(object):
@@ -422,6 +437,64 @@ class ContactMethodsServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartContactMethodVerification(self, request, context):
+        """Starts the verification of a contact method's value, or sends again: returns the code and the value to send it to.
+        The service sends nothing. A challenge lives for 10 minutes after its last send and 30 after its first, and takes 5
+        sends and 5 wrong codes. While it lives, the code stays the same. Needs the permission `verify`; contact_method is
+        set only for keys with `read`.
+
+        Atomicity: one step. The etag of the contact method does not change.
+        Retry: safe with a request_id: a repeated start returns the code while its challenge lives, and afterwards none.
+        Without one, it counts as another send.
+
+        INVALID_ARGUMENT INVALID_FIELD: a field violates its rule.
+        NOT_FOUND CONTACT_METHOD_NOT_FOUND: no record has this id.
+        ABORTED ETAG_MISMATCH: the record has another etag than the request, or concurrent writes kept changing it.
+        FAILED_PRECONDITION INVALID_FIELD: the record has no normalized value; correct its value first.
+        RESOURCE_EXHAUSTED VERIFICATION_LIMIT: the challenge has no sends left, or the value (10) or the client (20) has none
+        left on this UTC day; `limit` in the metadata of ErrorInfo is sends, value_day or client_day, and google.rpc.RetryInfo
+        has the time until there are more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckContactMethodVerification(self, request, context):
+        """Checks a code. The right one verifies the value, and keeps being right until the challenge expires. A wrong one is no
+        error, and takes one of five attempts. Ids are no secrets: the caller authenticates its user before it calls this.
+        Needs the permission `verify`; contact_method is set only for keys with `read`.
+
+        Atomicity: one step. Of concurrent checks and changes of the value, one is first: a value that nobody has proved is
+        never verified, and no sixth code is compared.
+        Retry: safe with a request_id. Without one, a repeated wrong code takes another attempt.
+
+        INVALID_ARGUMENT INVALID_FIELD: the code is not six digits; it takes no attempt.
+        NOT_FOUND CONTACT_METHOD_NOT_FOUND: no record has this id.
+        ABORTED ETAG_MISMATCH: concurrent writes kept changing the record.
+        FAILED_PRECONDITION VERIFICATION_NOT_STARTED: no challenge is running: it was never started, has expired, or was
+        voided by a new value. Start one.
+        RESOURCE_EXHAUSTED VERIFICATION_EXHAUSTED: the attempts are spent. Start a new challenge.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetContactMethodVerification(self, request, context):
+        """Sets or clears the verification of a value on the word of the caller, and voids a running challenge. Needs the
+        permission `attest`.
+
+        Atomicity: one step.
+        Retry: safe. What is already so is not written again.
+
+        INVALID_ARGUMENT INVALID_FIELD: a field violates its rule, or verified_at is in the future.
+        NOT_FOUND CONTACT_METHOD_NOT_FOUND: no record has this id.
+        ABORTED ETAG_MISMATCH: the record has another etag than the request, or concurrent writes kept changing it.
+        FAILED_PRECONDITION VALUE_CHANGED: the record has another value than the request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ContactMethodsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -514,6 +587,21 @@ def add_ContactMethodsServiceServicer_to_server(servicer, server):
                     servicer.EraseClientContactMethods,
                     request_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.EraseClientContactMethodsRequest.FromString,
                     response_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.EraseClientContactMethodsResponse.SerializeToString,
+            ),
+            'StartContactMethodVerification': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartContactMethodVerification,
+                    request_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.StartContactMethodVerificationRequest.FromString,
+                    response_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.StartContactMethodVerificationResponse.SerializeToString,
+            ),
+            'CheckContactMethodVerification': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckContactMethodVerification,
+                    request_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.CheckContactMethodVerificationRequest.FromString,
+                    response_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.CheckContactMethodVerificationResponse.SerializeToString,
+            ),
+            'SetContactMethodVerification': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetContactMethodVerification,
+                    request_deserializer=contactsvc_dot_v1_dot_contact__methods__pb2.SetContactMethodVerificationRequest.FromString,
+                    response_serializer=contactsvc_dot_v1_dot_contact__methods__pb2.SetContactMethodVerificationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1004,6 +1092,87 @@ class ContactMethodsService(object):
             '/contactsvc.v1.ContactMethodsService/EraseClientContactMethods',
             contactsvc_dot_v1_dot_contact__methods__pb2.EraseClientContactMethodsRequest.SerializeToString,
             contactsvc_dot_v1_dot_contact__methods__pb2.EraseClientContactMethodsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartContactMethodVerification(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/contactsvc.v1.ContactMethodsService/StartContactMethodVerification',
+            contactsvc_dot_v1_dot_contact__methods__pb2.StartContactMethodVerificationRequest.SerializeToString,
+            contactsvc_dot_v1_dot_contact__methods__pb2.StartContactMethodVerificationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckContactMethodVerification(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/contactsvc.v1.ContactMethodsService/CheckContactMethodVerification',
+            contactsvc_dot_v1_dot_contact__methods__pb2.CheckContactMethodVerificationRequest.SerializeToString,
+            contactsvc_dot_v1_dot_contact__methods__pb2.CheckContactMethodVerificationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetContactMethodVerification(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/contactsvc.v1.ContactMethodsService/SetContactMethodVerification',
+            contactsvc_dot_v1_dot_contact__methods__pb2.SetContactMethodVerificationRequest.SerializeToString,
+            contactsvc_dot_v1_dot_contact__methods__pb2.SetContactMethodVerificationResponse.FromString,
             options,
             channel_credentials,
             insecure,

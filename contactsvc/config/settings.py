@@ -212,6 +212,16 @@ class Settings:
         "strict",
         "Reject invalid values (strict), or store them without a normalized value (lenient).",
     )
+    verification_secret_file: Path | None = _optional(
+        Group.SERVICE,
+        "FILE",
+        parse_file,
+        "none: a secret in the database",
+        "Secrets that verification codes are derived by, one per line, the current one first.",
+        details="At least 32 random characters each. The file keeps them out of the database and its backups; all "
+        "replicas need the same one. To change it, add a line at the top and restart; keep the old one for half an "
+        "hour.",
+    )
     tls_cert: Path | None = _optional(
         Group.TLS,
         "FILE",

@@ -22,6 +22,9 @@ MAX_DAILY_SENDS_PER_CLIENT: Final = 20
 METHOD_CODE: Final = "code"
 METHOD_ATTESTED: Final = "attested"
 
+MIN_SECRET_LENGTH: Final = 32
+"""Characters of a secret in a file."""
+
 _SEND_LIFETIME: Final = timedelta(minutes=10)
 _CHALLENGE_LIFETIME: Final = timedelta(minutes=30)
 _ID_BYTES: Final = 8
@@ -116,6 +119,21 @@ class VerificationSecrets:
     def digest(self, purpose: str, *parts: str) -> str:
         """Return an id that shows its parts only to holders of the secret, for counters and remembered requests."""
         return hmac.digest(self.current.key, json.dumps([purpose, *parts]).encode(), "sha256").hex()[:32]
+
+
+def secrets_of_text(text: str, environment: str) -> VerificationSecrets:
+    """Return the secrets of an environment from those of a file: a line each, the current one first, then retired ones.
+
+    Raises:
+        ValueError: there is no line, or one that is too short to be a secret.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines or min(map(len, lines)) < MIN_SECRET_LENGTH:
+        raise ValueError(f"must have a line of at least {MIN_SECRET_LENGTH} characters for each secret")
+    keys = [hmac.digest(line.encode(), f"contactsvc {environment}".encode(), "sha256") for line in lines]
+    return VerificationSecrets.of(
+        *(VerificationSecret("file-" + hmac.digest(key, b"id", "sha256").hex()[:16], key) for key in keys)
+    )
 
 
 def new_secret() -> VerificationSecret:

@@ -20,6 +20,7 @@ from contactsvc.rpc.auth import Authenticator
 from contactsvc.rpc.health import follow_database
 from contactsvc.rpc.pipeline import Tracing
 from contactsvc.runtime import embedded
+from contactsvc.runtime.secrets import SecretRing
 from contactsvc.runtime.server import LAST_WRITES_TIMEOUT_SECONDS, SERVICE, Limits, Server, count_writes
 from contactsvc.runtime.signals import Sender, Signals, run_until_early_stop
 from contactsvc.runtime.supervisor_link import SupervisorLink
@@ -100,6 +101,8 @@ async def _serve(
         await authenticator.refresh()
         if authenticator.open:
             refuse_network_without_keys(settings)
+        secrets = SecretRing(deployment.secret_store(f"{settings.database}_keys"), settings.verification_secret_file)
+        await secrets.read()
         call_log = _call_log(settings, supervisor)
         server = Server(
             stores,
@@ -111,6 +114,7 @@ async def _serve(
             call_log=call_log,
             reflects=settings.reflects,
             shares_port=supervisor is not None,
+            secrets={environment: secrets.of(environment) for environment in Environment},
         )
         if supervisor is not None:
             supervisor.expose(metrics.registry)
@@ -123,6 +127,7 @@ async def _serve(
         metrics.database_up.set(1)
         work = [
             authenticator.keep_fresh(),
+            secrets.keep_fresh(),
             metrics.watch_event_loop(),
             follow_database(server.health, deployment.ping, metrics.database_up.set),
         ]

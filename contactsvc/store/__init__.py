@@ -18,6 +18,7 @@ from contactsvc.store.keys import MongoKeyStore
 from contactsvc.store.layouts import SCHEMA_VERSION, UnreadableDocument
 from contactsvc.store.migrations import READABLE
 from contactsvc.store.repairs import Repairs, repairs_of
+from contactsvc.store.secrets import MongoSecretStore
 from contactsvc.store.store import MongoStore
 from contactsvc.store.telemetry import DatabaseTelemetry
 
@@ -40,6 +41,7 @@ __all__ = [
     "InspectedIndex",
     "Inspection",
     "MongoKeyStore",
+    "MongoSecretStore",
     "MongoStore",
     "Repairs",
     "UnreadableDocument",

@@ -22,6 +22,7 @@ from contactsvc.store.indexes import ensure_indexes
 from contactsvc.store.keys import MongoKeyStore
 from contactsvc.store.layouts import UnknownLayout, is_newer_layout
 from contactsvc.store.queries import NEWER_LAYOUTS
+from contactsvc.store.secrets import MongoSecretStore
 from contactsvc.store.store import MongoStore
 from contactsvc.store.telemetry import DatabaseTelemetry
 from contactsvc.store.transactions import KeyLocks
@@ -31,6 +32,8 @@ COLLECTION: Final = "contact_methods"
 
 KEY_COLLECTION: Final = "api_keys"
 """The collection of API keys in their database."""
+SECRET_COLLECTION: Final = "verification_secrets"  # noqa: S105 - a name
+"""The collection of verification secrets beside them."""
 
 STANDALONE_WARNING: Final = (
     "this is a standalone server, which has no transactions: atomic batches, syncs and request_ids are refused, and a "
@@ -97,6 +100,10 @@ class Deployment:
     def key_store(self, database: str) -> MongoKeyStore:
         """Return the store of API keys in a database."""
         return MongoKeyStore(self.driver.database(database)[KEY_COLLECTION])
+
+    def secret_store(self, database: str) -> MongoSecretStore:
+        """Return the store of verification secrets in a database."""
+        return MongoSecretStore(self.driver.database(database)[SECRET_COLLECTION])
 
     async def ping(self) -> None:
         """Check that the database answers.

@@ -94,6 +94,12 @@ def _external_id(problems: Violations, name: str, found: Any) -> str | None:
     return validation.external_id(problems, name, text) if text else None
 
 
+def _method(problems: Violations, name: str, found: Any) -> str | None:
+    if found is UNSET:
+        return None
+    return validation.verification_method(problems, name, _text(problems, name, found))
+
+
 def _flag(problems: Violations, name: str, found: Any) -> bool:
     if found is UNSET:
         return False
@@ -156,7 +162,7 @@ class TransferField:
 
     Attributes:
         name: the key in JSON Lines, the column in CSV and, except for `normalized_value`, the attribute.
-        column: the position in an exported CSV.
+        column: the position in an exported CSV; None for a field that CSV does not have.
         write: returns the JSON value; None means that there is none.
         read: checks a JSON value (UNSET: none in the file) and returns the attribute.
         from_cell: returns the JSON value of a CSV cell that is not empty.
@@ -165,7 +171,7 @@ class TransferField:
     """
 
     name: str
-    column: int
+    column: int | None
     write: Callable[[ContactMethod], Any]
     read: Callable[[Violations, str, Any], Any]
     from_cell: Callable[[str], object] = str
@@ -189,10 +195,13 @@ FIELDS: Final = (
     TransferField("label", 8, lambda record: record.label, _label),
     TransferField("external_id", 10, lambda record: record.external_id, _external_id),
     _by_service("verified_at", 2, lambda record: _optional_time(record.verified_at), _time_if_any),
+    _by_service("verification_method", None, lambda record: record.verification_method, _method),
 )
 
 BY_NAME: Final = {field.name: field for field in FIELDS}
-COLUMNS: Final = tuple(sorted(FIELDS, key=lambda field: field.column))
+COLUMNS: Final = tuple(
+    sorted((field for field in FIELDS if field.column is not None), key=lambda field: field.column or 0)
+)
 """The fields in the order of an exported CSV."""
 GIVEN: Final = tuple(field for field in FIELDS if not field.is_set_by_service)
 """The fields that an import of CSV reads."""

@@ -209,7 +209,7 @@ async def test_the_blocking_client_has_the_same_methods_and_works(embedded_api: 
 
     public = [name for name in dir(sdk_package.AsyncContactMethods) if not name.startswith("_")]
     assert public == [name for name in dir(sdk_package.ContactMethods) if not name.startswith("_")]
-    assert len(public) == 18
+    assert len(public) == 21
     assert await asyncio.to_thread(use) == ["a@example.com", "b@example.com", "c@example.com"]
 
 

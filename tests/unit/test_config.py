@@ -31,6 +31,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "driver": ("pymongo", "pymongo"),
     "default_region": ("mx", "MX"),
     "value_validation": ("lenient", "lenient"),
+    "verification_secret_file": ("/run/secrets/codes", Path("/run/secrets/codes")),
     "tls_cert": ("a", Path("a")),
     "tls_key": ("b", Path("b")),
     "tls_client_ca": ("c", Path("c")),

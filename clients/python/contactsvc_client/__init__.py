@@ -32,12 +32,14 @@ from contactsvc_client.records import (
     UpsertAction,
     UpsertedContactMethod,
 )
+from contactsvc_client.verification import CheckedVerification, StartedVerification, VerificationResult
 
 __all__ = [
     "APIError",
     "AsyncContactMethods",
     "AsyncContactsClient",
     "AtomicBatch",
+    "CheckedVerification",
     "ConflictError",
     "ContactMethod",
     "ContactMethodType",
@@ -59,6 +61,7 @@ __all__ = [
     "PartialBatch",
     "RateLimitError",
     "ServerError",
+    "StartedVerification",
     "SyncItem",
     "SyncResult",
     "TimeoutError",
@@ -66,6 +69,7 @@ __all__ = [
     "UpsertAction",
     "UpsertedContactMethod",
     "ValidationError",
+    "VerificationResult",
     "collect_all",
     "collect_up_to",
     "contains",

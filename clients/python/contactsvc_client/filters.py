@@ -113,7 +113,7 @@ def filter_message(asked: Filter | Mapping[str, Any] | None) -> pb.ContactMethod
         elif name in _REPEATED:
             fields[_REPEATED[name]] = _values(name, path, wanted)
         elif name in _TIMES:
-            fields[name] = _timestamp(path, wanted)
+            fields[name] = timestamp(path, wanted)
         elif name in _PLAIN:
             fields[name] = wanted
         else:
@@ -159,7 +159,8 @@ def _values(name: str, path: str, wanted: Any) -> list[Any]:
     return [type_number(path, value) for value in values] if name == "type" else values
 
 
-def _timestamp(path: str, time: object) -> Timestamp:
+def timestamp(path: str, time: object) -> Timestamp:
+    """Return the message of a time; raise ValidationError for one without a time zone."""
     if not isinstance(time, datetime) or time.tzinfo is None:
         raise invalid(path, "must be a datetime with a time zone")
     stamp = Timestamp()

@@ -64,6 +64,7 @@ class ContactMethod:
         label: a name for people, or None.
         is_primary: whether it is the primary of its client and type; at most one is.
         is_verified: whether the normalized value has been verified.
+        verification_method: how, such as "code" or "attested", or None.
         verified_at: the time of the verification, or None.
         external_id: the caller's identifier, or None.
         metadata: the caller's key-value pairs; read only.
@@ -81,6 +82,7 @@ class ContactMethod:
     is_primary: bool
     is_verified: bool
     verified_at: datetime | None
+    verification_method: str | None
     external_id: str | None
     metadata: Mapping[str, str] = field(hash=False)
     created_at: datetime

@@ -11,10 +11,11 @@ import grpc
 from contactsvc_client._async.batches import AsyncBatches
 from contactsvc_client._async.connection import AsyncConnection
 from contactsvc_client._async.reads import AsyncReads
+from contactsvc_client._async.verifications import AsyncVerifications
 from contactsvc_client._async.writes import AsyncWrites
 
 
-class AsyncContactMethods(AsyncReads, AsyncWrites, AsyncBatches):
+class AsyncContactMethods(AsyncReads, AsyncWrites, AsyncBatches, AsyncVerifications):
     """The operations on contact methods.
 
     Every method has a `timeout` in seconds, which overrides that of the client, and raises ValidationError for an

@@ -12,10 +12,11 @@ import grpc
 from contactsvc_client._blocking.batches import Batches
 from contactsvc_client._blocking.connection import Connection
 from contactsvc_client._blocking.reads import Reads
+from contactsvc_client._blocking.verifications import Verifications
 from contactsvc_client._blocking.writes import Writes
 
 
-class ContactMethods(Reads, Writes, Batches):
+class ContactMethods(Reads, Writes, Batches, Verifications):
     """The operations on contact methods.
 
     Every method has a `timeout` in seconds, which overrides that of the client, and raises ValidationError for an

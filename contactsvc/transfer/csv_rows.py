@@ -105,7 +105,7 @@ class CsvSource:
         self._file = file
         self.notes: list[str] = []
         self.environment: str | None = None
-        names = _names(_numbered_cells(file))
+        names = names_of(numbered_cells(file))
         _check_names(names)
         if ignored := [name for name in names if name in fields.BY_NAME and fields.BY_NAME[name].is_set_by_service]:
             self.notes.append(
@@ -116,8 +116,8 @@ class CsvSource:
     def rows(self, rules: ValueRules, now: datetime) -> Iterator[NumberedRow]:
         """Yield the rows."""
         self._file.seek(0)
-        rows = _numbered_cells(self._file)
-        names = _names(rows)
+        rows = numbered_cells(self._file)
+        names = names_of(rows)
         for number, cells in rows:
             if not any(cells):
                 continue
@@ -149,7 +149,7 @@ def _is_pair(name: str) -> bool:
     return name.startswith(_PAIR_PREFIX)
 
 
-def _names(rows: Iterator[tuple[int, list[str]]]) -> list[str]:
+def names_of(rows: Iterator[tuple[int, list[str]]]) -> list[str]:
     """Return the cells of the first row, without the empty ones that spreadsheets append."""
     names = [name.strip() for name in next(rows, (0, []))[1]]
     while names and not names[-1]:
@@ -174,7 +174,7 @@ def _check_names(names: list[str]) -> None:
         )
 
 
-def _numbered_cells(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
+def numbered_cells(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
     """Yield each row with the number of its last line."""
     line = b""
 

@@ -18,9 +18,10 @@ from contactsvc.store import UnreadableDocument, inspection_of, refusals_transla
 from contactsvc.transfer.dry_run import DryRunStore
 from contactsvc.transfer.exporter import export
 from contactsvc.transfer.files import check_output, input_file, output_file, reading
-from contactsvc.transfer.formats import SINKS, SOURCES, FileFormat
+from contactsvc.transfer.formats import SINKS, FileFormat, SourceOptions, open_source
 from contactsvc.transfer.importer import Counts, Importer, ImportTarget, OnConflict, Stopped
 
+_PLAIN = SourceOptions()
 _STOPPED_DRY_RUN = "stopped at the first failed row; --on-error skip continues"
 _STOPPED = f"{_STOPPED_DRY_RUN}. Earlier batches stay written, and the import can be repeated"
 
@@ -75,6 +76,7 @@ async def import_from(
     dry_run: bool,
     on_message: Callable[[str], None],
     on_progress: Callable[[int], None],
+    source_options: SourceOptions = _PLAIN,
 ) -> Counts:
     """Import a file, also beside a running service; return the number of rows by result.
 
@@ -88,6 +90,7 @@ async def import_from(
         dry_run: whether to write nothing.
         on_message: called with each failed row and each note, a line each.
         on_progress: called with the number of bytes read.
+        source_options: how a file is read that is no export of this service.
 
     Raises:
         StartupError: the file is unreadable, a document in the database is, the database cannot be reached, or a dry
@@ -97,7 +100,7 @@ async def import_from(
     now = now_utc()
     with input_file(path) as file:
         with reading(path):
-            source = SOURCES[file_format](file)
+            source = open_source(file, file_format, source_options)
         for note in (*source.notes, *_environment_notes(source.environment, environment)):
             on_message(f"note: {note}")
         async with connected(settings, create=not dry_run) as deployment:

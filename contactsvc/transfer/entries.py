@@ -1,0 +1,104 @@
+"""An entry of an address book: one client with several contact methods, as a row of an export or a vCard states it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from contactsvc.domain.contact_method import ContactMethod
+from contactsvc.domain.kinds import ContactMethodType
+from contactsvc.domain.normalization import ValueRules
+from contactsvc.domain.validation import Violations
+from contactsvc.errors import FieldViolation, InvalidFields
+from contactsvc.transfer import fields
+from contactsvc.transfer.sources import NumberedRow, Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryMethod:
+    """A contact method of an entry, as the file has it.
+
+    Attributes:
+        line: the line number, from 1.
+        type: how the value is read.
+        value: the value as written.
+        label: empty for none.
+        is_marked: whether the file marks it as the preferred one.
+        may_be_primary: whether it becomes primary when no other one of its type comes before it.
+        external_id: identifies the record when its value changes; None to identify it by client, type and value.
+        value_name: what messages call the value.
+        label_name: what messages call the label.
+    """
+
+    line: int
+    type: ContactMethodType
+    value: str
+    label: str = ""
+    is_marked: bool = False
+    may_be_primary: bool = True
+    external_id: str | None = None
+    value_name: str
+    label_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A client and its contact methods.
+
+    Attributes:
+        client_id: the client.
+        client_name: what messages call the client id.
+        methods: the contact methods, in the order in which they compete for the primary flag.
+        position: the number of bytes read so far.
+    """
+
+    client_id: str
+    client_name: str
+    methods: Sequence[EntryMethod]
+    position: int
+
+    def rows(self, rules: ValueRules, now: datetime) -> Iterator[NumberedRow]:
+        """Yield the records of the entry; equal values of one type become one record, with the first label of them.
+
+        The primary of a type is the first readable value that may be it; marked ones come first.
+        """
+        kept: dict[tuple[ContactMethodType, str], tuple[int, ContactMethod]] = {}
+        with_primary: set[ContactMethodType] = set()
+        for method in sorted(self.methods, key=lambda method: not method.is_marked):
+            try:
+                record = self._record(method, rules, now)
+            except InvalidFields as error:
+                yield NumberedRow(method.line, self._renamed(error, method), self.position, "")
+                continue
+            key = record.type, record.value.normalized or record.value.text
+            line, earlier = kept.get(key, (method.line, None))
+            if earlier is not None:
+                record = replace(earlier, label=earlier.label or record.label)
+            elif method.may_be_primary and record.type not in with_primary:
+                with_primary.add(record.type)
+                record = replace(record, is_primary=True)
+            kept[key] = line, record
+        for line, record in kept.values():
+            yield NumberedRow(line, Row(record=record, is_restore=False), self.position, record.id)
+
+    def _record(self, method: EntryMethod, rules: ValueRules, now: datetime) -> ContactMethod:
+        """Return the record of a contact method; raise InvalidFields."""
+        found = {
+            "client_id": self.client_id,
+            "type": method.type.value,
+            "value": method.value,
+            "label": method.label,
+            "external_id": method.external_id or "",
+        }
+        return fields.listed_record(Violations(), found, rules, now=now)
+
+    def _renamed(self, error: InvalidFields, method: EntryMethod) -> InvalidFields:
+        """Return the error with the names of the file: a row or a card has several values."""
+        names = {"client_id": self.client_name, "label": method.label_name}
+        return InvalidFields(
+            [
+                FieldViolation(names.get(violation.field, method.value_name), violation.description)
+                for violation in error.violations
+            ]
+        )

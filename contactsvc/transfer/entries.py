@@ -61,34 +61,36 @@ class Entry:
     def rows(self, rules: ValueRules, now: datetime) -> Iterator[NumberedRow]:
         """Yield the records of the entry; equal values of one type become one record, with the first label of them.
 
-        The primary of a type is the first readable value that may be it; marked ones come first.
+        The primary of a type is the first value that may be it, marked ones before others. A value that cannot be read
+        keeps its claim, so that it becomes primary when it is corrected, without a conflict with another one.
         """
         kept: dict[tuple[ContactMethodType, str], tuple[int, ContactMethod]] = {}
-        with_primary: set[ContactMethodType] = set()
+        claimed: set[ContactMethodType] = set()
         for method in sorted(self.methods, key=lambda method: not method.is_marked):
+            is_primary = method.may_be_primary and method.type not in claimed
+            if is_primary:
+                claimed.add(method.type)
             try:
-                record = self._record(method, rules, now)
+                record = self._record(method, is_primary, rules, now)
             except InvalidFields as error:
                 yield NumberedRow(method.line, self._renamed(error, method), self.position, "")
                 continue
             key = record.type, record.value.normalized or record.value.text
-            line, earlier = kept.get(key, (method.line, None))
-            if earlier is not None:
-                record = replace(earlier, label=earlier.label or record.label)
-            elif method.may_be_primary and record.type not in with_primary:
-                with_primary.add(record.type)
-                record = replace(record, is_primary=True)
-            kept[key] = line, record
+            line, first = kept.setdefault(key, (method.line, record))
+            if first is not record:
+                merged = replace(first, label=first.label or record.label, is_primary=first.is_primary or is_primary)
+                kept[key] = line, merged
         for line, record in kept.values():
             yield NumberedRow(line, Row(record=record, is_restore=False), self.position, record.id)
 
-    def _record(self, method: EntryMethod, rules: ValueRules, now: datetime) -> ContactMethod:
+    def _record(self, method: EntryMethod, is_primary: bool, rules: ValueRules, now: datetime) -> ContactMethod:
         """Return the record of a contact method; raise InvalidFields."""
         found = {
             "client_id": self.client_id,
             "type": method.type.value,
             "value": method.value,
             "label": method.label,
+            "is_primary": is_primary,
             "external_id": method.external_id or "",
         }
         return fields.listed_record(Violations(), found, rules, now=now)

@@ -198,9 +198,24 @@ def test_faulty_cells_fail_under_their_line_and_column(commands: ImportCommands,
     assert lines[1].startswith("line 3: column 'Additional email addresses', value 2, must be an email address")
     assert lines[2] == "line 4: column 'Record ID' must have 1 to 128 characters"
     assert lines[3] == "line 5: column 'Record ID' repeats the client id of line 3; a row is a client"
-    # The first value that can be read.
+    # The faulty one is to be the primary.
     assert commands.by_client() == {
-        "101": [("email", "ana@example.com", "", True), ("phone", "+52 55 1234 5678", "", True)]
+        "101": [("email", "ana@example.com", "", False), ("phone", "+52 55 1234 5678", "", True)]
+    }
+
+
+def test_a_corrected_cell_becomes_the_primary(commands: ImportCommands, tmp_path: Path) -> None:
+    path = tmp_path / "contacts.csv"
+    header, flags = "Record ID,Email,Additional email addresses\n", ("--preset", "hubspot")
+    path.write_text(f"{header}101,nobody,ana@example.com\n")
+    commands.import_file(path, *flags, "--on-error", "skip")
+    path.write_text(f"{header}101,bo@example.com,ana@example.com\n")
+
+    ended = commands.import_file(path, *flags)
+
+    assert (ended.code, ended.counts) == (0, {**NOTHING, "created": 1, "unchanged": 1})
+    assert commands.by_client() == {
+        "101": [("email", "ana@example.com", "", False), ("email", "bo@example.com", "", True)]
     }
 
 

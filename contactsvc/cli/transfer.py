@@ -126,14 +126,16 @@ def import_contact_methods(
 
     Pass the settings of `serve`: the import writes to their database and reads values by the same rules. The service
     may be running, and no API key is needed. JSON Lines of `contactsvc export` are restored exactly, with ids, times
-    and verifications. CSV has the column names in its first line, separated by commas: client_id, type, value, and
-    optionally label, is_primary, external_id, metadata (a JSON object) and metadata.KEY. Exports of Google Contacts,
-    Outlook and HubSpot need --preset. In vCard files each card is a client, named by its UID. docs/imports.md has the
-    rules. FILE must be a regular file, since it is read twice.
+    and verifications. CSV has the column names in its first row: client_id, type, value, and optionally label,
+    is_primary, external_id, metadata (a JSON object) and metadata.KEY; separated by commas, semicolons or tabs, in
+    UTF-8 or UTF-16. Exports of Google Contacts, Outlook and HubSpot need --preset. In vCard files each card is a
+    client, named by its UID. docs/imports.md has the rules. FILE must be a regular file, since it is read twice: it is
+    checked as a whole before anything is written.
 
     An import can be repeated, and must be repeated after a kill: rows that are already in the database change nothing.
     No row takes the primary flag or an external id from a record that keeps it. Rows that fail are reported on standard
-    error with their line numbers.
+    error with their line numbers. An import that ends early prints what it has written; with --json the summary has the
+    key "error".
 
     \b
     Examples:
@@ -146,12 +148,27 @@ def import_contact_methods(
     Exit codes: 0 when every row is in the database as the file has it, 2 for bad configuration, 1 otherwise.
     """  # noqa: D301 - click preserves the lines after the character \b itself
     _check_source_options(format_, file, preset, client_id_column, client_id)
-    with exits.exit_codes():
+    from contactsvc.transfer.importer import Counts, OnConflict
+    from contactsvc.transfer.run import ImportProgress, import_from
+
+    progress = ImportProgress()
+
+    def print_summary(error: str) -> None:
+        counts = progress.counts
+        if as_json:
+            summary = {**asdict(Counts() if counts is None else counts), "dry_run": dry_run}
+            click.echo(json.dumps({**summary, "error": error} if error else summary))
+        elif counts is not None and not (error and dry_run):
+            click.echo(f"{'would be ' if dry_run else ''}{counts}")
+
+    def fail(message: str, code: int) -> None:
+        print_summary(message)
+        exits.print_error(message, code)
+
+    with exits.exit_codes(fail):
         settings = config.load(flags, os.environ)
         from contactsvc.telemetry import logs
         from contactsvc.transfer.formats import FileFormat, Preset, SourceOptions
-        from contactsvc.transfer.importer import OnConflict
-        from contactsvc.transfer.run import import_from
 
         logs.configure(as_json=False, level="ERROR")
         size = file.stat().st_size if file.is_file() else 0
@@ -171,12 +188,12 @@ def import_contact_methods(
                 dry_run=dry_run,
                 on_message=on_line,
                 on_progress=lambda done: on_progress(done, size),
+                progress=progress,
             )
             counts = exits.run_until_terminated(
                 work, "nothing was written" if dry_run else "rows written so far remain; run it again"
             )
-        summary = {**asdict(counts), "dry_run": dry_run}
-        click.echo(json.dumps(summary) if as_json else f"{'would be ' if dry_run else ''}{counts}")
+        print_summary(progress.stopped)
         if counts.failed:
             sys.exit(exits.FAILED)
 

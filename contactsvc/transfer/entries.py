@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.kinds import ContactMethodType
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.domain.validation import Violations
@@ -64,27 +63,29 @@ class Entry:
         The primary of a type is the first value that may be it, marked ones before others. A value that cannot be read
         keeps its claim, so that it becomes primary when it is corrected, without a conflict with another one.
         """
-        kept: dict[tuple[ContactMethodType, str], tuple[int, ContactMethod]] = {}
+        # By type and value; by type and number for what cannot be written.
+        kept: dict[tuple[ContactMethodType, str | int], tuple[int, Row | InvalidFields]] = {}
         claimed: set[ContactMethodType] = set()
-        for method in sorted(self.methods, key=lambda method: not method.is_marked):
+        for number, method in enumerate(sorted(self.methods, key=lambda method: not method.is_marked)):
             is_primary = method.may_be_primary and method.type not in claimed
             if is_primary:
                 claimed.add(method.type)
             try:
-                record = self._record(method, is_primary, rules, now)
+                row = self._row(method, is_primary, rules, now)
             except InvalidFields as error:
-                yield NumberedRow(method.line, self._renamed(error, method), self.position, "")
+                renamed = [self._renamed(violation, method) for violation in error.violations]
+                kept[method.type, number] = method.line, InvalidFields(renamed)
                 continue
-            key = record.type, record.value.normalized or record.value.text
-            line, first = kept.setdefault(key, (method.line, record))
-            if first is not record:
-                merged = replace(first, label=first.label or record.label, is_primary=first.is_primary or is_primary)
-                kept[key] = line, merged
-        for line, record in kept.values():
-            yield NumberedRow(line, Row(record=record, is_restore=False), self.position, record.id)
+            key = row.record.type, row.record.value.normalized or row.record.value.text
+            line, first = kept.setdefault(key, (method.line, row))
+            if isinstance(first, Row) and first is not row:
+                kept[key] = line, _merged(first, row)
+        for line, kept_row in kept.values():
+            id_ = kept_row.record.id if isinstance(kept_row, Row) else ""
+            yield NumberedRow(line, kept_row, self.position, id_)
 
-    def _record(self, method: EntryMethod, is_primary: bool, rules: ValueRules, now: datetime) -> ContactMethod:
-        """Return the record of a contact method; raise InvalidFields."""
+    def _row(self, method: EntryMethod, is_primary: bool, rules: ValueRules, now: datetime) -> Row:
+        """Return the row of a contact method; raise InvalidFields."""
         found = {
             "client_id": self.client_id,
             "type": method.type.value,
@@ -93,14 +94,20 @@ class Entry:
             "is_primary": is_primary,
             "external_id": method.external_id or "",
         }
-        return fields.listed_record(Violations(), found, rules, now=now)
+        row = fields.listed_row(Violations(), found, rules, now=now)
+        return row if row.refusal is None else replace(row, refusal=self._renamed(row.refusal, method))
 
-    def _renamed(self, error: InvalidFields, method: EntryMethod) -> InvalidFields:
-        """Return the error with the names of the file: a row or a card has several values."""
+    def _renamed(self, violation: FieldViolation, method: EntryMethod) -> FieldViolation:
+        """Return the violation with the name that the file has for the field: a row or a card has several values."""
         names = {"client_id": self.client_name, "label": method.label_name}
-        return InvalidFields(
-            [
-                FieldViolation(names.get(violation.field, method.value_name), violation.description)
-                for violation in error.violations
-            ]
-        )
+        return FieldViolation(names.get(violation.field, method.value_name), violation.description)
+
+
+def _merged(first: Row, other: Row) -> Row:
+    """Return the row of a value that stands twice in an entry."""
+    record = replace(
+        first.record,
+        label=first.record.label or other.record.label,
+        is_primary=first.record.is_primary or other.record.is_primary,
+    )
+    return replace(first, record=record)

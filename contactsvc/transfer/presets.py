@@ -15,7 +15,7 @@ from typing import IO, Final
 from contactsvc.domain.kinds import ContactMethodType
 from contactsvc.domain.normalization import ValueRules, trim
 from contactsvc.errors import FieldViolation, InvalidFields
-from contactsvc.transfer.csv_rows import names_of, numbered_cells
+from contactsvc.transfer.csv_text import CsvText, NumberedCells
 from contactsvc.transfer.entries import Entry, EntryMethod
 from contactsvc.transfer.preset_columns import (
     CLIENT_ID_COLUMNS,
@@ -36,8 +36,8 @@ _IS_FAX: Final = re.compile(r"\bfax\b", re.IGNORECASE)
 
 def preset_of(file: IO[bytes]) -> Preset | None:
     """Return the preset for a file, by the names of its columns; raise UnreadableFile."""
-    file.seek(0)
-    return recognized(names_of(numbered_cells(file)))
+    text = CsvText(file, lambda cells: recognized(_names_of(cells)) is not None)
+    return recognized(_names_of(_header(text.rows())))
 
 
 class PresetSource:
@@ -50,7 +50,8 @@ class PresetSource:
             without it gets client ids that are digests of the rows.
 
     Raises:
-        UnreadableFile: the columns are not those of such an export, or a row has another number of cells.
+        UnreadableFile: the columns are not those of such an export, or the encoding, the quotes or the number of cells
+            of a row is wrong.
         OSError: reading failed.
     """
 
@@ -59,20 +60,20 @@ class PresetSource:
     def __init__(self, file: IO[bytes], preset: Preset, *, client_id_column: str | None = None) -> None:
         self._file = file
         self._preset = preset
-        self.notes: list[str] = []
-        rows = numbered_cells(file)
-        self._names = names_of(rows)
+        self._text = CsvText(file, lambda cells: bool(value_columns(preset, _names_of(cells))))
+        self.notes = list(self._text.notes)
+        self._names = _names_of(_header(self._text.rows()))
         self._columns = value_columns(preset, self._names)
         self._check_columns()
+        self._text.check(len(self._names))
         self._client_index = self._find_client_column(client_id_column)
         self._client_name = "" if self._client_index is None else _column(self._names[self._client_index])
-        self._check_rows(rows)
+        self._note_rows()
 
     def rows(self, rules: ValueRules, now: datetime) -> Iterator[NumberedRow]:
         """Yield the contact methods of the rows."""
-        self._file.seek(0)
-        rows = numbered_cells(self._file)
-        names_of(rows)
+        rows = self._text.rows()
+        _header(rows)
         seen: set[bytes] = set()
         first_lines: dict[str, int] = {}
         for line, cells in rows:
@@ -123,17 +124,14 @@ class PresetSource:
         )
         return None
 
-    def _check_rows(self, rows: Iterator[tuple[int, list[str]]]) -> None:
-        """Read all rows; raise UnreadableFile, or note what is left out."""
-        width = len(self._names)
+    def _note_rows(self) -> None:
+        """Read all rows, and note what is left out."""
+        rows = self._text.rows()
+        _header(rows)
         filled: set[int] = set()
         without_value = repeated = 0
         seen: set[bytes] = set()
-        for line, cells in rows:
-            if not any(cells):
-                continue
-            if len(cells) < width or any(cells[width:]):
-                raise UnreadableFile(f"line {line} has {len(cells)} cells; the first row has {width}")
+        for _, cells in rows:
             filled.update(index for index, cell in enumerate(cells) if cell)
             if not self._has_value(cells):
                 without_value += 1
@@ -155,7 +153,7 @@ class PresetSource:
             self.notes.append(f"columns ignored: {', '.join(ignored[:_MAX_NAMED_COLUMNS])}{end}")
 
     def _has_value(self, cells: Sequence[str]) -> bool:
-        return any(trim(cells[column.index]) for column in self._columns if len(cells) > column.index)
+        return any(trim(cells[column.index]) for column in self._columns)
 
     def _repeats(self, cells: Sequence[str], seen: set[bytes]) -> bool:
         """Return whether a row equals one before it; rows whose client has an id are left to the import."""
@@ -211,6 +209,18 @@ class PresetSource:
         if self._client_index is None or not (client_id := self._client_id(cells)):
             return None
         return f"{self._preset}:{client_id}:{column.name}" + (f":{place}" if column.separator else "")
+
+
+def _header(rows: Iterator[NumberedCells]) -> list[str]:
+    return next(rows, (0, []))[1]
+
+
+def _names_of(cells: Sequence[str]) -> list[str]:
+    """Return the names of the columns, without the empty ones that spreadsheets append."""
+    names = [trim(cell) for cell in cells]
+    while names and not names[-1]:
+        names.pop()
+    return names
 
 
 def _column(name: str) -> str:

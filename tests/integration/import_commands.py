@@ -26,7 +26,7 @@ class Ended:
 
     Attributes:
         code: the exit code.
-        counts: the summary; empty when there is none.
+        counts: the summary, without its key "error".
         messages: what it printed on standard error.
     """
 
@@ -58,7 +58,9 @@ class ImportCommands:
     def import_file(self, path: Path, *flags: str, environment: str = "test") -> Ended:
         """Import a file."""
         code, out, messages = self.run("import", str(path), "--environment", environment, "--json", *flags)
-        return Ended(code, json.loads(out) if out else {}, messages)
+        counts = json.loads(out) if out else {}
+        counts.pop("error", None)
+        return Ended(code, counts, messages)
 
     def export(self, format_: str, *, environment: str = "test") -> bytes:
         """Return an export."""

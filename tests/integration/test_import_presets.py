@@ -194,10 +194,10 @@ def test_faulty_cells_fail_under_their_line_and_column(commands: ImportCommands,
     assert (stopped.code, stopped.counts) == (1, {**NOTHING, "failed": 4})
     assert (ended.code, ended.counts) == (1, {**NOTHING, "created": 2, "failed": 4})
     lines = ended.messages.splitlines()[1:]
-    assert lines[0].startswith("line 3: column 'Email' must be an email address")
-    assert lines[1].startswith("line 3: column 'Additional email addresses', value 2, must be an email address")
+    assert lines[0].startswith("line 2: column 'Email' must be an email address")
+    assert lines[1].startswith("line 2: column 'Additional email addresses', value 2, must be an email address")
     assert lines[2] == "line 4: column 'Record ID' must have 1 to 128 characters"
-    assert lines[3] == "line 5: column 'Record ID' repeats the client id of line 3; a row is a client"
+    assert lines[3] == "line 5: column 'Record ID' repeats the client id of line 2; a row is a client"
     # The faulty one is to be the primary.
     assert commands.by_client() == {
         "101": [("email", "ana@example.com", "", False), ("phone", "+52 55 1234 5678", "", True)]
@@ -226,14 +226,14 @@ def test_a_corrected_cell_becomes_the_primary(commands: ImportCommands, tmp_path
 def test_an_export_without_preset_is_refused_with_the_preset(commands: ImportCommands, name: str, preset: str) -> None:
     ended = commands.import_file(EXPORTS / f"{name}.csv")
 
-    assert (ended.code, ended.counts) == (1, {})
+    assert (ended.code, ended.counts) == (1, NOTHING)
     assert ended.messages.endswith(f"; import it with --preset {preset}\n")
 
 
 def test_an_export_with_the_preset_of_another_is_refused(commands: ImportCommands) -> None:
     ended = commands.import_file(EXPORTS / "google.csv", "--preset", "outlook")
 
-    assert (ended.code, ended.counts) == (1, {})
+    assert (ended.code, ended.counts) == (1, NOTHING)
     assert ended.messages.endswith(
         "the first row names no column with contact values of an export of Outlook, such as E-mail Address, "
         "Mobile Phone, Business Phone. It looks like an export of Google Contacts: --preset google\n"
@@ -244,13 +244,16 @@ def test_an_export_with_the_preset_of_another_is_refused(commands: ImportCommand
     ("content", "message"),
     [
         (b"ana@example.com,+52 55 1234 5678\n", "the first row names no column with contact values"),
-        (b"", "the first row names no column with contact values"),
-        (b"Email,Phone Number\nana@example.com\n", "line 2 has 1 cells; the first row has 2"),
-        (b"Email,Phone Number\nana@example.com,,x\n", "line 2 has 3 cells; the first row has 2"),
+        (b"", "the file is empty"),
+        (b"Email,Phone Number\nana@example.com\n", "another number of cells than the first row, which has 2: line 2"),
+        (
+            b"Email,Phone Number\nana@example.com,,x\n",
+            "another number of cells than the first row, which has 2: line 2",
+        ),
         (b"Email,EMAIL\nana@example.com,\n", "two columns have the same name: Email"),
         (b"Email,Record ID,record id\nana@example.com,,\n", "two columns have the name of the client ids: Record ID"),
         (b'Email\nana@example.com\n"bo@example.com\n', "line 3 is not valid CSV"),
-        (b"Email\nana@example.com\n\xff@example.com\n", "line 3 is not UTF-8"),
+        (b"Email\nana@example.com\n\xff@example.com\n", "not UTF-8: line 3"),
     ],
 )
 def test_a_broken_file_writes_nothing(commands: ImportCommands, tmp_path: Path, content: bytes, message: str) -> None:
@@ -259,7 +262,7 @@ def test_a_broken_file_writes_nothing(commands: ImportCommands, tmp_path: Path, 
 
     ended = commands.import_file(path, "--preset", "hubspot", "--on-error", "skip")
 
-    assert (ended.code, ended.counts) == (1, {})
+    assert (ended.code, ended.counts) == (1, NOTHING)
     assert message in ended.messages
     assert "ana@example.com" not in ended.messages
     # Nothing was created, not even the database.
@@ -288,3 +291,39 @@ def test_options_that_do_not_go_together_are_wrong_usage(
 
     assert ended.code == 2
     assert message in ended.messages
+
+
+@pytest.mark.parametrize(
+    ("encoding", "separator", "title"),
+    [("utf-16", ";", "UTF-16 (little-endian), separated by semicolons"), ("utf-8", "\t", "UTF-8, separated by tabs")],
+)
+def test_a_file_that_a_spreadsheet_saved_again_is_the_same_list(
+    commands: ImportCommands, tmp_path: Path, encoding: str, separator: str, title: str
+) -> None:
+    path, flags = tmp_path / "contacts.csv", ("--preset", "outlook")
+    commands.import_file(EXPORTS / "outlook.csv", *flags)
+    path.write_bytes((EXPORTS / "outlook.csv").read_text().replace('","', f'"{separator}"').encode(encoding))
+
+    refused = commands.import_file(path)
+    ended = commands.import_file(path, *flags)
+
+    assert "this looks like an export of Outlook; import it with --preset outlook" in refused.messages
+    assert (ended.code, ended.counts) == (0, {**NOTHING, "unchanged": 13})
+    assert f"the list is read as {title}\n" in ended.messages
+
+
+def test_the_same_file_makes_nothing_new_under_other_rules(commands: ImportCommands, tmp_path: Path) -> None:
+    path, flags = tmp_path / "contacts.csv", ("--preset", "hubspot")
+    path.write_text("Record ID,Email,Phone Number,Mobile Phone Number\n101,ask Bo,55 1234 5678,(650) 253-0000\n")
+    first = commands.import_file(path, *flags, "--value-validation", "lenient")
+    ids = [record["id"] for record in commands.records()]
+
+    again = [
+        commands.import_file(path, *flags, *more)
+        for more in (("--default-region", "US", "--on-error", "skip"), ("--default-region", "MX", "--on-error", "skip"))
+    ]
+
+    assert first.counts == {**NOTHING, "created": 3}
+    assert [ended.counts["created"] for ended in again] == [0, 0]
+    assert [record["id"] for record in commands.records()] == ids
+    assert commands.by_client()["101"][0] == ("email", "ask Bo", "", True)

@@ -131,7 +131,7 @@ def test_a_broken_file_writes_nothing(commands: ImportCommands, tmp_path: Path, 
 
     ended = commands.import_file(path, "--on-error", "skip", "--client-id", "c")
 
-    assert (ended.code, ended.counts) == (1, {})
+    assert (ended.code, ended.counts) == (1, NOTHING)
     assert message in ended.messages
     assert "private" not in ended.messages
     # Nothing was created, not even the database.

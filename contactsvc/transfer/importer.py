@@ -104,6 +104,8 @@ class Stopped(Exception):
 class _Result(StrEnum):
     CREATED = auto()
     UPDATED = auto()
+    RENEWED = auto()
+    """Updated in the normal form alone."""
     UNCHANGED = auto()
     SKIPPED = auto()
     FAILED = auto()
@@ -164,7 +166,14 @@ class Importer:
     @property
     def counts(self) -> Counts:
         """The number of rows by result so far."""
-        return Counts(**{name: self._results[_Result(name)] for name in asdict(Counts())})
+        counts = Counts(**{name: self._results[_Result(name)] for name in asdict(Counts())})
+        counts.updated += self.renewed
+        return counts
+
+    @property
+    def renewed(self) -> int:
+        """The number of rows that changed nothing but the normal form of their record, among the updated ones."""
+        return self._results[_Result.RENEWED]
 
     async def run(self, rows: Iterable[NumberedRow]) -> None:
         """Write the rows; raise Stopped."""
@@ -265,6 +274,7 @@ class Importer:
                 is_final = last or present is not None
                 repeats = FieldViolation("record", f"repeats line {first}")
                 return _Decision(_Result.FAILED if is_final else _Result.DEFERRED, id_, [repeats])
+        result = _Result.CREATED if present is None else _Result.UPDATED
         if present is None:
             after = replace(row.record, etag=new_etag())
         else:
@@ -273,13 +283,15 @@ class Importer:
                 return _Decision(_Result.UNCHANGED)
             if self._on_conflict is OnConflict.SKIP:
                 return _Decision(_Result.SKIPPED)
-            if self._on_conflict is OnConflict.ERROR and not (not row.is_restore and _is_renewal(present, after)):
+            if not row.is_restore and _is_renewal(present, after):
+                result = _Result.RENEWED
+            elif self._on_conflict is OnConflict.ERROR:
                 rule = f"belongs to {present.id}, whose content differs; choose with --on-conflict skip or update"
                 return _failed(id_, FieldViolation("id", rule))
         if (obstacle := _obstacle(after, records)) is not None:
             return _Decision(_Result.FAILED if last else _Result.DEFERRED, id_, [obstacle])
         records.put(after)
-        return _Decision(_Result.CREATED if present is None else _Result.UPDATED)
+        return _Decision(result)
 
     def _updated(self, present: ContactMethod, row: Row) -> ContactMethod:
         """Return the record after the row is applied; the present one itself when nothing differs."""

@@ -27,6 +27,12 @@ _STOPPED_DRY_RUN = "stopped at the first failed row; --on-error skip continues"
 _STOPPED = f"{_STOPPED_DRY_RUN}. Earlier batches stay written, and the import can be repeated"
 
 
+_RENEWED = (
+    "normal forms renewed: {}. The list has the text of these records, and the default region or a newer library reads "
+    "it in another way; they count as updated"
+)
+
+
 @dataclass(slots=True)
 class ImportProgress:
     """How far an import has come, also after it has failed or was cancelled.
@@ -146,6 +152,8 @@ async def import_from(
                     on_message(progress.stopped)
                 finally:
                     progress.counts = importer.counts
+                if importer.renewed:
+                    on_message(f"note: {_RENEWED.format(importer.renewed)}")
                 return progress.counts
 
 

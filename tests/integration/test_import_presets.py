@@ -327,3 +327,21 @@ def test_the_same_file_makes_nothing_new_under_other_rules(commands: ImportComma
     assert [ended.counts["created"] for ended in again] == [0, 0]
     assert [record["id"] for record in commands.records()] == ids
     assert commands.by_client()["101"][0] == ("email", "ask Bo", "", True)
+
+
+def test_a_record_of_the_same_value_is_taken_over_unless_it_has_an_external_id(
+    commands: ImportCommands, tmp_path: Path
+) -> None:
+    known, path = tmp_path / "known.csv", tmp_path / "contacts.csv"
+    known.write_text("client_id,type,value,external_id\n101,email,Ana@example.com,\n101,phone,+52 55 1234 5678,crm-7\n")
+    path.write_text("Record ID,Email,Phone Number\n101,ana@example.com,+525512345678\n")
+    commands.import_file(known)
+
+    ended = commands.import_file(path, "--preset", "hubspot", "--on-conflict", "update")
+
+    assert (ended.code, ended.counts) == (0, {**NOTHING, "created": 1, "updated": 1})
+    assert sorted((record["type"], record["external_id"]) for record in commands.records()) == [
+        ("email", "hubspot:101:Email"),
+        ("phone", "crm-7"),
+        ("phone", "hubspot:101:Phone Number"),
+    ]

@@ -24,7 +24,9 @@ from contactsvc.runtime.server import LAST_WRITES_TIMEOUT_SECONDS, SERVICE, Limi
 from contactsvc.runtime.signals import Sender, Signals, run_until_early_stop
 from contactsvc.runtime.supervisor_link import SupervisorLink
 from contactsvc.telemetry import logs
-from contactsvc.telemetry.metrics import AdminServer, Metrics
+from contactsvc.telemetry.admin_server import AdminServer
+from contactsvc.telemetry.descriptors import DescriptorWatch
+from contactsvc.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from contactsvc.rpc.tls import ReloadingCertificates
@@ -121,7 +123,10 @@ async def _serve(
         failing.push_async_callback(server.stop, None)
         address = await server.start(settings.listen, certificates.credentials() if certificates else None)
         metrics.database_up.set(1)
+        descriptors = DescriptorWatch()
+        descriptors.check_limit()
         work = [
+            descriptors.run(),
             authenticator.keep_fresh(),
             metrics.watch_event_loop(),
             follow_database(server.health, deployment.ping, metrics.database_up.set),

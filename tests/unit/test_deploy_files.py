@@ -20,15 +20,21 @@ FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file())
 # Flags of other programs. A mentioned flag must be ours or listed here; a listed flag must be mentioned.
 OTHERS_FLAGS = {
     "--build",  # docker compose
+    "--build-arg",  # docker build
     "--eval",  # mongosh
     "--from",  # COPY in a Dockerfile
     "--from-file",  # kubectl
     "--for",  # kubectl wait
+    "--health-cmd",  # docker run
+    "--interval",  # HEALTHCHECK in a Dockerfile
     "--no-deps",  # pip
     "--only-binary",  # pip
     "--python",  # pip
     "--quiet",  # mongosh
     "--replSet",  # mongod
+    "--retries",  # HEALTHCHECK in a Dockerfile
+    "--start-period",  # HEALTHCHECK in a Dockerfile
+    "--timeout",  # HEALTHCHECK in a Dockerfile
     "--wait",  # docker compose
     "--wheel-dir",  # pip
     "--without-pip",  # venv
@@ -261,3 +267,20 @@ def test_the_image_gets_neither_the_embedded_database_nor_the_tests() -> None:
     assert {line.removeprefix("!") for line in context if line.startswith("!")} == copied
     assert 'ENTRYPOINT ["contactsvc"]' in dockerfile
     assert 'CMD ["serve"]' in dockerfile
+
+
+def test_every_stage_of_the_image_has_the_base_that_the_digest_names() -> None:
+    dockerfile = (DEPLOY / "Dockerfile").read_text()
+    bases = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
+
+    assert bases == ["${PYTHON_IMAGE}${PYTHON_DIGEST:+@$PYTHON_DIGEST}"] * 2
+    # Declared before the first stage, where FROM reads it, and empty: the tag alone.
+    assert re.search(r"^ARG PYTHON_DIGEST=$", dockerfile[: dockerfile.index("\nFROM ")], re.MULTILINE)
+
+
+def test_the_image_checks_its_health_by_a_command_that_exists() -> None:
+    (command,) = re.findall(r"^HEALTHCHECK .*CMD (\[.*\])$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    program, *arguments = json.loads(command)
+
+    assert program == "contactsvc"
+    parse(arguments)

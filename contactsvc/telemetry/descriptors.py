@@ -1,6 +1,7 @@
-"""A watch over the file descriptors of the process, since a server that has none left only stops accepting connections.
+"""A watch over the file descriptors of the process. Each connection takes one, those to the database included.
 
-gRPC logs nothing then. Each connection takes one descriptor, those to the database included.
+A server without a free one accepts no connections. gRPC then writes, depending on its release, nothing or one line per
+second that names no remedy and is not JSON.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ _INTERVAL_SECONDS = 5.0
 _THRESHOLDS = (0.80, 0.95)
 # A level ends only this far below its threshold, so that a use that swings around it is one crossing.
 _HYSTERESIS = 0.10
-_REMEDY = "raise the limit (`ulimit -n`, LimitNOFILE of systemd), or find out who opens the connections"
+_REMEDY = "raise the limit (`ulimit -n`, LimitNOFILE of systemd), or find the callers that open so many connections"
 
 LOW_LIMIT: Final = 1024
-"""The usual default of Linux. A lower limit deserves a word at the start."""
+"""The usual default of Linux. Lower limits are reported at the start."""
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class DescriptorWatch:
             self._level = level
             report = _log.error if level == len(_THRESHOLDS) else _log.warning
             report(
-                "%d of %d file descriptors are in use; without one, no connection is accepted: %s",
+                "%d of %d file descriptors are in use; at the limit, no new connection is accepted: %s",
                 *current,
                 _REMEDY,
             )

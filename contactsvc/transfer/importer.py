@@ -270,7 +270,7 @@ class Importer:
         if present is None and row.refusal is not None:
             return _failed("", row.refusal)
         if not row.is_restore:
-            first = self._matching.first_line(row, numbered.line, row.record if present is None else present)
+            first = self._matching.first_line(row, numbered.line, present)
             if (problem := _contradiction(row, present, records)) is not None:
                 return _failed(id_, problem)
             # The same again does no harm, and lists often have it.

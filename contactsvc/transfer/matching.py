@@ -108,21 +108,32 @@ class Matching:
         """Return the record that a row describes, of those that `present` has found."""
         if row.is_restore:
             return records.find(row.record.id)
-        if (present := self._by_id(row, records)) is not None:
-            return present
+        stored = self._by_id(row, records)
+        if stored is not None and self._is_free(row, line, stored):
+            return stored
         for id_ in self._candidates.ids(row.record):
-            is_free = self._lines.get(id_, line) == line and id_ not in self._claimed
-            stored = records.find(id_) if is_free else None
-            if stored is not None and _may_take(row.record, stored) and _is_same(row.record, stored):
+            stored = records.find(id_)
+            if stored is None or id_ in self._claimed or self._lines.get(id_, line) != line:
+                continue
+            if _may_take(row.record, stored) and _is_same(row.record, stored):
                 return stored
         return None
 
-    def first_line(self, row: Row, line: int, described: ContactMethod) -> int:
-        """Return the first line of the list that describes this record; from now on this one, if there is none yet."""
-        first = self._lines.setdefault(described.id, line)
+    def first_line(self, row: Row, line: int, stored: ContactMethod | None) -> int:
+        """Return the first line of the list that describes the record of a row; this one, if there is none before it.
+
+        Args:
+            row: a row of a list.
+            line: its line.
+            stored: the record that it describes; None for a new one.
+        """
+        id_ = row.record.id if stored is None else stored.id
         if row.record.external_id is None:
-            self._described.setdefault(fields.derived_id_0_1_0(row.record), described.id)
-        return first
+            described = self._described.setdefault(fields.derived_id_0_1_0(row.record), id_)
+            if stored is None and described != id_:
+                # An earlier row with another spelling, which is not written yet.
+                return self._lines[described]
+        return self._lines.setdefault(id_, line)
 
     def _ids(self, row: Row) -> Iterator[str]:
         """Yield the ids that the record of a row may have, the likeliest first."""
@@ -132,7 +143,7 @@ class Matching:
             return
         if record.external_id is not None:
             # From before the list had external ids.
-            yield fields.derived_id(record.client_id, record.type, record.value.text, None)
+            yield _id_by_text(record)
         elif (described := self._described.get(fields.derived_id_0_1_0(record))) is not None:
             yield described
 
@@ -141,6 +152,11 @@ class Matching:
             return holder
         found = (records.find(id_) for id_ in self._ids(row))
         return next((record for record in found if record is not None and _may_take(row.record, record)), None)
+
+    def _is_free(self, row: Row, line: int, stored: ContactMethod) -> bool:
+        """Return whether a row may have the record found by id: with an external id, not that of another row."""
+        by_text = row.record.external_id is not None and stored.id == _id_by_text(row.record)
+        return not by_text or self._lines.get(stored.id, line) == line
 
 
 class _Candidates:
@@ -184,6 +200,10 @@ class _Candidates:
         """
         for key in (hash(fields.derived_id_0_1_0(described)), *_keys(described), _written_key(described)):
             yield from (id_ for _, id_ in sorted(self._ids.get(key, ()), key=itemgetter(0)))
+
+
+def _id_by_text(record: ContactMethod) -> str:
+    return fields.derived_id(record.client_id, record.type, record.value.text, None)
 
 
 def _keys(record: ContactMethod) -> Iterator[int]:

@@ -19,6 +19,7 @@ from contactsvc.errors import StartupError
 from contactsvc.rpc.auth import Authenticator
 from contactsvc.rpc.health import follow_database
 from contactsvc.runtime import embedded
+from contactsvc.runtime.rules_check import warn_of_other_rules
 from contactsvc.runtime.server import LAST_WRITES_TIMEOUT_SECONDS, SERVICE, Limits, Server, count_writes
 from contactsvc.runtime.signals import Sender, Signals, run_until_early_stop
 from contactsvc.runtime.supervisor_link import SupervisorLink
@@ -104,6 +105,10 @@ async def _serve(
             environment: await deployment.open_store(f"{settings.database}_{environment}", batching=settings.batching)
             for environment in Environment
         }
+        rules = ValueRules(settings.default_region, settings.value_validation_lenient)
+        if supervisor is None or supervisor.worker == 0:
+            # Worker 0 starts before the others, so that a start of the service gives one warning.
+            await warn_of_other_rules(deployment, settings.database, rules)
         authenticator = Authenticator(deployment.key_store(f"{settings.database}_keys"), monotonic=time.monotonic)
         await authenticator.refresh()
         if authenticator.open:
@@ -111,7 +116,7 @@ async def _serve(
         call_log = _call_log(settings, supervisor)
         server = Server(
             stores,
-            ValueRules(settings.default_region, settings.value_validation_lenient),
+            rules,
             authenticator=authenticator,
             limits=_limits(settings),
             metrics=metrics,

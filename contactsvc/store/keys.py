@@ -38,6 +38,15 @@ class MongoKeyStore:
         with refusals_translated("write an API key", self._collection.database.name):
             await self._collection.insert_one(_to_document(key))
 
+    async def rotate(self, before: ApiKey, after: ApiKey) -> bool:
+        """Replace the secrets of a key; return False if it has been rotated or revoked meanwhile."""
+        with refusals_translated("rotate an API key", self._collection.database.name):
+            result = await self._collection.update_one(
+                {"_id": before.id, "secret_digest": before.secret_digest, "revoked_at": None},
+                {"$set": _secrets_of(after)},
+            )
+            return result.matched_count == 1
+
     async def revoke(self, id_: str, at: datetime) -> bool:
         """Revoke a key; return whether it exists. A key revoked before keeps its time of revocation."""
         with refusals_translated("revoke an API key", self._collection.database.name):
@@ -51,10 +60,20 @@ def _to_document(key: ApiKey) -> Document:
         "name": key.name,
         "environment": key.environment.value,
         "permissions": sorted(permission.value for permission in key.permissions),
-        "secret_digest": key.secret_digest,
+        **_secrets_of(key),
         "created_at": key.created_at,
         "expires_at": key.expires_at,
         "revoked_at": key.revoked_at,
+        "rate": key.rate,
+    }
+
+
+def _secrets_of(key: ApiKey) -> Document:
+    # Release 0.1.0 reads `secret_digest` only: there a rotation ends the previous secret at once.
+    return {
+        "secret_digest": key.secret_digest,
+        "previous_digest": key.previous_digest,
+        "previous_until": key.previous_until,
     }
 
 
@@ -72,7 +91,17 @@ def _from_document(document: Document) -> ApiKey | None:
             created_at=document["created_at"],
             expires_at=document["expires_at"],
             revoked_at=document["revoked_at"],
+            # Absent in keys of release 0.1.0.
+            previous_digest=document.get("previous_digest"),
+            previous_until=document.get("previous_until"),
+            rate=_rate(document.get("rate")),
         )
     except (KeyError, TypeError, ValueError):
         _log.error("ignoring API key %s: its document cannot be read; revoke it and create a new one", document["_id"])
         return None
+
+
+def _rate(stored: float | None) -> float | None:
+    if stored is not None and not stored >= 0:
+        raise ValueError
+    return stored

@@ -51,7 +51,7 @@ class Metrics:
         self.in_flight = Gauge("contactsvc_in_flight_calls", "RPCs in flight.", registry=registry)
         self._rejected = Counter(
             "contactsvc_rejected_calls",
-            "RPCs rejected by a limit of calls in flight, by limit.",
+            "RPCs rejected by a limit, by limit.",
             ["limit"],
             registry=registry,
         )
@@ -83,7 +83,7 @@ class Metrics:
             "contactsvc_build_info", "Constant 1, labelled with the running version.", ["version"], registry=registry
         )
         build.labels(__version__).set(1)
-        for limit in ("process", "key"):
+        for limit in ("process", "key", "rate"):
             self._rejected.labels(limit)
 
     def of_method(self, kind: str, service: str, method: str) -> MethodMetrics:
@@ -100,7 +100,7 @@ class Metrics:
         )
 
     def rejected(self, limit: str) -> None:
-        """Count a call rejected by a limit: "process" or "key"."""
+        """Count a call rejected by a limit: "process" or "key" (calls in flight), or "rate"."""
         self._rejected.labels(limit).inc()
 
     def command_ended(self, command: str, *, ok: bool, seconds: float) -> None:

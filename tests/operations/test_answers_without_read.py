@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from contactsvc_client import AsyncContactsClient, ForbiddenError
 
 from contactsvc.domain.api_keys import Permission
 from contactsvc.v1 import contact_methods_pb2 as pb
@@ -150,3 +151,14 @@ async def test_a_delete_names_the_promoted_record_to_readers_only(server: Guarde
     assert blind == replayed == pb.DeleteContactMethodResponse()
     assert primary.id == records[1].id
     assert read.promoted_id == records[2].id
+
+
+async def test_the_python_client_creates_with_a_key_that_may_only_write(server: Guarded) -> None:
+    writer, owner = await server.stub_with("write"), await server.stub_with()
+    async with AsyncContactsClient(server.api.target, api_key=writer.text) as sdk:
+        made = await sdk.contact_methods.create(client_id="c", type="email", value="a@example.com")
+        with pytest.raises(ForbiddenError):
+            await sdk.contact_methods.create(client_id="c", type="email", value="b@example.com", is_primary=True)
+
+    found = await owner.GetContactMethod(pb.GetContactMethodRequest(id=made.id))
+    assert (found.contact_method.value, made.value) == ("a@example.com", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,8 @@ import pytest
 from contactsvc import store
 from contactsvc.domain.api_keys import ApiKey, Permission, digest_of, new_key
 from contactsvc.domain.kinds import Environment
+from contactsvc.errors import Unauthenticated
+from contactsvc.rpc.auth import Authenticator
 from contactsvc.store.deployment import KEY_COLLECTION
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import DRIVER, OpenStores, failure_of
@@ -187,11 +190,31 @@ async def test_keys_of_release_0_1_0_are_read_and_that_release_opens_with_the_ne
     assert {"name", "environment", "permissions", "created_at", "expires_at", "revoked_at"} <= document.keys()
 
 
-@pytest.mark.parametrize("rate", ["fast", -1.0, float("nan")])
-async def test_a_key_with_an_unreadable_rate_grants_nothing(
-    keys: store.MongoKeyStore, collection: Any, rate: object
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rate": "fast"},
+        {"rate": -1.0},
+        {"rate": float("nan")},
+        {"previous_until": "tomorrow"},
+        {"expires_at": "tomorrow"},
+        {"environment": "staging"},
+        {"permissions": None},
+    ],
+    ids=str,
+)
+async def test_a_malformed_key_grants_nothing_and_still_closes_the_service(
+    keys: store.MongoKeyStore, collection: Any, fields: dict[str, Any]
 ) -> None:
-    await keys.add(a_key())
-    await collection.update_one({}, {"$set": {"rate": rate}})
+    key, text = a_key().rotated(NOW, HOUR)
+    await keys.add(key)
+    await collection.update_one({}, {"$set": fields})
+    gate = Authenticator(keys, monotonic=time.monotonic)
 
-    assert await keys.all() == []
+    await gate.refresh()
+
+    assert not gate.open
+    assert [found.state(NOW) for found in await keys.all()] == ["revoked"]
+    for metadata in ({}, {"authorization": (f"Bearer {text}",)}):
+        with pytest.raises(Unauthenticated):
+            await gate.authenticate(metadata, "ListContactMethods")

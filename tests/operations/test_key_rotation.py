@@ -93,11 +93,12 @@ async def test_guessed_secrets_of_a_known_key_share_reads_of_the_keys(server: Gu
     reads = server.keys.reads
     guess = bearer("_".join([*text.split("_")[:3], "0" * 64]))
 
+    began = time.monotonic()
     verdicts = await asyncio.gather(*(server.verdict(guess) for _ in range(200)))
 
     assert set(verdicts) == {UNAUTHENTICATED}
-    # Reads begin at least 0.1 s apart, however long the guesses take to arrive.
-    assert server.keys.reads < reads + 100
+    # Guesses that arrive together share reads, which are 0.1 s apart.
+    assert server.keys.reads <= reads + 1 + (time.monotonic() - began) / 0.1
 
 
 async def test_a_stream_ends_with_the_secret_that_opened_it(server: Guarded) -> None:

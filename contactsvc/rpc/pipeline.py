@@ -323,7 +323,7 @@ class CallContext:
     def end(self) -> None:
         """Count, trace and log the call."""
         seconds = time.monotonic() - self._started
-        self._metrics.ended(self._code, seconds)
+        self._metrics.ended(self._code, self._reason, seconds)
         if self._span is not None:
             self._span.end(self._code, self._reason, self.request_id)
         if self._on_end is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from contactsvc.errors import Overloaded
 from contactsvc.rpc.auth import Caller
+from contactsvc.telemetry.limit import Limit
 
 # Far above the rounding error of a monotonic clock, and far below the shortest interval between calls.
 _ROUNDING_SECONDS = 1e-7
@@ -21,11 +22,11 @@ class RateLimiter:
     Args:
         default_rate: calls per second of a key that has no rate of its own; 0 for no limit.
         monotonic: a clock in seconds.
-        on_rejected: receives "rate" for every rejected call.
+        on_rejected: receives the limit for every rejected call.
     """
 
     def __init__(
-        self, default_rate: float, *, monotonic: Callable[[], float], on_rejected: Callable[[str], None]
+        self, default_rate: float, *, monotonic: Callable[[], float], on_rejected: Callable[[Limit], None]
     ) -> None:
         self._default_rate = default_rate
         self._monotonic = monotonic
@@ -46,7 +47,7 @@ class RateLimiter:
         full_at = max(now, self._full_at.get(caller.key_id, now)) + interval
         wait = full_at - now - max(1.0, interval)
         if wait > _ROUNDING_SECONDS:
-            self._on_rejected("rate")
+            self._on_rejected(Limit.RATE)
             # Rounded up to the unit of the pushback.
             raise Overloaded.by_rate(rate, math.ceil(wait * 1000) / 1000)
         self._full_at[caller.key_id] = full_at

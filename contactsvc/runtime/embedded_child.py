@@ -13,6 +13,8 @@ import threading
 import time
 from types import FrameType
 
+from contactsvc.runtime.embedded_workaround import decode_indexes_once_per_statement
+
 # Less than what the parent (`embedded._STOP_TIMEOUT_SECONDS`) and the next service wait for a hanging process.
 _STOP_TIMEOUT_SECONDS = 15.0
 
@@ -27,6 +29,7 @@ def main(port: int, directory: str, idle_transaction_seconds: float) -> int:
     """
     from secantus.server import SecantusDBServer
 
+    decode_indexes_once_per_statement()
     threading.Thread(target=_stop_with_the_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("secantus").addHandler(_ExitOnPanic())

@@ -62,6 +62,10 @@ class Store(Protocol):
         """Return all records of the client."""
         ...
 
+    async def find_of_clients(self, client_ids: Collection[str]) -> list[ContactMethod]:
+        """Return all records of these clients, in any order."""
+        ...
+
     async def find_page(self, listing: Listing) -> Page:
         """Return one page; raise InvalidPageToken when the token does not belong to the listing."""
         ...

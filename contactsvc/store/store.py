@@ -128,6 +128,10 @@ class MongoStore:
         """Return all records of the client."""
         return await self._find_records({"client_id": client_id})
 
+    async def find_of_clients(self, client_ids: Collection[str]) -> list[ContactMethod]:
+        """Return all records of these clients, in any order."""
+        return await self._find_records({"client_id": queries.any_of(list(client_ids))})
+
     async def find_page(self, listing: Listing) -> Page:
         """Return one page; raise InvalidPageToken when the token does not belong to the listing."""
         paging = await self._paging(listing)

@@ -1,6 +1,7 @@
-"""CSV (RFC 4180, UTF-8): exports for spreadsheets, and lists from elsewhere.
+"""CSV: exports for spreadsheets, and lists from elsewhere.
 
-A list describes records without ids, times and verifications, which the service sets. docs/backup.md has the columns.
+A list describes records without ids, times and verifications, which the service sets. docs/backup.md has the columns,
+csv_text.py the encodings and separators.
 """
 
 from __future__ import annotations
@@ -8,25 +9,20 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import IO, Any, Final
 
 from contactsvc.domain import validation
 from contactsvc.domain.contact_method import ContactMethod
-from contactsvc.domain.normalization import ValueRules
-from contactsvc.errors import FieldViolation, InvalidFields
+from contactsvc.domain.normalization import ValueRules, trim
+from contactsvc.domain.normalization.characters import DEFAULT_IGNORABLE
+from contactsvc.errors import InvalidFields
 from contactsvc.transfer import fields
+from contactsvc.transfer.csv_text import CsvText, NumberedCells
 from contactsvc.transfer.exporter import ExportHeader
-from contactsvc.transfer.sources import (
-    CARRIAGE_RETURNS,
-    MAX_LINE_BYTES,
-    NumberedRow,
-    Row,
-    UnreadableFile,
-    read_lines,
-)
+from contactsvc.transfer.sources import NumberedRow, Row, UnreadableFile
 
 _REQUIRED: Final = ("client_id", "type", "value")
 _PAIR_PREFIX: Final = "metadata."
@@ -58,14 +54,19 @@ def parse_cells(cells: Mapping[str, str], rules: ValueRules, *, now: datetime) -
         rules: how values are read.
         now: the time of creation.
     """
-    found: dict[str, Any] = {
-        field.name: field.from_cell(cells[field.name]) for field in fields.GIVEN if cells.get(field.name)
-    }
-    pairs = {name.removeprefix(_PAIR_PREFIX): cell for name, cell in cells.items() if _is_pair(name) and cell}
+    found: dict[str, Any] = {}
+    pairs: dict[str, str] = {}
+    for name, cell in cells.items():
+        if not cell:
+            continue
+        if _is_pair(name):
+            pairs[name.removeprefix(_PAIR_PREFIX)] = cell
+        elif not (field := fields.BY_NAME[name]).is_set_by_service and (trimmed := trim(cell)):
+            found[name] = field.from_cell(trimmed)
     metadata = found.get("metadata", {})
     if pairs and isinstance(metadata, dict):
         found["metadata"] = {**metadata, **pairs}
-    return Row(record=fields.listed_record(validation.Violations(), found, rules, now=now), is_restore=False)
+    return fields.listed_row(validation.Violations(), found, rules, now=now)
 
 
 class CsvSink:
@@ -91,46 +92,41 @@ class CsvSink:
 
 
 class CsvSource:
-    """Reads a list.
+    """Reads a list, twice: the first pass checks the whole file, so that a broken one writes nothing.
 
     Args:
         file: a regular file, which the caller closes.
 
     Raises:
-        UnreadableFile: the first row does not name the columns, or names unknown ones.
+        UnreadableFile: the encoding, the quotes, the first row or the number of cells of a row is wrong.
         OSError: reading failed.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self.notes: list[str] = []
+        self._text = CsvText(file, _names_required_columns)
+        self.notes = list(self._text.notes)
         self.environment: str | None = None
-        names = _names(_numbered_cells(file))
+        names = names_of(self._text.rows())
         _check_names(names)
+        self._text.check(len(names))
         if ignored := [name for name in names if name in fields.BY_NAME and fields.BY_NAME[name].is_set_by_service]:
             self.notes.append(
-                f"columns ignored: {', '.join(ignored)}. The service sets them, and a row without external_id becomes "
-                f"a new record; to restore records exactly, export and import JSON Lines"
+                f"columns ignored: {', '.join(ignored)}. The service sets them; to restore records exactly, export and "
+                f"import JSON Lines"
             )
 
     def rows(self, rules: ValueRules, now: datetime) -> Iterator[NumberedRow]:
         """Yield the rows."""
-        self._file.seek(0)
-        rows = _numbered_cells(self._file)
-        names = _names(rows)
-        for number, cells in rows:
-            if not any(cells):
-                continue
-            row = self._parse(names, cells, rules, now)
-            yield NumberedRow(number, row, self._file.tell(), row.record.id if isinstance(row, Row) else "")
-
-    def _parse(self, names: list[str], cells: list[str], rules: ValueRules, now: datetime) -> Row | InvalidFields:
-        if len(cells) < len(names) or any(cells[len(names) :]):
-            return InvalidFields([FieldViolation("record", f"must have {len(names)} cells, like the first row")])
-        try:
-            return parse_cells(dict(zip(names, cells, strict=False)), rules, now=now)
-        except InvalidFields as error:
-            return error
+        rows = self._text.rows()
+        names = names_of(rows)
+        for line, cells in rows:
+            row: Row | InvalidFields
+            try:
+                row = parse_cells(dict(zip(names, cells, strict=False)), rules, now=now)
+            except InvalidFields as error:
+                row = error
+            yield NumberedRow(line, row, self._file.tell(), row.record.id if isinstance(row, Row) else "")
 
 
 def _cell(value: object) -> str:
@@ -145,55 +141,60 @@ def _cell(value: object) -> str:
             return str(value)
 
 
+def names_of(rows: Iterator[NumberedCells]) -> list[str]:
+    """Return the column names of the first row, without the empty ones that spreadsheets append.
+
+    Letter case and blank or invisible characters around a name do not count, and a blank inside is an underscore; the
+    key in `metadata.KEY` keeps its case.
+    """
+    names = [_folded(name) for name in next(rows, (0, []))[1]]
+    while names and not names[-1]:
+        names.pop()
+    return names
+
+
+def _folded(name: str) -> str:
+    visible = "".join(character for character in trim(name) if character not in DEFAULT_IGNORABLE)
+    prefix, key = visible[: len(_PAIR_PREFIX)], visible[len(_PAIR_PREFIX) :]
+    if prefix.lower() == _PAIR_PREFIX:
+        return _PAIR_PREFIX + trim(key)
+    return "_".join(visible.lower().split())
+
+
 def _is_pair(name: str) -> bool:
     return name.startswith(_PAIR_PREFIX)
 
 
-def _names(rows: Iterator[tuple[int, list[str]]]) -> list[str]:
-    """Return the cells of the first row, without the empty ones that spreadsheets append."""
-    names = [name.strip() for name in next(rows, (0, []))[1]]
-    while names and not names[-1]:
-        names.pop()
-    return names
+def _names_required_columns(cells: Sequence[str]) -> bool:
+    return set(map(_folded, cells)).issuperset(_REQUIRED)
 
 
 def _check_names(names: list[str]) -> None:
     """Raise UnreadableFile when a column is missing, duplicate or unknown."""
     if missing := [name for name in _REQUIRED if name not in names]:
         raise UnreadableFile(
-            f"missing column {', '.join(missing)}; the first row must name the columns, separated by commas"
+            f"missing column {', '.join(missing)}; the first row must name the columns, separated by commas, "
+            f"semicolons or tabs"
         )
-    if len(set(names)) != len(names):
-        raise UnreadableFile("two columns have the same name")
     # Named by position: an unknown name may hold anything.
-    unknown = [str(i) for i, name in enumerate(names, 1) if name not in fields.BY_NAME and not _is_pair(name)]
+    unknown = [i for i, name in enumerate(names, 1) if name not in fields.BY_NAME and not _is_pair(name)]
     if unknown:
-        noun = "column" if len(unknown) == 1 else "columns"
-        raise UnreadableFile(
-            f"unknown {noun} {', '.join(unknown[:_MAX_NAMED_COLUMNS])}; see contactsvc import --help for the names"
-        )
+        raise UnreadableFile(f"unknown {_numbered(unknown)}; see contactsvc import --help for the names")
+    for name, count in Counter(names).items():
+        if count > 1:
+            shown = _PAIR_PREFIX + "KEY" if _is_pair(name) else name
+            twice = _numbered([i for i, other in enumerate(names, 1) if other == name])
+            raise UnreadableFile(f"{twice} have the same name: {shown}")
+    problems = validation.Violations()
+    for i, name in enumerate(names, 1):
+        if _is_pair(name):
+            validation.metadata_key(problems, f"column {i}", name.removeprefix(_PAIR_PREFIX))
+    if (error := problems.error()) is not None:
+        raise UnreadableFile("; ".join(f"{one.field}: {one.description}" for one in error.violations))
 
 
-def _numbered_cells(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row with the number of its last line."""
-    line = b""
-
-    def texts() -> Iterator[str]:
-        # Kept for the message when the row is malformed.
-        nonlocal line
-        for number, line in enumerate(read_lines(file), 1):
-            try:
-                # Excel writes a byte order mark.
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError:
-                raise UnreadableFile(f"line {number} is not UTF-8") from None
-
-    csv.field_size_limit(min(MAX_LINE_BYTES, sys.maxsize))
-    reader: Any = csv.reader(texts(), strict=True)
-    try:
-        for cells in reader:
-            yield reader.line_num, cells
-    except csv.Error:
-        if b"\r" in line.rstrip(b"\r\n"):
-            raise UnreadableFile(CARRIAGE_RETURNS) from None
-        raise UnreadableFile(f"line {reader.line_num} is not valid CSV: unbalanced quotes") from None
+def _numbered(columns: Iterable[int]) -> str:
+    numbers = list(map(str, columns))
+    more = len(numbers) - _MAX_NAMED_COLUMNS
+    named = ", ".join(numbers[:_MAX_NAMED_COLUMNS]) + (f" and {more} more" if more > 0 else "")
+    return f"{'column' if len(numbers) == 1 else 'columns'} {named}"

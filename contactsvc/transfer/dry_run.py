@@ -49,6 +49,10 @@ class DryRunStore:
         stored = await self._store.find_by_external_ids(external_ids)
         return self._merged(self._find("external_id", list(external_ids)), stored)
 
+    async def find_of_clients(self, client_ids: Collection[str]) -> list[ContactMethod]:
+        """Return the stored records of these clients that were not written over."""
+        return self._merged([], await self._store.find_of_clients(client_ids))
+
     async def find_primaries(self, slots: Collection[Slot]) -> list[ContactMethod]:
         """Return the primaries of these slots."""
         return self._merged(self._find("slot", list(map(_slot, slots))), await self._store.find_primaries(slots))

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from contactsvc.config import parse_bool
@@ -21,6 +21,8 @@ from contactsvc.domain.ids import id_of_number
 from contactsvc.domain.kinds import UNSET, ContactMethodType, ContactValue
 from contactsvc.domain.normalization import InvalidValue, ValueRules
 from contactsvc.domain.validation import Violations
+from contactsvc.errors import InvalidFields
+from contactsvc.transfer.sources import Row
 
 
 def format_time(time: datetime) -> str:
@@ -44,8 +46,8 @@ def _optional_time(time: datetime | None) -> str | None:
     return None if time is None else format_time(time)
 
 
-# Each reader takes the JSON value of a field, UNSET when the file has none. It reports violations, and what it returns
-# after reporting one is never used.
+# Each reader takes the JSON value of a field, UNSET when the file has none. It adds violations, and what it returns
+# after a violation is never used.
 
 
 def _text(problems: Violations, name: str, found: Any) -> str:
@@ -128,7 +130,7 @@ def _time_if_any(problems: Violations, name: str, found: Any) -> datetime | None
 
 
 def _is_unicode(text: str) -> bool:
-    """Tell whether the text can be encoded: JSON escapes may hold half of a surrogate pair."""
+    """Return whether the text can be encoded: JSON escapes may hold half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -227,27 +229,62 @@ def restored_record(problems: Violations, found: Mapping[str, Any], rules: Value
 
 
 def listed_record(problems: Violations, found: Mapping[str, Any], rules: ValueRules, *, now: datetime) -> ContactMethod:
-    """Return a new record from the fields that a caller may set.
+    """Return a new record from the fields that a caller may set; arguments and errors as in `listed_row`.
+
+    Raises:
+        InvalidFields: a field breaks a rule, or the value cannot be read.
+    """
+    row = listed_row(problems, found, rules, now=now)
+    if row.refusal is not None:
+        raise InvalidFields([row.refusal])
+    return row.record
+
+
+def listed_row(problems: Violations, found: Mapping[str, Any], rules: ValueRules, *, now: datetime) -> Row:
+    """Return the row of a list from the fields that a caller may set.
 
     Args:
         problems: collects the violations; raised here if there are any.
         found: JSON values by the name of their field.
-        rules: how values are read.
+        rules: how values are read. A value that they cannot read is the `refusal` of the row.
         now: the time of creation.
 
     Raises:
         InvalidFields: a field breaks a rule.
     """
     fields = _read(problems, found, GIVEN)
-    fields["value"] = value = _value(problems, fields, rules)
+    unread = Violations()
+    fields["value"] = value = (
+        ContactValue(fields["value"], None)
+        if problems.has("value") or problems.has("type")
+        else _read_value(unread, fields["type"], fields["value"], rules)
+    )
+    refused = unread.error()
+    if refused is not None and (others := problems.error()) is not None:
+        raise InvalidFields([*others.violations, *refused.violations])
     problems.raise_if_any()
-    id_ = derived_id(fields["client_id"], fields["type"], value, fields["external_id"])
-    return ContactMethod(**{**_BLANK, **fields, "id": id_, "created_at": now, "updated_at": now}, etag="")
+    id_ = derived_id(fields["client_id"], fields["type"], value.text, fields["external_id"])
+    record = ContactMethod(**{**_BLANK, **fields, "id": id_, "created_at": now, "updated_at": now}, etag="")
+    return Row(record=record, is_restore=False, refusal=None if refused is None else refused.violations[0])
 
 
-def derived_id(client_id: str, type_: ContactMethodType, value: ContactValue, external_id: str | None) -> str:
-    """Return the id of a new record from CSV: the same for the same record, so that an import can be repeated."""
-    key = [external_id] if external_id is not None else [client_id, type_.value, value.normalized or value.text]
+def derived_id(client_id: str, type_: ContactMethodType, text: str, external_id: str | None) -> str:
+    """Return the id of a new record of a list: the same for the same row, so that an import can be repeated.
+
+    It is made from the text of the value, and not from its normal form, which depends on the default region and on the
+    version of phonenumbers.
+    """
+    return _id_of(*([external_id] if external_id is not None else ["text", client_id, type_.value, text]))
+
+
+def derived_id_0_1_0(record: ContactMethod) -> str:
+    """Return the id that release 0.1.0 derived for a row of a list without external id."""
+    return _id_of(record.client_id, record.type.value, record.value.normalized or record.value.text)
+
+
+# An import asks several times for the ids of the rows of a batch.
+@lru_cache(maxsize=1_024)
+def _id_of(*key: str) -> str:
     return id_of_number(int.from_bytes(hashlib.sha256(json.dumps(key).encode()).digest()[:16]))
 
 
@@ -260,9 +297,14 @@ def _value(problems: Violations, fields: dict[str, Any], rules: ValueRules) -> C
     text, stored = fields.pop("value"), fields.pop("normalized_value", UNSET)
     if stored is not UNSET:
         return ContactValue(text, stored)
-    if not problems.has("value") and not problems.has("type"):
-        try:
-            return rules.read(fields["type"], text)
-        except InvalidValue as error:
-            problems.add("value", str(error))
-    return ContactValue(text, None)
+    if problems.has("value") or problems.has("type"):
+        return ContactValue(text, None)
+    return _read_value(problems, fields["type"], text, rules)
+
+
+def _read_value(problems: Violations, type_: ContactMethodType, text: str, rules: ValueRules) -> ContactValue:
+    try:
+        return rules.read(type_, text)
+    except InvalidValue as error:
+        problems.add("value", str(error))
+        return ContactValue(text, None)

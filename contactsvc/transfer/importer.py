@@ -1,35 +1,34 @@
 """Writes the rows of a file into an environment, so that repeating an import changes nothing.
 
-Rows are written in batches, each atomically where the database has transactions. The result of a row is decided against
-the records present at that moment, and decided again when another writer gets in between.
+Rows are written in batches, each atomically where the database has transactions. A row is decided against the records
+present at that moment, and decided again when another writer gets in between. matching.py finds the record that a row
+of a list describes.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum, auto
-from itertools import islice
 from typing import Protocol, TypeVar
 
 from contactsvc.domain.change_set import ChangeSet
 from contactsvc.domain.contact_method import ContactMethod, changed
 from contactsvc.domain.idempotency import IdempotencyRecord
 from contactsvc.domain.ids import new_etag
-from contactsvc.domain.kinds import Slot
+from contactsvc.domain.normalization import written_form
 from contactsvc.domain.record_set import RecordSet
-from contactsvc.domain.validation import MAX_BATCH_ITEMS
 from contactsvc.errors import Aborted, FieldViolation, InvalidFields
 from contactsvc.transfer import fields
+from contactsvc.transfer.batches import batches_of, read_ahead
+from contactsvc.transfer.matching import Matching, StoredRecords
 from contactsvc.transfer.sources import NumberedRow, Row
 
 T = TypeVar("T")
-
-BATCH_SIZE = MAX_BATCH_ITEMS
-"""Rows per transaction: as many as a batch call may have."""
 
 # Rows that wait for another row to give up a primary slot or an external id. More indicate conflicting data rather than
 # an unlucky order.
@@ -41,20 +40,8 @@ _BUSY_TIMEOUT_SECONDS = 120.0
 _RETRY_INTERVAL_SECONDS = 0.5
 
 
-class ImportTarget(Protocol):
+class ImportTarget(StoredRecords, Protocol):
     """The part of a Store that an import needs; each method means what it means there."""
-
-    async def find_by_ids(self, ids: Collection[str]) -> list[ContactMethod]:
-        """Return the records with these ids, in any order."""
-        ...
-
-    async def find_by_external_ids(self, external_ids: Collection[str]) -> list[ContactMethod]:
-        """Return the records with these external ids, in any order."""
-        ...
-
-    async def find_primaries(self, slots: Collection[Slot]) -> list[ContactMethod]:
-        """Return the primaries of these slots."""
-        ...
 
     async def find_idempotency_records(self, ids: Collection[str]) -> dict[str, tuple[IdempotencyRecord, ...]]:
         """Return the idempotency records kept under the ids of deleted records, by id."""
@@ -117,6 +104,8 @@ class Stopped(Exception):
 class _Result(StrEnum):
     CREATED = auto()
     UPDATED = auto()
+    RENEWED = auto()
+    """Updated in the normal form alone."""
     UNCHANGED = auto()
     SKIPPED = auto()
     FAILED = auto()
@@ -126,9 +115,16 @@ class _Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """The result of a row, and the violations because of which it failed or is deferred."""
+    """The result of a row, and the violations because of which it failed or is deferred.
+
+    Attributes:
+        result: the result.
+        id: of the record of a row that failed; empty when it is not known.
+        violations: the rules that it breaks.
+    """
 
     result: _Result
+    id: str = ""
     violations: Sequence[FieldViolation] = ()
 
 
@@ -164,22 +160,27 @@ class Importer:
         self._now = now
         self._busy_timeout_seconds = busy_timeout_seconds
         self._deferred: list[NumberedRow] = []
-        # The first line of each record of a list.
-        self._first_lines: dict[str, int] = {}
+        self._matching = Matching()
         self._results: Counter[_Result] = Counter()
 
     @property
     def counts(self) -> Counts:
         """The number of rows by result so far."""
-        return Counts(**{name: self._results[_Result(name)] for name in asdict(Counts())})
+        counts = Counts(**{name: self._results[_Result(name)] for name in asdict(Counts())})
+        counts.updated += self.renewed
+        return counts
+
+    @property
+    def renewed(self) -> int:
+        """The number of rows that changed nothing but the normal form of their record, among the updated ones."""
+        return self._results[_Result.RENEWED]
 
     async def run(self, rows: Iterable[NumberedRow]) -> None:
         """Write the rows; raise Stopped."""
-        source = iter(rows)
-        # In a thread: parsing a batch blocks for milliseconds.
-        while batch := await asyncio.to_thread(lambda: list(islice(source, BATCH_SIZE))):
-            await self._write_batch(batch, last=False)
-            self._on_progress(batch[-1].position)
+        async with aclosing(read_ahead(iter(rows))) as batches:
+            async for batch in batches:
+                await self._write_batch(batch, last=False)
+                self._on_progress(batch[-1].position)
         # Each round may release what a deferred row needs; the last one fails those that remain.
         remaining = None
         while len(self._deferred) != remaining:
@@ -189,7 +190,7 @@ class Importer:
 
     async def _retry_deferred(self, *, last: bool) -> None:
         deferred, self._deferred = self._deferred, []
-        for batch in _batches(deferred):
+        for batch in batches_of(deferred):
             await self._write_batch(batch, last=last)
 
     async def _write_batch(self, batch: Sequence[NumberedRow], *, last: bool) -> None:
@@ -203,7 +204,7 @@ class Importer:
 
         decisions = await self._atomically(work, batch)
         failed = [
-            FailedRow(numbered.line, numbered.id, decision.violations)
+            FailedRow(numbered.line, decision.id, decision.violations)
             for numbered, decision in zip(batch, decisions, strict=True)
             if decision.result is _Result.FAILED
         ]
@@ -237,7 +238,7 @@ class Importer:
         self, target: ImportTarget, batch: Sequence[NumberedRow], *, last: bool
     ) -> tuple[list[_Decision], ChangeSet]:
         """Decide about each row of a batch; return the decisions, and the changes that they make."""
-        before = await _present(target, [numbered.row.record for numbered in batch if isinstance(numbered.row, Row)])
+        before = await self._matching.present(target, batch)
         records = RecordSet(before.values())
         decisions = [self._decide_row(numbered, records, last=last) for numbered in batch]
         inserted = [record for record in records if record.id not in before]
@@ -258,14 +259,22 @@ class Importer:
         """Decide about a row, and apply it to the records."""
         row = numbered.row
         if isinstance(row, InvalidFields):
-            return _Decision(_Result.FAILED, row.violations)
-        present = _match(row, records)
+            return _failed(numbered.id, *row.violations)
+        present = self._matching.match(row, numbered.line, records)
+        id_ = row.record.id if present is None else present.id
+        if present is None and row.refusal is not None:
+            return _failed("", row.refusal)
         if not row.is_restore:
-            first = self._first_lines.setdefault((present or row.record).id, numbered.line)
-            if first != numbered.line:
-                return _failed("record", f"repeats line {first}")
-            if present is not None and present.client_id != row.record.client_id:
-                return _failed("external_id", f"belongs to {present.id}, a record of another client")
+            first = self._matching.first_line(row, numbered.line, row.record if present is None else present)
+            if (problem := _contradiction(row, present, records)) is not None:
+                return _failed(id_, problem)
+            # The same again does no harm, and lists often have it.
+            if first != numbered.line and (present is None or self._updated(present, row) is not present):
+                # The first one may still be deferred.
+                is_final = last or present is not None
+                repeats = FieldViolation("record", f"repeats line {first}")
+                return _Decision(_Result.FAILED if is_final else _Result.DEFERRED, id_, [repeats])
+        result = _Result.CREATED if present is None else _Result.UPDATED
         if present is None:
             after = replace(row.record, etag=new_etag())
         else:
@@ -274,14 +283,15 @@ class Importer:
                 return _Decision(_Result.UNCHANGED)
             if self._on_conflict is OnConflict.SKIP:
                 return _Decision(_Result.SKIPPED)
-            if self._on_conflict is OnConflict.ERROR:
-                return _failed(
-                    "id", f"belongs to {present.id}, whose content differs; choose with --on-conflict skip or update"
-                )
+            if not row.is_restore and _is_renewal(present, after):
+                result = _Result.RENEWED
+            elif self._on_conflict is OnConflict.ERROR:
+                rule = f"belongs to {present.id}, whose content differs; choose with --on-conflict skip or update"
+                return _failed(id_, FieldViolation("id", rule))
         if (obstacle := _obstacle(after, records)) is not None:
-            return _Decision(_Result.FAILED if last else _Result.DEFERRED, [obstacle])
+            return _Decision(_Result.FAILED if last else _Result.DEFERRED, id_, [obstacle])
         records.put(after)
-        return _Decision(_Result.CREATED if present is None else _Result.UPDATED)
+        return _Decision(result)
 
     def _updated(self, present: ContactMethod, row: Row) -> ContactMethod:
         """Return the record after the row is applied; the present one itself when nothing differs."""
@@ -289,27 +299,41 @@ class Importer:
             after = replace(row.record, etag=present.etag, requests=present.requests)
             return present if after == present else replace(after, etag=new_etag())
         given = {field.name: getattr(row.record, field.name) for field in fields.GIVEN}
+        if row.record.external_id is None:
+            # Another system may have set it.
+            del given["external_id"]
+        if row.record.value.normalized is None and _is_same_text(row, present):
+            # What these rules cannot read, others have read.
+            given["value"] = present.value
         return changed(present, given, now=self._now, etag=new_etag())
 
 
-async def _present(target: ImportTarget, records: Sequence[ContactMethod]) -> dict[str, ContactMethod]:
-    """Return the stored records, by id, that these may match or conflict with."""
-    ids = {record.id for record in records}
-    external_ids = {record.external_id for record in records if record.external_id is not None}
-    slots = {record.slot for record in records if record.is_primary}
-    found = [
-        *(await target.find_by_ids(ids) if ids else []),
-        *(await target.find_by_external_ids(external_ids) if external_ids else []),
-        *(await target.find_primaries(slots) if slots else []),
-    ]
-    return {record.id: record for record in found}
+def _contradiction(row: Row, present: ContactMethod | None, records: RecordSet) -> FieldViolation | None:
+    """Return why a row of a list can neither be applied to its record nor become a new one."""
+    if present is None:
+        if (other := records.find(row.record.id)) is not None:
+            return FieldViolation("external_id", f"was that of {other.id}, which has another one now")
+        return None
+    if present.client_id != row.record.client_id:
+        return FieldViolation("external_id", f"belongs to {present.id}, a record of another client")
+    return None if row.refusal is None or _is_same_text(row, present) else row.refusal
 
 
-def _match(row: Row, records: RecordSet) -> ContactMethod | None:
-    """Return the record that a row describes: that of its external id, unless it is a restore, else that of its id."""
-    if not row.is_restore and (holder := records.find_by_external_id(row.record.external_id)) is not None:
-        return holder
-    return records.find(row.record.id)
+def _is_same_text(row: Row, present: ContactMethod) -> bool:
+    """Return whether a value is written as the record has it; the written form of a refused value is enough."""
+    text, stored = row.record.value.text, present.value.text
+    return text == stored or (row.refusal is not None and written_form(text) == written_form(stored))
+
+
+def _is_renewal(before: ContactMethod, after: ContactMethod) -> bool:
+    """Return whether a change only brings the normal form of the same text up to date."""
+    return before.value.text == after.value.text and after == replace(
+        before,
+        value=after.value,
+        verified_at=after.verified_at,
+        updated_at=after.updated_at,
+        etag=after.etag,
+    )
 
 
 def _obstacle(after: ContactMethod, records: RecordSet) -> FieldViolation | None:
@@ -323,10 +347,5 @@ def _obstacle(after: ContactMethod, records: RecordSet) -> FieldViolation | None
     return None
 
 
-def _failed(name: str, rule: str) -> _Decision:
-    return _Decision(_Result.FAILED, [FieldViolation(name, rule)])
-
-
-def _batches(rows: Sequence[NumberedRow]) -> Iterator[Sequence[NumberedRow]]:
-    for start in range(0, len(rows), BATCH_SIZE):
-        yield rows[start : start + BATCH_SIZE]
+def _failed(id_: str, *violations: FieldViolation) -> _Decision:
+    return _Decision(_Result.FAILED, id_, violations)

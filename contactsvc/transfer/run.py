@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from contactsvc.config import Settings
@@ -18,11 +19,31 @@ from contactsvc.store import UnreadableDocument, inspection_of, refusals_transla
 from contactsvc.transfer.dry_run import DryRunStore
 from contactsvc.transfer.exporter import export
 from contactsvc.transfer.files import check_output, input_file, output_file, reading
-from contactsvc.transfer.formats import SINKS, SOURCES, FileFormat
+from contactsvc.transfer.formats import SINKS, FileFormat, SourceOptions, open_source
 from contactsvc.transfer.importer import Counts, Importer, ImportTarget, OnConflict, Stopped
 
+_PLAIN = SourceOptions()
 _STOPPED_DRY_RUN = "stopped at the first failed row; --on-error skip continues"
 _STOPPED = f"{_STOPPED_DRY_RUN}. Earlier batches stay written, and the import can be repeated"
+
+
+_RENEWED = (
+    "normal forms renewed: {}. The list has the text of these records, and the default region or a newer library reads "
+    "it in another way; they count as updated"
+)
+
+
+@dataclass(slots=True)
+class ImportProgress:
+    """How far an import has come, also after it has failed or was cancelled.
+
+    Attributes:
+        counts: the number of rows by result; None until the import reaches its rows.
+        stopped: why it stopped at a failed row; empty if it did not.
+    """
+
+    counts: Counts | None = None
+    stopped: str = ""
 
 
 async def export_to(
@@ -75,6 +96,8 @@ async def import_from(
     dry_run: bool,
     on_message: Callable[[str], None],
     on_progress: Callable[[int], None],
+    source_options: SourceOptions = _PLAIN,
+    progress: ImportProgress | None = None,
 ) -> Counts:
     """Import a file, also beside a running service; return the number of rows by result.
 
@@ -88,16 +111,19 @@ async def import_from(
         dry_run: whether to write nothing.
         on_message: called with each failed row and each note, a line each.
         on_progress: called with the number of bytes read.
+        source_options: how a file is read that is no export of this service.
+        progress: receives the counts, also when the import fails.
 
     Raises:
         StartupError: the file is unreadable, a document in the database is, the database cannot be reached, or a dry
             run cannot write its temporary file.
     """
+    progress = ImportProgress() if progress is None else progress
     rules = ValueRules(settings.default_region, settings.value_validation_lenient)
     now = now_utc()
     with input_file(path) as file:
         with reading(path):
-            source = SOURCES[file_format](file)
+            source = open_source(file, file_format, source_options)
         for note in (*source.notes, *_environment_notes(source.environment, environment)):
             on_message(f"note: {note}")
         async with connected(settings, create=not dry_run) as deployment:
@@ -122,8 +148,13 @@ async def import_from(
                     with reading(path):
                         await importer.run(source.rows(rules, now))
                 except Stopped:
-                    on_message(_STOPPED_DRY_RUN if dry_run else _STOPPED)
-                return importer.counts
+                    progress.stopped = _STOPPED_DRY_RUN if dry_run else _STOPPED
+                    on_message(progress.stopped)
+                finally:
+                    progress.counts = importer.counts
+                if importer.renewed:
+                    on_message(f"note: {_RENEWED.format(importer.renewed)}")
+                return progress.counts
 
 
 def _environment_notes(exported_from: str | None, into: Environment) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""What an import reads from a file, in whatever format: numbered rows, each a record or what is wrong with it.
+"""The interface of file formats to an import: numbered rows, each a record or its violations.
 
-A source checks in its constructor whatever must hold before anything is written, and yields rows in a second pass. One
-row of a file may become several records; they share its line number.
+A source checks in its constructor everything that must hold before anything is written, and yields rows in a second
+pass. One row of a file may become several records, which share its line number.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import IO, Protocol
 
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.normalization import ValueRules
-from contactsvc.errors import InvalidFields
+from contactsvc.errors import FieldViolation, InvalidFields
 
 MAX_LINE_BYTES = 1 << 20
 """More than the longest valid record with every character escaped."""
@@ -21,7 +21,7 @@ CARRIAGE_RETURNS = "lines end with a bare carriage return; save the file with LF
 
 
 class UnreadableFile(ValueError):
-    """The file is in another format, or incomplete; the message says why and quotes no record."""
+    """The file is in another format, or incomplete. The message gives the reason, and quotes no record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +30,15 @@ class Row:
 
     Attributes:
         record: the record; its etag is empty.
-        is_restore: whether id, times and verification are those of the file. Otherwise the id is derived from the row,
-            and the times are those of the import.
+        is_restore: whether id, times and verification are those of the file. Otherwise the row is one of a list: its id
+            is derived from the row, and its times are those of the import.
+        refusal: why today's rules cannot read the value of a row of a list. Such a row creates and changes no value; it
+            describes a record that has the same text.
     """
 
     record: ContactMethod
     is_restore: bool
+    refusal: FieldViolation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class NumberedRow:
     """A row with its place in the file.
 
     Attributes:
-        line: the line number, from 1.
+        line: the number of the first line of the row, from 1.
         row: the record, or its violations.
         position: the number of bytes read so far.
         id: of the record; empty when it is not known.
@@ -70,9 +73,11 @@ class Source(Protocol):
 
 def read_lines(file: IO[bytes]) -> Iterator[bytes]:
     """Yield the lines of a file with their ends; raise UnreadableFile for one that is too long."""
+    number = 0
     while line := file.readline(MAX_LINE_BYTES):
+        number += 1
         if len(line) == MAX_LINE_BYTES:
             raise UnreadableFile(
-                CARRIAGE_RETURNS if b"\r" in line else f"a line is longer than {MAX_LINE_BYTES:,} bytes"
+                CARRIAGE_RETURNS if b"\r" in line else f"line {number} is longer than {MAX_LINE_BYTES:,} bytes"
             )
         yield line

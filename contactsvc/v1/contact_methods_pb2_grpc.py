@@ -249,7 +249,8 @@ class ContactMethodsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetPrimaryContactMethod(self, request, context):
-        """Returns the primary contact method of a client and type, or none.
+        """Returns the primary contact method of a client and type. The answer is OK, and its contact_method unset, when there is
+        none.
 
         Retry: safe; read only.
 

@@ -14,7 +14,7 @@ from grpc import StatusCode
 
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import Api
-from tests.hostile.answers import REASONS
+from tests.hostile.answers import DEADLINE, REASONS
 from tests.hostile.messages import class_of
 from tests.hostile.sending import METHODS, answer_to, expect_invalid_field, send
 from tests.hostile.texts import CANARIES
@@ -111,7 +111,7 @@ async def test_a_message_above_the_limit_of_grpc_is_refused(hostile_api: Api, me
     assert answer.code is StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_a_batch_at_the_limits_of_items_and_pairs_is_stored(embedded_api: Api) -> None:
+async def test_a_batch_at_the_limits_of_items_and_pairs_is_stored(patient_api: Api) -> None:
     # Short values: the embedded database occasionally stalls for many seconds over a batch of several megabytes.
     metadata = {f"{number:040}": "v" for number in range(50)}
     requests = [
@@ -120,10 +120,10 @@ async def test_a_batch_at_the_limits_of_items_and_pairs_is_stored(embedded_api: 
     ]
     raw = pb.BatchCreateContactMethodsRequest(requests=requests).SerializeToString()
 
-    answer = await answer_to(embedded_api, METHODS["BatchCreateContactMethods"], raw)
+    answer = await answer_to(patient_api, METHODS["BatchCreateContactMethods"], raw)
 
     assert answer.code is StatusCode.OK
-    assert await embedded_api.total() == 250
+    assert await patient_api.total() == 250
 
 
 async def create_large(api: Api) -> list[str]:
@@ -142,18 +142,18 @@ async def create_large(api: Api) -> list[str]:
     return ids
 
 
-async def test_items_at_all_limits_of_metadata_are_listed_and_streamed_in_pages_that_fit(embedded_api: Api) -> None:
-    ids = await create_large(embedded_api)
+async def test_items_at_all_limits_of_metadata_are_listed_and_streamed_in_pages_that_fit(patient_api: Api) -> None:
+    ids = await create_large(patient_api)
 
-    answer = await answer_to(embedded_api, METHODS["StreamContactMethods"], b"")
+    answer = await answer_to(patient_api, METHODS["StreamContactMethods"], b"")
 
     pages = [pb.StreamContactMethodsResponse.FromString(page) for page in answer.responses]
     assert sorted(record.id for page in pages for record in page.contact_methods) == sorted(ids)
 
 
-async def test_a_client_that_allows_large_answers_gets_them_whole(embedded_api: Api) -> None:
-    ids = await create_large(embedded_api)
-    async with AsyncContactsClient(embedded_api.target, timeout=60) as sdk:
+async def test_a_client_that_allows_large_answers_gets_them_whole(patient_api: Api) -> None:
+    ids = await create_large(patient_api)
+    async with AsyncContactsClient(patient_api.target, timeout=DEADLINE) as sdk:
         found = await sdk.contact_methods.retrieve_many(ids)
         changed = await sdk.contact_methods.update_many([{"id": id_, "label": "x"} for id_ in ids])
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -11,6 +12,7 @@ from contactsvc.domain.kinds import Environment
 from contactsvc.store import Deployment
 from tests.conftest import DRIVER, serving
 from tests.integration.doctor_patient import Patient
+from tests.integration.import_commands import ImportCommands
 from tests.integration.transfer_world import World
 
 
@@ -41,3 +43,14 @@ async def patient(request: pytest.FixtureRequest, embedded_uri: str, deployment:
         await deployment.open_store(f"{made.name}_{environment}")
     await made.insert_valid()
     return made
+
+
+@pytest.fixture
+def commands(embedded_uri: str) -> Iterator[ImportCommands]:
+    """Name a database that does not exist yet, and keep what the commands do to logging from other tests."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield ImportCommands(embedded_uri, World.new_name())
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)

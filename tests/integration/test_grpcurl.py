@@ -48,9 +48,9 @@ async def test_reflection_describes_everything_with_its_comments(embedded_api: A
     _, message = await grpcurl(embedded_api.target, "describe", "contactsvc.v1.ContactMethod")
 
     assert "rpc CreateContactMethod" in service
-    assert "EXTERNAL_ID_TAKEN: another record has this external id" in service
-    assert "unset when there is none" in method
-    assert "At most one is." in message
+    assert "EXTERNAL_ID_TAKEN: another record has the external id" in service
+    assert "contact_method unset, when there is" in method
+    assert "The address or number as sent, trimmed." in message
 
 
 async def test_every_rpc_can_be_described(embedded_api: Api) -> None:

@@ -50,7 +50,13 @@ async def test_an_import_stops_at_a_failed_row_before_its_batch(world: World, tm
     stopped_dry_run, messages = await world.imported(path, database=world.name, dry_run=True)
     code, counts, err = await world.run_import(path)
 
-    assert (code, counts) == (1, {**NOTHING, "created": 250, "failed": 1})
+    stopped = (
+        "stopped at the first failed row; --on-error skip continues. Earlier batches stay written, and the import can "
+    )
+    assert (code, counts) == (
+        1,
+        {**NOTHING, "created": 250, "failed": 1, "error": stopped + "be repeated"},
+    )
     assert err.startswith("line 302: ")
     assert err.endswith(
         "\nstopped at the first failed row; --on-error skip continues. Earlier batches stay written, and the import "

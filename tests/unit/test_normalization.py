@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contactsvc.domain.kinds import ContactMethodType
-from contactsvc.domain.normalization import InvalidValue, ValueRules
+from contactsvc.domain.normalization import InvalidValue, ValueRules, trim
 
 EMAIL, PHONE, FAX, OTHER = ContactMethodType
 RULES = ValueRules()
@@ -65,7 +65,7 @@ def test_plain_addresses_are_read_as_the_library_reads_all(text: str) -> None:
 
 def form_by_the_library(text: str) -> str:
     try:
-        address = validate_email(text, check_deliverability=False, test_environment=True, strict=True)
+        address = validate_email(trim(text), check_deliverability=False, test_environment=True, strict=True)
     except EmailNotValidError as error:
         raise InvalidValue from error
     if "." not in address.ascii_domain:

@@ -9,8 +9,9 @@ from hypothesis import given
 
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.kinds import ContactMethodType, ContactValue
+from contactsvc.domain.normalization import ValueRules, trim
 from contactsvc.errors import InvalidFields
-from contactsvc.transfer import csv_rows
+from contactsvc.transfer import csv_rows, fields
 from contactsvc.transfer.csv_rows import CsvSink, CsvSource
 from contactsvc.transfer.exporter import ExportHeader
 from contactsvc.transfer.formats import FileFormat
@@ -51,7 +52,7 @@ def test_an_export_has_the_bytes_of_release_0_1_0() -> None:
     )
 
 
-@given(RECORDS.map(lambda stored: replace(stored, type=ContactMethodType.OTHER)))
+@given(RECORDS.map(lambda stored: replace(stored, type=ContactMethodType.OTHER)).filter(lambda it: trim(it.client_id)))
 def test_an_import_reads_back_what_a_list_may_set(stored: ContactMethod) -> None:
     line = csv_rows.csv_line(csv_rows.cells_of(stored)).decode()
 
@@ -59,22 +60,25 @@ def test_an_import_reads_back_what_a_list_may_set(stored: ContactMethod) -> None
     named = dict(zip(csv_rows.column_names(), cells, strict=True))
     read = csv_rows.parse_cells(named, RULES, now=NOON).record
 
-    for name in ("client_id", "type", "label", "is_primary", "external_id", "metadata"):
-        assert getattr(read, name) == getattr(stored, name)
+    assert (read.type, read.is_primary, read.metadata) == (stored.type, stored.is_primary, stored.metadata)
     assert read.value.text == stored.value.text
+    assert read.client_id == trim(stored.client_id)
+    assert read.label == (trim(stored.label or "") or None)
+    assert read.external_id == (trim(stored.external_id or "") or None)
 
 
 def test_the_same_row_always_gets_the_same_id() -> None:
     cells = {"client_id": "c1", "type": "phone", "value": "+52 55 1234 5678"}
+    mexican = ValueRules("MX")
 
     ids = [
-        csv_rows.parse_cells(given_cells, RULES, now=NOON).record.id
-        for given_cells in (
-            cells,
-            {**cells, "value": "+525512345678", "label": "Desk"},
-            {**cells, "external_id": "crm-1"},
-            {**cells, "external_id": "crm-1", "value": "+52 55 1234 0000"},
-            {**cells, "client_id": "c2"},
+        csv_rows.parse_cells(given_cells, rules, now=NOON).record.id
+        for given_cells, rules in (
+            (cells, RULES),
+            ({**cells, "client_id": "c1\u00a0", "value": " +52 55 1234 5678", "label": "Desk"}, mexican),
+            ({**cells, "external_id": "crm-1"}, RULES),
+            ({**cells, "external_id": "crm-1 ", "value": "+52 55 1234 0000"}, RULES),
+            ({**cells, "client_id": "c2"}, RULES),
         )
     ]
 
@@ -82,10 +86,10 @@ def test_the_same_row_always_gets_the_same_id() -> None:
     assert all(len(id_) == len("contact_") + 26 for id_ in ids)
 
 
-def test_the_ids_of_rows_are_those_of_release_0_1_0() -> None:
+def test_the_ids_of_release_0_1_0_can_be_derived() -> None:
     cells = {"client_id": "c1", "type": "phone", "value": "+52 55 1234 5678"}
 
-    by_value = csv_rows.parse_cells(cells, RULES, now=NOON).record.id
+    by_value = fields.derived_id_0_1_0(csv_rows.parse_cells(cells, RULES, now=NOON).record)
     by_external_id = csv_rows.parse_cells({**cells, "external_id": "crm-1"}, RULES, now=NOON).record.id
 
     assert (by_value, by_external_id) == ("contact_1nkzsb4sr2tffa0bf5jdqhqkf1", "contact_45gaprx49ns861vfw11gffjpdz")
@@ -111,7 +115,7 @@ def test_an_unreadable_list_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("client_id;type;value\nc1;email;a@example.com\n", "separated by commas"),
+        ("client_id|type|value\nc1|email|a@example.com\n", "separated by commas, semicolons or tabs"),
         ("client_id,type,value\rc1,email,a@example.com\r", "LF or CRLF line endings"),
         ("client_id,type,value\r" + "c1,email,a@example.com\r" * 50_000, "LF or CRLF line endings"),
         ("client_id,type,value,somebody\n", "unknown column 4"),
@@ -127,23 +131,34 @@ def test_a_list_that_was_saved_in_another_way_is_refused_with_the_reason(text: s
 
 
 def test_a_list_of_a_spreadsheet_is_read() -> None:
-    first, second = rows_of(
+    (first,) = rows_of(
         b"\xef\xbb\xbfclient_id, type ,value,is_primary,metadata,metadata.city\r\n"
-        b'c1,EMAIL,a@example.com,TRUE,"{""a"":""b""}","M\xc3\xa9xico\nDF"\r\n,,,,,\r\nc1,email\r\n'
+        b'c1,EMAIL,a@example.com,TRUE,"{""a"":""b""}","M\xc3\xa9xico\nDF"\r\n,,,,,\r\n \r\n'
     )
 
     assert isinstance(first, Row)
     assert first.record.is_primary
     assert first.record.metadata == {"a": "b", "city": "México\nDF"}
-    assert isinstance(second, InvalidFields)
 
 
 def test_empty_columns_at_the_end_of_a_list_are_ignored() -> None:
-    rows = rows_of(
-        b"client_id,type,value,,\nc1,email,a@example.com,,\nc1,email,b@example.com\nc1,email,c@example.com,,oops\n"
-    )
+    rows = rows_of(b"client_id,type,value,,\nc1,email,a@example.com,,\nc1,email,b@example.com\n")
 
-    assert [isinstance(row, Row) for row in rows] == [True, True, False]
+    assert [isinstance(row, Row) for row in rows] == [True, True]
+    with pytest.raises(UnreadableFile, match=r"another number of cells than the first row, which has 3: line 2$"):
+        rows_of(b"client_id,type,value,,\nc1,email,c@example.com,,oops\n")
+
+
+def test_a_value_that_cannot_be_read_is_the_refusal_of_its_row() -> None:
+    cells = {"client_id": "c1", "type": "email", "value": "nobody"}
+
+    row = csv_rows.parse_cells(cells, RULES, now=NOON)
+    with pytest.raises(InvalidFields) as raised:
+        csv_rows.parse_cells({**cells, "is_primary": "maybe"}, RULES, now=NOON)
+
+    assert row.refusal is not None
+    assert (row.refusal.field, row.record.value) == ("value", ContactValue("nobody", None))
+    assert [violation.field for violation in raised.value.violations] == ["is_primary", "value"]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +169,7 @@ def test_empty_columns_at_the_end_of_a_list_are_ignored() -> None:
         ({"metadata": "[" * 100_000}, "metadata"),
         ({"metadata": '{"a": 1}', "metadata.b": "c"}, "metadata"),
         ({"metadata.a b": "c"}, "metadata"),
-        ({"value": "nobody"}, "value"),
+        ({"client_id": " \u200b"}, "client_id"),
     ],
 )
 def test_an_invalid_cell_is_named_by_its_field(change: dict[str, str], field: str) -> None:

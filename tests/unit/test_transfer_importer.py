@@ -33,6 +33,9 @@ class EmptyTarget:
     async def find_by_external_ids(self, external_ids: Collection[str]) -> list[ContactMethod]:
         return []
 
+    async def find_of_clients(self, client_ids: Collection[str]) -> list[ContactMethod]:
+        return []
+
     async def find_primaries(self, slots: Collection[Any]) -> list[ContactMethod]:
         return []
 
@@ -50,7 +53,7 @@ class EmptyTarget:
 
 
 def row(id_: str = "contact_1", *, line: int = 2, is_restore: bool = True, label: str | None = None) -> NumberedRow:
-    other = record(id_, type=ContactMethodType.OTHER, value=ContactValue("x", "x"), label=label, metadata={"a": "b"})
+    other = record(id_, type=ContactMethodType.OTHER, value=ContactValue(id_, id_), label=label, metadata={"a": "b"})
     return NumberedRow(line, Row(record=other, is_restore=is_restore), 0, id_)
 
 

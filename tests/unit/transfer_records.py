@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.kinds import ContactMethodType, ContactValue
-from contactsvc.domain.normalization import ValueRules
+from contactsvc.domain.normalization import ValueRules, trim
 from contactsvc.transfer.exporter import ExportHeader
 from contactsvc.transfer.json_lines import JsonLinesSink
 
@@ -62,7 +62,7 @@ _PAIRS = st.dictionaries(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=500),
     max_size=4,
 )
-_TEXTS = _single_line(512).map(str.strip).filter(bool)
+_TEXTS = _single_line(512).map(trim).filter(bool)
 RECORDS = st.builds(
     record,
     _single_line(128),

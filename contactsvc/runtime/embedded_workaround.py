@@ -1,0 +1,49 @@
+"""A workaround for the embedded database: SecantusDB 0.7.0b3 decodes all index definitions three times per document.
+
+That is half of the time of an insert into a collection with our indexes. The definitions cannot change within a
+statement, which holds the lock of its collection; so each statement decodes them once. The workaround uses private
+methods of SecantusDB, and leaves every other release alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any, Final
+
+_RELEASE: Final = "0.7.0b3"
+
+
+def decode_indexes_once_per_statement() -> None:
+    """Change SecantusDB in this process, if it is the release that needs it."""
+    if version("SecantusDB") != _RELEASE:
+        return
+    from secantus.storage import Storage
+
+    # The definitions decoded by the statement that this thread executes, by database and collection.
+    statement = threading.local()
+    begin: Any = Storage._batch_transaction
+    decode: Any = Storage._index_options_map
+
+    @contextmanager
+    def batch_transaction(self: Any, *, sync: bool = False) -> Iterator[Any]:
+        before = getattr(statement, "decoded", None)
+        statement.decoded = {}
+        try:
+            with begin(self, sync=sync) as session:
+                yield session
+        finally:
+            statement.decoded = before
+
+    def index_options_map(self: Any, db: str, coll: str) -> Any:
+        decoded = getattr(statement, "decoded", None)
+        if decoded is None:
+            return decode(self, db, coll)
+        if (db, coll) not in decoded:
+            decoded[db, coll] = decode(self, db, coll)
+        return decoded[db, coll]
+
+    Storage._batch_transaction = batch_transaction
+    Storage._index_options_map = index_options_map

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from contactsvc.domain import validation
 from contactsvc.domain.batch import Batch
-from contactsvc.domain.idempotency import RequestFingerprint
+from contactsvc.domain.idempotency import RequestFingerprint, request_id_within
 from contactsvc.domain.kinds import ContactMethodType, Slot
 from contactsvc.domain.listing import Filter, Listing
 from contactsvc.domain.normalization import ValueRules
@@ -47,10 +47,12 @@ class RequestParser:
         self._rules = rules
         self._patches = PatchParser(rules)
 
-    def parse_create(self, request: pb.CreateContactMethodRequest) -> tuple[Create, RequestFingerprint | None]:
+    def parse_create(
+        self, request: pb.CreateContactMethodRequest, key_id: str | None
+    ) -> tuple[Create, RequestFingerprint | None]:
         """Read a request to create."""
         violations = Violations()
-        return self._create(violations, request), _fingerprint(violations, request)
+        return self._create(violations, request), _fingerprint(violations, request, key_id)
 
     def parse_id(self, request: pb.GetContactMethodRequest) -> str:
         """Read a request for a record by its id."""
@@ -128,12 +130,16 @@ class RequestParser:
         violations.raise_if_any()
         return listing
 
-    def parse_update(self, request: pb.UpdateContactMethodRequest) -> tuple[Update, RequestFingerprint | None]:
+    def parse_update(
+        self, request: pb.UpdateContactMethodRequest, key_id: str | None
+    ) -> tuple[Update, RequestFingerprint | None]:
         """Read a request to update."""
         violations = Violations()
-        return self._update(violations, request), _fingerprint(violations, request)
+        return self._update(violations, request), _fingerprint(violations, request, key_id)
 
-    def parse_delete(self, request: pb.DeleteContactMethodRequest) -> tuple[Delete, RequestFingerprint | None]:
+    def parse_delete(
+        self, request: pb.DeleteContactMethodRequest, key_id: str | None
+    ) -> tuple[Delete, RequestFingerprint | None]:
         """Read a request to delete."""
         violations = Violations()
         policy = DELETE_POLICIES.get(request.on_primary)
@@ -145,38 +151,40 @@ class RequestParser:
             request.allow_missing,
             validation.etag(violations, "etag", request.etag),
         )
-        return delete, _fingerprint(violations, request)
+        return delete, _fingerprint(violations, request, key_id)
 
-    def parse_upsert(self, request: pb.UpsertContactMethodRequest) -> tuple[Upsert, RequestFingerprint | None]:
+    def parse_upsert(
+        self, request: pb.UpsertContactMethodRequest, key_id: str | None
+    ) -> tuple[Upsert, RequestFingerprint | None]:
         """Read a request to upsert."""
         violations = Violations()
-        return self._upsert(violations, request), _fingerprint(violations, request)
+        return self._upsert(violations, request), _fingerprint(violations, request, key_id)
 
     def parse_batch_create(
-        self, request: pb.BatchCreateContactMethodsRequest
+        self, request: pb.BatchCreateContactMethodsRequest, key_id: str | None
     ) -> tuple[Batch, RequestFingerprint | None]:
         """Read a batch of requests to create."""
-        return _batch(request, self._create)
+        return _batch(request, key_id, self._create)
 
     def parse_batch_update(
-        self, request: pb.BatchUpdateContactMethodsRequest
+        self, request: pb.BatchUpdateContactMethodsRequest, key_id: str | None
     ) -> tuple[Batch, RequestFingerprint | None]:
         """Read a batch of requests to update."""
-        return _batch(request, self._update)
+        return _batch(request, key_id, self._update)
 
     def parse_batch_upsert(
-        self, request: pb.BatchUpsertContactMethodsRequest
+        self, request: pb.BatchUpsertContactMethodsRequest, key_id: str | None
     ) -> tuple[Batch, RequestFingerprint | None]:
         """Read a batch of requests to upsert."""
-        return _batch(request, self._upsert)
+        return _batch(request, key_id, self._upsert)
 
     def parse_batch_delete(
-        self, request: pb.BatchDeleteContactMethodsRequest
+        self, request: pb.BatchDeleteContactMethodsRequest, key_id: str | None
     ) -> tuple[Batch, RequestFingerprint | None]:
         """Read a batch of ids to delete."""
         violations = Violations()
         validation.count(violations, "ids", request.ids, at_least=1, at_most=validation.MAX_BATCH_ITEMS)
-        fingerprint = _fingerprint(violations, request)
+        fingerprint = _fingerprint(violations, request, key_id)
         items: list[Operation | InvalidFields] = []
         for position, raw in enumerate(request.ids):
             own = Violations()
@@ -193,7 +201,9 @@ class RequestParser:
         violations.raise_if_any()
         return ids
 
-    def parse_sync(self, request: pb.SyncClientContactMethodsRequest) -> tuple[Sync, RequestFingerprint | None]:
+    def parse_sync(
+        self, request: pb.SyncClientContactMethodsRequest, key_id: str | None
+    ) -> tuple[Sync, RequestFingerprint | None]:
         """Read a request to sync."""
         violations = Violations()
         client_id = validation.client_id(violations, "client_id", request.client_id)
@@ -205,14 +215,16 @@ class RequestParser:
             own = Violations()
             items.append(self._sync_item(own, item))
             violations.adopt(own, f"items[{position}]")
-        fingerprint = _fingerprint(violations, request)
+        fingerprint = _fingerprint(violations, request, key_id)
         return Sync(client_id, tuple(items), request.replace), fingerprint
 
-    def parse_erase(self, request: pb.EraseClientContactMethodsRequest) -> tuple[str, RequestFingerprint | None]:
+    def parse_erase(
+        self, request: pb.EraseClientContactMethodsRequest, key_id: str | None
+    ) -> tuple[str, RequestFingerprint | None]:
         """Read a request to erase a client."""
         violations = Violations()
         client_id = validation.client_id(violations, "client_id", request.client_id)
-        return client_id, _fingerprint(violations, request)
+        return client_id, _fingerprint(violations, request, key_id)
 
     def _create(self, violations: Violations, request: pb.CreateContactMethodRequest) -> Create:
         return Create(
@@ -252,10 +264,15 @@ class RequestParser:
         )
 
 
-def _fingerprint(violations: Violations, request: Any) -> RequestFingerprint | None:
+def _fingerprint(violations: Violations, request: Any, key_id: str | None) -> RequestFingerprint | None:
     """Return the fingerprint of a request that has a request_id; raise the violations found so far.
 
     The digest is of the message as parsed here, since callers may encode equal messages differently.
+
+    Args:
+        violations: what has been found so far.
+        request: a message with a request_id.
+        key_id: the API key of the caller, to which its request_ids belong; None for a caller without one.
     """
     id_ = validation.request_id(violations, "request_id", request.request_id)
     violations.raise_if_any()
@@ -264,14 +281,16 @@ def _fingerprint(violations: Violations, request: Any) -> RequestFingerprint | N
     message: Message = request
     digest = blake2b(message.DESCRIPTOR.full_name.encode(), digest_size=_DIGEST_BYTES)
     digest.update(message.SerializeToString(deterministic=True))
-    return RequestFingerprint(id_, digest.digest())
+    return RequestFingerprint(request_id_within(key_id, id_), digest.digest())
 
 
-def _batch(request: Any, parse: Callable[[Violations, Any], Operation]) -> tuple[Batch, RequestFingerprint | None]:
+def _batch(
+    request: Any, key_id: str | None, parse: Callable[[Violations, Any], Operation]
+) -> tuple[Batch, RequestFingerprint | None]:
     """Read the items of a batch; each becomes an operation, or violations with paths that start at the batch."""
     violations = Violations()
     validation.count(violations, "requests", request.requests, at_least=1, at_most=validation.MAX_BATCH_ITEMS)
-    fingerprint = _fingerprint(violations, request)
+    fingerprint = _fingerprint(violations, request, key_id)
     items: list[Operation | InvalidFields] = []
     for position, item in enumerate(request.requests):
         own = Violations()

@@ -212,6 +212,7 @@ def _limits(settings: Settings) -> Limits:
     return Limits(
         max_in_flight=settings.max_in_flight,
         max_in_flight_per_key=settings.max_in_flight_per_key,
+        max_rate_per_key=settings.max_rate_per_key,
         max_message_bytes=settings.max_message_bytes,
         max_deadline=settings.max_deadline,
         max_connection_age=settings.max_connection_age,

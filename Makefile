@@ -11,7 +11,7 @@ RELEASE := $(shell sed -n 's/^\#\# \[\([0-9][^]]*\)\].*/\1/p' CHANGELOG.md | hea
 RELEASE_DESCRIPTOR := protos/releases/$(RELEASE).binpb
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-long check bench robustness robustness-soak format protos docs release-descriptor clean
+.PHONY: help serve test test-long check bench robustness robustness-soak format protos docs release-descriptor runtime sbom audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,37 @@ docs: $(VENV)/.dev ## Generate docs/configuration.md from the table of settings
 release-descriptor: $(VENV)/.dev ## Write the descriptor of the release that the changelog names last
 	@test ! -e $(RELEASE_DESCRIPTOR) || { echo "$(RELEASE_DESCRIPTOR) exists: add the section of the new release to CHANGELOG.md first" >&2; exit 1; }
 	$(BIN)/buf build --exclude-source-info --output $(RELEASE_DESCRIPTOR)
+
+# What the image installs, in an environment of its own: neither the tools nor the embedded database belong to it.
+RUNTIME := $(VENV)/runtime
+# Both Apache-2.0, and in an environment of their own: their dependencies are not the service's.
+SUPPLY_CHAIN := 'cyclonedx-bom>=7.5,<8' 'pip-audit>=2.10,<3'
+SBOM ?= contactsvc.cdx.json
+
+$(VENV)/.tools: Makefile $(VENV)/.created
+	$(PYTHON) -m venv $(VENV)/tools
+	$(VENV)/tools/bin/pip install --quiet --disable-pip-version-check $(SUPPLY_CHAIN)
+	@touch $@
+
+runtime: $(VENV)/.tools
+	@rm -rf $(RUNTIME)
+	$(PYTHON) -m venv --without-pip $(RUNTIME)
+	$(VENV)/tools/bin/pip --python $(RUNTIME)/bin/python install --quiet --disable-pip-version-check '.[fast]'
+
+# The copy of pyproject.toml has the version, which the build reads from the package.
+sbom: runtime ## Write a CycloneDX list of what the service runs on (SBOM=FILE; contactsvc.cdx.json by default)
+	@sed "s/^dynamic = \[\"version\"\]/version = \"$$($(RUNTIME)/bin/python -c 'import contactsvc; print(contactsvc.__version__)')\"/" pyproject.toml > $(VENV)/pyproject.toml
+	$(VENV)/tools/bin/cyclonedx-py environment --pyproject $(VENV)/pyproject.toml --output-reproducible --output-file $(SBOM) $(RUNTIME)/bin/python
+
+# pip-audit exits with 1 for a finding and without an answer, but writes its report only after all answers.
+audit: runtime ## Look for known vulnerabilities, which asks a service on the internet (AUDIT="-s osv --osv-url URL")
+	@rm -f $(VENV)/audit.txt
+	@$(VENV)/tools/bin/pip-audit --path "$$($(RUNTIME)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+	  --progress-spinner off --desc on --output $(VENV)/audit.txt $(AUDIT) 2>$(VENV)/audit.log; code=$$?; \
+	if [ $$code -eq 0 ]; then tail -n 1 $(VENV)/audit.log; \
+	elif [ -s $(VENV)/audit.txt ]; then cat $(VENV)/audit.txt; exit 1; \
+	elif [ $$code -eq 2 ]; then cat $(VENV)/audit.log >&2; exit 2; \
+	else echo "make audit: nothing was checked: no answer from the vulnerability service; details are in $(VENV)/audit.log" >&2; exit 1; fi
 
 clean: ## Remove the virtual environment and caches; keep data
 	rm -rf $(VENV) benchmarks/node/node_modules benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis

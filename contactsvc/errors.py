@@ -82,6 +82,10 @@ class ContactsvcError(Exception):
         violations = tuple(violations)
         return self._made(_summary(violations), violations, self.metadata)
 
+    def with_metadata(self, metadata: Mapping[str, str]) -> Self:
+        """Return the same error with other metadata."""
+        return self._made(self.message, self.violations, metadata)
+
     @classmethod
     def recalled(
         cls, reason: str, message: str, violations: Iterable[FieldViolation], metadata: Mapping[str, str]
@@ -301,17 +305,24 @@ class PermissionDenied(ContactsvcError):
 
 
 class Overloaded(ContactsvcError):
-    """A limit on concurrent calls is reached; nothing was done.
+    """A limit is reached; nothing was done.
 
     Attributes:
         retry_after: seconds after which a retry makes sense.
     """
 
     reason = "OVERLOADED"
-    retry_after: ClassVar[float] = 0.5
+    retry_after: float = 0.5
 
     def __init__(self, whose: str) -> None:
         super().__init__(f"too many calls in flight {whose}; retry in a moment")
+
+    @classmethod
+    def by_rate(cls, rate: float, retry_after: float) -> Self:
+        """Return the error of an API key that has used up its rate, in calls per second."""
+        error = cls._made(f"the API key exceeds its {rate:g} calls per second; retry after {retry_after:g} s", (), {})
+        error.retry_after = retry_after
+        return error
 
 
 class StoreUnavailable(ContactsvcError):

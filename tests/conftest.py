@@ -29,7 +29,7 @@ from contactsvc.store import MongoStore, ensure_indexes
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc
-from tests.examples import LONG
+from tests.examples import LONG, SHORT
 
 MONGODB_URI_VARIABLE = "CONTACTSVC_TEST_MONGODB_URI"
 # The driver of all tests that do not name one.
@@ -230,8 +230,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Load the profile that decides how many examples are generated, before test modules are imported."""
-    if config.getoption("--long"):
-        settings.load_profile(LONG)
+    settings.load_profile(LONG if config.getoption("--long") else SHORT)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

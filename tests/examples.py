@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 LONG = "long"
 """The Hypothesis profile of `make test-long`, and the marker of tests that run only there."""
 
-settings.register_profile(LONG, max_examples=500, deadline=None)
+SHORT = "short"
+"""The Hypothesis profile of `make test`."""
+
+# A test says nothing about the speed of the machine: no deadline, and no check of how fast examples are made.
+_UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(SHORT, _UNTIMED)
+settings.register_profile(LONG, _UNTIMED, max_examples=500)
 
 
 def examples(default: int, long: int, variable: str) -> int:

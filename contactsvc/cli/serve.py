@@ -41,7 +41,7 @@ def serve(**flags: str | None) -> None:
         # Imported late: --help and a wrong flag need not wait half a second for gRPC and the drivers.
         from contactsvc.runtime import serving
 
-        exits.run_on_fastest_loop(serving.serve(settings, _announce, exits.print_error))
+        exits.run_on_fastest_loop(serving.serve(settings, _announce, exits.print_error, environ=os.environ))
 
 
 @click.command(hidden=True)
@@ -60,7 +60,9 @@ def worker() -> None:
             supervisor = await SupervisorLink.connect()
             if supervisor is not None:
                 settings = config.load(supervisor.flags, os.environ, serving=True)
-                await serving.serve(settings, supervisor.report_serving, report_failure, supervisor=supervisor)
+                await serving.serve(
+                    settings, supervisor.report_serving, report_failure, environ=os.environ, supervisor=supervisor
+                )
 
         exits.run_on_fastest_loop(work())
 

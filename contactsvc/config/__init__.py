@@ -4,7 +4,7 @@ This package parses settings; only the command line reads the environment.
 """
 
 from contactsvc.config.loading import flag_of, load, refuse_network_without_keys, variable_of
-from contactsvc.config.parsing import ListenAddress, parse_bool
+from contactsvc.config.parsing import ListenAddress, parse_bool, parse_rate
 from contactsvc.config.settings import ROWS, Group, Row, Settings
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "flag_of",
     "load",
     "parse_bool",
+    "parse_rate",
     "refuse_network_without_keys",
     "variable_of",
 ]

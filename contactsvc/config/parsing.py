@@ -120,6 +120,13 @@ def parse_positive_seconds(raw: str) -> float:
     return seconds
 
 
+def parse_rate(raw: str) -> float:
+    """Parse a number of calls per second, with up to three decimals and optionally the unit `/s`."""
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?(/s)?", raw):
+        raise ValueError("must be a number of calls per second, such as 50 or 0.5/s")
+    return float(raw.removesuffix("/s"))
+
+
 def parse_bool(raw: str) -> bool:
     """Parse true, yes or 1, and false, no or 0, in any case."""
     match raw.lower():

@@ -27,6 +27,7 @@ from contactsvc.config.parsing import (
     parse_message_bytes,
     parse_mongodb_uri,
     parse_positive_seconds,
+    parse_rate,
     parse_region,
     parse_seconds,
     parse_switch,
@@ -245,6 +246,17 @@ class Settings:
     )
     max_in_flight_per_key: int = _setting(
         Group.LIMITS, "N", parse_count, "250", "Concurrent calls per worker with the same API key."
+    )
+    max_rate_per_key: float = _setting(
+        Group.LIMITS,
+        "N[/s]",
+        parse_rate,
+        "0",
+        "Calls per second and worker with the same API key; 0 sets no limit.",
+        details=(
+            "Bursts may have the calls of one second. `contactsvc keys create --rate` gives a key a rate of its own. "
+            "Callers without a key are exempt."
+        ),
     )
     max_message_bytes: int = _setting(
         Group.LIMITS,

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
-from enum import Enum, auto
 
 from contactsvc.doctor.plan import Fix, Plan, Repair
 from contactsvc.doctor.report import Check, Finding, Report, Severity, plural
+from contactsvc.doctor.sample import named
+from contactsvc.doctor.values import ValueCheckup
 from contactsvc.domain.clock import now_utc
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.kinds import Environment
-from contactsvc.domain.normalization import InvalidValue, ValueRules
+from contactsvc.domain.normalization import ValueRules
 from contactsvc.domain.primary import next_primary
-from contactsvc.store import MAX_GROUP_IDS as MOST_NAMED
-from contactsvc.store import READABLE, SCHEMA_VERSION, IndexState, InspectedDocument, InspectedIndex, Inspection
+from contactsvc.store import (
+    READABLE,
+    SCHEMA_VERSION,
+    IndexState,
+    InspectedDocument,
+    InspectedIndex,
+    Inspection,
+    RecordedRules,
+)
 from contactsvc.store import DuplicateGroup as Group
 
 # The consequence of a missing index. All others only make lookups fast.
@@ -25,53 +33,35 @@ _WITHOUT_INDEX = {
 }
 
 
-class Verdict(Enum):
-    """How a stored normalized value compares to what today's rules derive."""
-
-    FITS = auto()
-    UNREADABLE = auto()
-    """The value is invalid and has no normalized value: it was stored under lenient rules."""
-    STALE = auto()
-    """The rules derive another one, or, when they are lenient, none."""
-    LOST = auto()
-    """The strict rules derive none."""
-
-
-def verdict_on(record: ContactMethod, rules: ValueRules) -> Verdict:
-    """Compare the stored normalized value with what the rules derive."""
-    stored = record.value.normalized
-    try:
-        derived = rules.normalize(record.type, record.value.text)
-    except InvalidValue:
-        if stored is None:
-            return Verdict.UNREADABLE
-        return Verdict.STALE if rules.lenient else Verdict.LOST
-    return Verdict.FITS if stored == derived else Verdict.STALE
-
-
 class Checkup:
     """The checkup of one environment.
 
     Args:
         environment: the environment.
         inspection: reads it.
+        recorded: the rules that are recorded for it.
         rules: how values are read.
         report: receives the findings.
         plan: receives the repairs.
     """
 
     def __init__(
-        self, environment: Environment, inspection: Inspection, rules: ValueRules, report: Report, plan: Plan
+        self,
+        environment: Environment,
+        inspection: Inspection,
+        recorded: RecordedRules,
+        rules: ValueRules,
+        report: Report,
+        plan: Plan,
     ) -> None:
         self._environment = environment
         self._inspection = inspection
-        self._rules = rules
+        self._recorded = recorded
         self._report = report
         self._plan = plan
+        self._values = ValueCheckup(environment, rules, report, plan)
         # The indexes that conflict with data that only a person can repair.
         self._blocked: set[str] = set()
-        self._unreadable_ids: list[str] = []
-        self._unreadable_count = 0
 
     async def run(self) -> None:
         """Run all checks, and plan the repairs in the order in which they must happen."""
@@ -195,33 +185,28 @@ class Checkup:
         return mendable
 
     async def _check_documents(self) -> None:
-        count = earlier = of_no_layout = 0
+        count = earlier = of_no_layout = unread = 0
         async for document in self._inspection.documents():
             count += document.client_id is not None
             earlier += document.is_of_earlier_layout
             of_no_layout += document.is_of_no_layout and not document.faults
             if document.is_of_newer_layout:
+                unread += document.client_id is not None
                 self._add_newer_layout(document)
             elif document.faults:
+                unread += document.client_id is not None
                 self._add_faulty(document)
             elif document.record is not None:
-                self._check_value(document.record)
                 if not document.is_findable:
+                    # Before the check of the value, whose repair changes the etag.
                     self._add_wrong_primary_key(document.record)
+                self._values.check(document.record, has_written_key=document.has_written_key)
         self._report.documents[self._environment] = count
         if earlier:
             self._add_earlier_layouts(earlier)
         if of_no_layout:
             self._add_unknown_layouts(of_no_layout)
-        if self._unreadable_count and not self._rules.lenient:
-            some = _named(Group("", "", tuple(self._unreadable_ids), self._unreadable_count))
-            self._add(
-                Severity.NOTE,
-                Check.VALUE,
-                f"{plural(self._unreadable_count, 'value')} stored under lenient rules cannot be normalized ({some}), "
-                f"so lookups by value do not find them; correct them through the service",
-                ids=tuple(self._unreadable_ids),
-            )
+        self._values.finish(await self._recorded.find(), is_complete=not unread)
 
     def _add_earlier_layouts(self, count: int) -> None:
         self._add(
@@ -280,32 +265,6 @@ class Checkup:
         )
         self._plan.add(Fix(self._environment, Repair.MAKE_FINDABLE, record.id, record.etag))
 
-    def _check_value(self, record: ContactMethod) -> None:
-        verdict = verdict_on(record, self._rules)
-        if verdict is Verdict.FITS:
-            return
-        if verdict is Verdict.UNREADABLE:
-            self._unreadable_count += 1
-            if self._unreadable_count <= MOST_NAMED:
-                self._unreadable_ids.append(record.id)
-            return
-        which = f"{record.id} ({record.type} of client {record.client_id})"
-        rules = f"today's rules (default region: {self._rules.default_region or 'none'})"
-        mendable = verdict is Verdict.STALE
-        if mendable:
-            message = (
-                f"the normalized value of {which} differs from what {rules} derive, so lookups by value miss it; --fix "
-                f"rewrites it and clears its verification"
-            )
-            self._plan.add(Fix(self._environment, Repair.RENORMALIZE, record.id, record.etag))
-        else:
-            message = (
-                f"the value of {which} has a normalized value, but is invalid under {rules}; pass the --default-region "
-                f"of the service, or correct the value through the service (--fix with --value-validation lenient "
-                f"drops the normalized value)"
-            )
-        self._add(Severity.WRONG, Check.VALUE, message, ids=(record.id,), client_id=record.client_id, mendable=mendable)
-
     async def _check_expired_requests(self) -> None:
         count = await self._inspection.count_expired(now_utc())
         if not count:
@@ -327,5 +286,4 @@ def _named_document(document: InspectedDocument) -> str:
 
 
 def _named(group: Group) -> str:
-    more = group.size - len(group.ids)
-    return ", ".join(group.ids) + (f" and {more} more" if more else "")
+    return named(group.ids, group.size)

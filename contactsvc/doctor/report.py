@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from contactsvc.doctor.plan import Fix
+from contactsvc.doctor.plan import Fix, FixBatch, Repair
 from contactsvc.domain.kinds import Environment
 
 FOUND = 1
@@ -48,6 +48,7 @@ class Finding:
         message: the problem, its consequence and the remedy; contains no contact value.
         environment: `live` or `test`; empty when it concerns both.
         ids: of the documents, at most 20.
+        count: the number of documents; None when all of them are in `ids`.
         client_id: the client of the documents; empty when it is unknown or they have several.
         mendable: whether --fix repairs it.
     """
@@ -57,6 +58,7 @@ class Finding:
     message: str
     environment: str = ""
     ids: tuple[str, ...] = ()
+    count: int | None = None
     client_id: str = ""
     mendable: bool = False
 
@@ -67,7 +69,8 @@ class Report:
 
     Attributes:
         echo: prints a line.
-        as_json: print JSON Lines. The `event` of a line is `finding`, `plan`, `mended`, `skipped` or `summary`.
+        as_json: print JSON Lines. The `event` of a line is `finding`, `plan`, `progress`, `mended`, `skipped` or
+            `summary`.
         counts: the number of findings by severity.
         mendable: the number of findings that --fix repairs.
         documents: the number of contact methods by environment.
@@ -94,11 +97,16 @@ class Report:
         self.mendable += finding.mendable
         self._print("finding", finding.severity, finding.environment, finding.message, asdict(finding))
 
-    def add_planned(self, fix: Fix) -> None:
+    def add_planned(self, fix: Fix | FixBatch) -> None:
         """Report a planned repair."""
         self._print("plan", "plan", fix.environment, str(fix), asdict(fix))
 
-    def add_result(self, fix: Fix, obstacle: str) -> None:
+    def add_progress(self, environment: Environment, repair: Repair, done: int, total: int) -> None:
+        """Report how many of the contact methods to be repaired have been dealt with."""
+        facts = {"environment": environment, "repair": repair, "done": done, "total": total}
+        self._print("progress", "progress", environment, f"{done} of {plural(total, 'contact method')}", facts)
+
+    def add_result(self, fix: Fix | FixBatch, obstacle: str) -> None:
         """Report a repair, or the obstacle because of which it was skipped."""
         if obstacle:
             facts = asdict(fix) | {"message": obstacle}
@@ -129,7 +137,7 @@ class Report:
     def _print(self, event: str, word: str, environment: str, message: str, facts: Mapping[str, Any]) -> None:
         if self.as_json:
             # Empty facts do not apply, and are left out; `mendable` is never empty.
-            given = {name: value for name, value in facts.items() if value not in ("", ())}
+            given = {name: value for name, value in facts.items() if value not in ("", (), None)}
             self.echo(json.dumps({"event": event, **given}))
         else:
             where = f"{environment}: " if environment else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from itertools import groupby
 
 from contactsvc import config
 from contactsvc.config import Settings
@@ -16,7 +17,7 @@ from contactsvc.domain.kinds import Environment
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import ConfigurationError, ContactsvcError, DatabaseRefuses, StartupError
 from contactsvc.runtime.database import connected
-from contactsvc.store import STANDALONE_WARNING, inspection_of, repairs_of
+from contactsvc.store import MAX_REPAIRS, STANDALONE_WARNING, inspection_of, recorded_rules_of, repairs_of
 
 
 def run(
@@ -47,15 +48,16 @@ def run(
             report.summarize()
             if not fix or not len(plan):
                 return report.exit_code
-            for planned in plan:
+            for planned in plan.summary():
                 report.add_planned(planned)
             # No connection stays open while the user decides.
             if not confirm(f"Carry out {plural(len(plan), 'change')}?"):
                 report.print_text("nothing was changed")
                 return report.exit_code
+            # The final summary counts the findings of repairs as well.
+            report = report.fresh()
             asyncio.run(_repair(settings, report, plan))
         report.print_text("second checkup:")
-        report = report.fresh()
         with planning() as remaining:
             asyncio.run(_check(settings, report, remaining))
     except ConfigurationError as error:
@@ -79,21 +81,26 @@ async def _check(settings: Settings, report: Report, plan: Plan) -> None:
             if not await deployment.key_store(f"{settings.database}_keys").all():
                 _report_missing_keys(settings, report)
         for environment in Environment:
-            inspection = inspection_of(deployment, f"{settings.database}_{environment}")
+            name = f"{settings.database}_{environment}"
+            inspection, recorded = inspection_of(deployment, name), recorded_rules_of(deployment, name)
             with _reporting_refusals(report):
-                await Checkup(environment, inspection, rules, report, plan).run()
+                await Checkup(environment, inspection, recorded, rules, report, plan).run()
 
 
 async def _repair(settings: Settings, report: Report, plan: Plan) -> None:
     """Carry out the plan, except on records that changed since."""
     rules = ValueRules(settings.default_region, settings.value_validation_lenient)
     async with _reporting_failures(report), connected(settings) as deployment:
-        repairers = {
-            environment: Repairer(repairs_of(deployment, f"{settings.database}_{environment}"), rules)
-            for environment in Environment
-        }
-        for fix in plan:
-            report.add_result(fix, await repairers[fix.environment].apply(fix))
+        groups = plan.groups(MAX_REPAIRS)
+        for environment, of_environment in groupby(groups, key=lambda fixes: fixes[0].environment):
+            name = f"{settings.database}_{environment}"
+            repairs, recorded = repairs_of(deployment, name), recorded_rules_of(deployment, name)
+            repairer = Repairer(environment, repairs, recorded, rules, report, plan)
+            try:
+                for fixes in of_environment:
+                    await repairer.carry_out(fixes)
+            finally:
+                repairer.report_unfinished()
 
 
 def _load_certificates(settings: Settings) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from types import MappingProxyType
@@ -63,30 +63,42 @@ PERMISSIONS: Mapping[str, frozenset[Permission]] = MappingProxyType(
 )
 """The permissions that each RPC requires; the service does not start unless every RPC is listed."""
 
+TO_CREATE_A_PRIMARY = _READ
+"""What a create requires besides when it makes a primary: it demotes another record."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """An API key as it is stored, without its secret.
+    """An API key as it is stored, without its secrets.
+
+    After a rotation it has two secrets until the overlap ends. A digest is the SHA-256 of a secret. A secret has 256
+    random bits, so a slow hash would add nothing.
 
     Attributes:
         id: its public part; may be logged.
         name: for people.
         environment: the environment that it opens.
         permissions: the calls that it allows.
-        secret_digest: SHA-256 of the secret. The secret has 256 random bits, so a slow hash would add nothing.
+        secret_digest: digest of the secret.
         created_at: when it was created.
         expires_at: when it expires; None for never.
         revoked_at: when it was revoked; None if it was not.
+        previous_digest: digest of the secret before the last rotation; None if it has not been rotated.
+        previous_until: when the previous secret stops.
+        rate: the calls per second that each worker accepts with it; 0 for no limit, None for the limit of the service.
     """
 
     id: str
     name: str
     environment: Environment
     permissions: frozenset[Permission]
-    secret_digest: str
+    secret_digest: str = field(repr=False)
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    previous_digest: str | None = field(default=None, repr=False)
+    previous_until: datetime | None = None
+    rate: float | None = None
 
     def state(self, now: datetime) -> str:
         """Return "active", "expired" or "revoked"."""
@@ -94,9 +106,29 @@ class ApiKey:
             return "revoked"
         return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
 
-    def opens_with(self, secret: str) -> bool:
-        """Return whether this is the secret, by a comparison in constant time."""
-        return hmac.compare_digest(self.secret_digest.encode(), _digest(secret).encode())
+    def overlaps(self, now: datetime) -> bool:
+        """Return whether the secret before the last rotation still works."""
+        return self.previous_digest is not None and self.previous_until is not None and now < self.previous_until
+
+    def accepts(self, digest: str, now: datetime) -> bool:
+        """Return whether this is the digest of one of its present secrets, by comparisons in constant time."""
+        if hmac.compare_digest(self.secret_digest.encode(), digest.encode()):
+            return True
+        return self.overlaps(now) and hmac.compare_digest((self.previous_digest or "").encode(), digest.encode())
+
+    def rotated(self, now: datetime, overlap: timedelta) -> tuple[ApiKey, str]:
+        """Return the key with a new secret, and the text that callers send.
+
+        The present secret works for the time of the overlap; an older one stops at once.
+        """
+        secret = secrets.token_hex(_SECRET_BYTES)
+        key = replace(
+            self,
+            secret_digest=digest_of(secret),
+            previous_digest=self.secret_digest if overlap else None,
+            previous_until=now + overlap if overlap else None,
+        )
+        return key, _text_of(key, secret)
 
 
 def new_key(
@@ -106,19 +138,21 @@ def new_key(
     permissions: frozenset[Permission],
     now: datetime,
     expires_at: datetime | None,
+    rate: float | None = None,
 ) -> tuple[ApiKey, str]:
     """Return a new key, and the text that callers send, which holds its secret and is stored nowhere."""
-    id_, secret = secrets.token_hex(_ID_BYTES), secrets.token_hex(_SECRET_BYTES)
+    secret = secrets.token_hex(_SECRET_BYTES)
     key = ApiKey(
-        id=id_,
+        id=secrets.token_hex(_ID_BYTES),
         name=name,
         environment=environment,
         permissions=permissions,
-        secret_digest=_digest(secret),
+        secret_digest=digest_of(secret),
         created_at=now,
         expires_at=expires_at,
+        rate=rate,
     )
-    return key, f"{_PREFIX}_{environment}_{id_}_{secret}"
+    return key, _text_of(key, secret)
 
 
 def parts_of(text: str) -> tuple[str, str, str] | None:
@@ -129,5 +163,10 @@ def parts_of(text: str) -> tuple[str, str, str] | None:
     return parts[1], parts[2], parts[3]
 
 
-def _digest(secret: str) -> str:
+def digest_of(secret: str) -> str:
+    """Return the digest of a secret."""
     return sha256(secret.encode()).hexdigest()
+
+
+def _text_of(key: ApiKey, secret: str) -> str:
+    return f"{_PREFIX}_{key.environment}_{key.id}_{secret}"

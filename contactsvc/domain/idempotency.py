@@ -11,10 +11,18 @@ from contactsvc.domain.outcomes import Outcome
 RETENTION = timedelta(hours=24)
 """How long a request is kept."""
 
+# A control character, which no request_id of a caller contains.
+_SEPARATOR = "\x1f"
+
 
 @dataclass(frozen=True, slots=True)
 class RequestFingerprint:
-    """The request_id of a request, and a digest of everything else in it."""
+    """Identifies a request.
+
+    Attributes:
+        id: its request_id, within the API key that sent it: see `request_id_within`.
+        digest: a digest of the request.
+    """
 
     id: str
     digest: bytes
@@ -38,6 +46,15 @@ class IdempotencyRecord:
     def expires_at(self) -> datetime:
         """When it expires."""
         return self.at + RETENTION
+
+
+def request_id_within(key_id: str | None, request_id: str) -> str:
+    """Return the id under which a request is stored: two keys never share one.
+
+    Callers without a key have those that release 0.1.0 stored for all callers. A rotation keeps the id of the key, and
+    so its requests.
+    """
+    return request_id if key_id is None else f"{key_id}{_SEPARATOR}{request_id}"
 
 
 class RequestAlreadyApplied(Exception):

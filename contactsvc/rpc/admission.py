@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from contactsvc.errors import Overloaded
+from contactsvc.telemetry.limit import Limit
 
 
 class ConcurrencyLimiter:
@@ -14,13 +15,13 @@ class ConcurrencyLimiter:
     Args:
         per_process: limit of the process.
         per_key: limit of one API key. Calls without a key are subject to the first limit only.
-        on_rejected: receives "process" or "key" for every rejected call.
+        on_rejected: receives the limit for every rejected call.
 
     Attributes:
         count: calls in flight.
     """
 
-    def __init__(self, per_process: int, per_key: int, on_rejected: Callable[[str], None]) -> None:
+    def __init__(self, per_process: int, per_key: int, on_rejected: Callable[[Limit], None]) -> None:
         self._per_process = per_process
         self._per_key = per_key
         self._on_rejected = on_rejected
@@ -34,11 +35,11 @@ class ConcurrencyLimiter:
             Overloaded: a limit is reached; the call is not counted.
         """
         if self.count >= self._per_process:
-            self._on_rejected("process")
+            self._on_rejected(Limit.PROCESS)
             raise Overloaded("in this process")
         if key_id is not None:
             if self._by_key[key_id] >= self._per_key:
-                self._on_rejected("key")
+                self._on_rejected(Limit.KEY)
                 raise Overloaded("with this API key")
             self._by_key[key_id] += 1
         self.count += 1

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from contactsvc.domain.api_keys import PERMISSIONS, ApiKey, parts_of
+from contactsvc.domain.api_keys import PERMISSIONS, ApiKey, Permission, digest_of, parts_of
 from contactsvc.domain.clock import Clock, now_utc
 from contactsvc.domain.kinds import Environment
 from contactsvc.errors import (
@@ -36,6 +36,9 @@ _MIN_INTERVAL_SECONDS = 0.1
 # How long a caller waits for keys to be read.
 _READ_TIMEOUT_SECONDS = 3.0
 
+# What callers may do while the service has no keys.
+_EVERY_PERMISSION = frozenset(Permission)
+
 _log = logging.getLogger(__name__)
 
 
@@ -54,10 +57,28 @@ class Caller:
     Attributes:
         environment: the environment that its calls work in.
         key_id: the id of its API key; None while the service has no keys.
+        permissions: what it may do; everything while the service has no keys.
+        rate: the rate of its API key, as in `ApiKey`.
+        secret_digest: the digest of the secret that it sent; None while the service has no keys.
     """
 
     environment: Environment
     key_id: str | None
+    permissions: frozenset[Permission]
+    rate: float | None = None
+    secret_digest: str | None = field(default=None, repr=False)
+
+    @property
+    def may_read(self) -> bool:
+        """Whether answers may show it records."""
+        return Permission.READ in self.permissions
+
+    def require(self, permissions: frozenset[Permission], purpose: str = "") -> None:
+        """Raise PermissionDenied, which names what is missing, unless the caller has these permissions."""
+        missing = permissions - self.permissions
+        if missing:
+            needed = f", which {purpose} requires" if purpose else ""
+            raise PermissionDenied(f"lacks permission: {', '.join(sorted(missing))}{needed}")
 
 
 class Authenticator:
@@ -107,7 +128,7 @@ class Authenticator:
                 )
 
     async def authenticate(self, metadata: Mapping[str, tuple[str | bytes, ...]], rpc: str) -> Caller:
-        """Return the caller; read the keys again when its key is unknown.
+        """Return the caller; read the keys again when its key or its secret is unknown.
 
         Raises as `authenticate_cached`.
         """
@@ -119,7 +140,7 @@ class Authenticator:
         return caller
 
     def authenticate_cached(self, metadata: Mapping[str, tuple[str | bytes, ...]], rpc: str) -> Caller | None:
-        """Return the caller; None when its key is not in the cache.
+        """Return the caller; None when the cache does not have its key, or not with this secret.
 
         Args:
             metadata: the metadata of the call, with the values of each key.
@@ -133,28 +154,28 @@ class Authenticator:
         """
         asked = _environment(metadata.get(ENVIRONMENT_HEADER, ()))
         if not self._requires_key:
-            return Caller(asked or Environment.LIVE, None)
+            return Caller(asked or Environment.LIVE, None, _EVERY_PERMISSION)
         environment, id_, secret = _key_in(metadata.get(AUTHORIZATION_HEADER, ()))
-        key = self._keys.get(id_)
-        if key is None:
+        key, digest = self._keys.get(id_), digest_of(secret)
+        # A secret may be unknown because the key has been rotated since it was read.
+        if key is None or not key.accepts(digest, self._clock()):
             return None
         if self._is_out_of_date():
             raise StoreUnavailable
-        if not key.opens_with(secret) or key.environment != environment or not self._is_active(key):
+        if key.environment != environment or not self._is_active(key):
             raise Unauthenticated
         if asked is not None and asked is not key.environment:
             raise PermissionDenied(f"belongs to another environment than {ENVIRONMENT_HEADER} names")
-        missing = PERMISSIONS[rpc] - key.permissions
-        if missing:
-            raise PermissionDenied(f"lacks permission: {', '.join(sorted(missing))}")
-        return Caller(key.environment, key.id)
+        caller = Caller(key.environment, key.id, key.permissions, key.rate, digest)
+        caller.require(PERMISSIONS[rpc])
+        return caller
 
     def check_still_good(self, caller: Caller | None) -> None:
-        """Raise Unauthenticated when the key of an authenticated caller has expired or been revoked since."""
+        """Raise Unauthenticated when the key of an authenticated caller, or its secret, has ceased to be good."""
         if caller is None or caller.key_id is None:
             return
         key = self._keys.get(caller.key_id)
-        if key is None or not self._is_active(key):
+        if key is None or not self._is_active(key) or not key.accepts(caller.secret_digest or "", self._clock()):
             raise Unauthenticated
 
     def _is_active(self, key: ApiKey) -> bool:

@@ -26,7 +26,9 @@ from contactsvc.domain.kinds import Environment
 from contactsvc.errors import ContactsvcError, DeadlineExceeded, InternalFault, MalformedRequest
 from contactsvc.rpc.admission import ConcurrencyLimiter
 from contactsvc.rpc.auth import Authenticator, Caller
+from contactsvc.rpc.rate_limit import RateLimiter
 from contactsvc.rpc.status import code_of, status_of, trailing_of
+from contactsvc.rpc.visibility import visible, visible_error
 from contactsvc.telemetry.call_report import CallReport
 from contactsvc.telemetry.metrics import MethodMetrics, Metrics
 
@@ -82,6 +84,7 @@ class CallPipeline:
         limiter: limits concurrent calls.
         metrics: counts calls.
         max_seconds: the longest time that a unary call may take, whatever deadline its caller has set.
+        rate_limiter: limits the rate of calls per API key; None sets no limits.
         tracing: traces calls; None traces none.
         on_end: receives the report of every call that has ended; None for none.
     """
@@ -93,6 +96,7 @@ class CallPipeline:
         metrics: Metrics,
         *,
         max_seconds: float,
+        rate_limiter: RateLimiter | None = None,
         tracing: Tracing | None = None,
         on_end: Callable[[CallReport], None] | None = None,
     ) -> None:
@@ -100,6 +104,7 @@ class CallPipeline:
         self._limiter = limiter
         self._metrics = metrics
         self._max_seconds = max_seconds
+        self._rate_limiter = rate_limiter
         self._tracing = tracing
         self._on_end = on_end
         self._writes: set[asyncio.Task[Any]] = set()
@@ -136,7 +141,9 @@ class CallPipeline:
         return lambda context: CallContext(method.name, context, metrics, self._tracing, self._on_end)
 
     def _unary(
-        self, method: MethodDescriptor, rpcs: Mapping[Environment, Callable[[Any], Coroutine[Any, Any, Message]]]
+        self,
+        method: MethodDescriptor,
+        rpcs: Mapping[Environment, Callable[[Any, Caller], Coroutine[Any, Any, Message]]],
     ) -> Callable[[bytes, Context], Awaitable[bytes]]:
         begin = self._call_contexts(method, "unary")
         request_class = symbol_database.Default().GetSymbol(method.input_type.full_name)
@@ -148,7 +155,8 @@ class CallPipeline:
             try:
                 try:
                     caller = await self._admitted(call, self._max_seconds)
-                    answer = await carry_out(lambda: rpcs[caller.environment](_decoded(request_class, raw)), call)
+                    rpc = rpcs[caller.environment]
+                    answer = await carry_out(lambda: rpc(_decoded(request_class, raw), caller), call)
                     context.set_trailing_metadata(call.trailing)
                 except BaseException as error:
                     failure = call.failure(error)
@@ -162,7 +170,7 @@ class CallPipeline:
         return handle
 
     def _streaming(
-        self, method: MethodDescriptor, rpcs: Mapping[Environment, Callable[[Any], AsyncGenerator[Message]]]
+        self, method: MethodDescriptor, rpcs: Mapping[Environment, Callable[[Any, Caller], AsyncGenerator[Message]]]
     ) -> Callable[[bytes, Context], Awaitable[None]]:
         begin = self._call_contexts(method, "server_stream")
         request_class = symbol_database.Default().GetSymbol(method.input_type.full_name)
@@ -174,10 +182,11 @@ class CallPipeline:
                     # A stream takes as long as its caller reads: only the caller's own deadline counts.
                     caller = await self._admitted(call, None)
                     try:
-                        async with aclosing(rpcs[caller.environment](_decoded(request_class, raw))) as messages:
+                        rpc = rpcs[caller.environment]
+                        async with aclosing(rpc(_decoded(request_class, raw), caller)) as messages:
                             async for message in messages:
                                 self._authenticator.check_still_good(call.caller)
-                                await _send(context, message)
+                                await _send(context, visible(message, caller))
                                 call.sent()
                     finally:
                         self._limiter.leave(call.key_id)
@@ -204,7 +213,9 @@ class CallPipeline:
             except TimeoutError:
                 raise DeadlineExceeded from None
         call.caller = caller
-        # Unauthenticated calls do not count as in flight.
+        # Unauthenticated calls neither take tokens nor count as in flight.
+        if self._rate_limiter is not None:
+            self._rate_limiter.take(caller)
         self._limiter.enter(caller.key_id)
         return caller
 
@@ -212,7 +223,7 @@ class CallPipeline:
         """Return the answer of a read, which ends when its caller leaves or its deadline passes."""
         try:
             async with asyncio.timeout_at(deadlines.when()) as timeout:
-                return (await work()).SerializeToString()
+                return visible(await work(), call.caller).SerializeToString()
         except TimeoutError:
             if timeout.expired():
                 raise DeadlineExceeded from None
@@ -237,7 +248,7 @@ class CallPipeline:
             await asyncio.wait({running}, timeout=deadlines.remaining())
             delivered = running.done()
             if delivered:
-                return running.result().SerializeToString()
+                return visible(running.result(), call.caller).SerializeToString()
             raise DeadlineExceeded
         finally:
             # Also when it ended in the moment its caller left.
@@ -312,7 +323,7 @@ class CallContext:
     def end(self) -> None:
         """Count, trace and log the call."""
         seconds = time.monotonic() - self._started
-        self._metrics.ended(self._code, seconds)
+        self._metrics.ended(self._code, self._reason, seconds)
         if self._span is not None:
             self._span.end(self._code, self._reason, self.request_id)
         if self._on_end is not None:
@@ -342,6 +353,7 @@ class CallContext:
 
     async def abort(self, failure: ContactsvcError) -> NoReturn:
         """End the call with the status of a failure."""
+        failure = visible_error(failure, self.caller)
         status = status_of(failure)
         trailing = (*self.trailing, *trailing_of(failure, status))
         await self.context.abort(code_of(failure), status.message, trailing)

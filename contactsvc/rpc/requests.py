@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from contactsvc.domain import validation
 from contactsvc.domain.batch import Batch
 from contactsvc.domain.clock import Clock
-from contactsvc.domain.idempotency import RequestFingerprint
+from contactsvc.domain.idempotency import RequestFingerprint, request_id_within
 from contactsvc.domain.kinds import ContactMethodType, Slot
 from contactsvc.domain.listing import Filter, Listing
 from contactsvc.domain.normalization import ValueRules
@@ -68,10 +68,12 @@ class RequestParser:
         self._secrets = secrets
         self._patches = PatchParser(rules)
 
-    def parse_create(self, request: pb.CreateContactMethodRequest) -> tuple[Create, RequestFingerprint | None]:
+    def parse_create(
+        self, request: pb.CreateContactMethodRequest, key_id: str | None
+    ) -> tuple[Create, RequestFingerprint | None]:
         """Read a request to create."""
         violations = Violations()
-        return self._create(violations, request), _fingerprint(violations, request)
+        return self._create(violations, request), _fingerprint(violations, request, key_id)
 
     def parse_id(self, request: pb.GetContactMethodRequest) -> str:
         """Read a request for a record by its id."""
@@ -149,12 +151,16 @@ class RequestParser:
         violations.raise_if_any()
         return listing
 
-    def parse_update(self, request: pb.UpdateContactMethodRequest) -> tuple[Update, RequestFingerprint | None]:
+    def parse_update(
+        self, request: pb.UpdateContactMethodRequest, key_id: str | None
+    ) -> tuple[Update, RequestFingerprint | None]:
         """Read a request to update."""
         violations = Violations()
-        return self._update(violations, request), _fingerprint(violations, request)
+        return self._update(violations, request), _fingerprint(violations, request, key_id)
 
-    def parse_delete(self, request: pb.DeleteContactMethodRequest) -> tuple[Delete, RequestFingerprint | None]:
+    def parse_delete(
+        self, request: pb.DeleteContactMethodRequest, key_id: str | None
+    ) -> tuple[Delete, RequestFingerprint | None]:
         """Read a request to delete."""
         violations = Violations()
         policy = DELETE_POLICIES.get(request.on_primary)
@@ -166,38 +172,40 @@ class RequestParser:
             request.allow_missing,
             validation.etag(violations, "etag", request.etag),
         )
-        return delete, _fingerprint(violations, request)
+        return delete, _fingerprint(violations, request, key_id)
 
-    def parse_upsert(self, request: pb.UpsertContactMethodRequest) -> tuple[Upsert, RequestFingerprint | None]:
+    def parse_upsert(
+        self, request: pb.UpsertContactMethodRequest, key_id: str | None
+    ) -> tuple[Upsert, RequestFingerprint | None]:
         """Read a request to upsert."""
         violations = Violations()
-        return self._upsert(violations, request), _fingerprint(violations, request)
+        return self._upsert(violations, request), _fingerprint(violations, request, key_id)
 
     def parse_batch_create(
-        self, request: pb.BatchCreateContactMethodsRequest
+        self, request: pb.BatchCreateContactMethodsRequest, key_id: str | None
     ) -> tuple[Batch, RequestFingerprint | None]:
         """Read a batch of requests to create."""
-        return _batch(request, self._create)
+        return _batch(request, key_id, self._create)
 
     def parse_batch_update(
-        self, request: pb.BatchUpdateContactMethodsRequest
+        self, request: pb.BatchUpdateContactMethodsRequest, key_id: str | None
     ) -> tuple[Batch, RequestFingerprint | None]:
         """Read a batch of requests to update."""
-        return _batch(request, self._update)
+        return _batch(request, key_id, self._update)
 
     def parse_batch_upsert(
-        self, request: pb.BatchUpsertContactMethodsRequest
+        self, request: pb.BatchUpsertContactMethodsRequest, key_id: str | None
     ) -> tuple[Batch, RequestFingerprint | None]:
         """Read a batch of requests to upsert."""
-        return _batch(request, self._upsert)
+        return _batch(request, key_id, self._upsert)
 
     def parse_batch_delete(
-        self, request: pb.BatchDeleteContactMethodsRequest
+        self, request: pb.BatchDeleteContactMethodsRequest, key_id: str | None
     ) -> tuple[Batch, RequestFingerprint | None]:
         """Read a batch of ids to delete."""
         violations = Violations()
         validation.count(violations, "ids", request.ids, at_least=1, at_most=validation.MAX_BATCH_ITEMS)
-        fingerprint = _fingerprint(violations, request)
+        fingerprint = _fingerprint(violations, request, key_id)
         items: list[Operation | InvalidFields] = []
         for position, raw in enumerate(request.ids):
             own = Violations()
@@ -214,7 +222,9 @@ class RequestParser:
         violations.raise_if_any()
         return ids
 
-    def parse_sync(self, request: pb.SyncClientContactMethodsRequest) -> tuple[Sync, RequestFingerprint | None]:
+    def parse_sync(
+        self, request: pb.SyncClientContactMethodsRequest, key_id: str | None
+    ) -> tuple[Sync, RequestFingerprint | None]:
         """Read a request to sync."""
         violations = Violations()
         client_id = validation.client_id(violations, "client_id", request.client_id)
@@ -226,17 +236,19 @@ class RequestParser:
             own = Violations()
             items.append(self._sync_item(own, item))
             violations.adopt(own, f"items[{position}]")
-        fingerprint = _fingerprint(violations, request)
+        fingerprint = _fingerprint(violations, request, key_id)
         return Sync(client_id, tuple(items), request.replace), fingerprint
 
-    def parse_erase(self, request: pb.EraseClientContactMethodsRequest) -> tuple[str, RequestFingerprint | None]:
+    def parse_erase(
+        self, request: pb.EraseClientContactMethodsRequest, key_id: str | None
+    ) -> tuple[str, RequestFingerprint | None]:
         """Read a request to erase a client."""
         violations = Violations()
         client_id = validation.client_id(violations, "client_id", request.client_id)
-        return client_id, _fingerprint(violations, request)
+        return client_id, _fingerprint(violations, request, key_id)
 
     def parse_start_verification(
-        self, request: pb.StartContactMethodVerificationRequest
+        self, request: pb.StartContactMethodVerificationRequest, key_id: str | None
     ) -> tuple[StartVerification, RequestFingerprint | None]:
         """Read a request to start a verification."""
         violations = Violations()
@@ -244,10 +256,10 @@ class RequestParser:
             validation.contact_method_id(violations, "id", request.id),
             validation.etag(violations, "etag", request.etag),
         )
-        return start, _fingerprint(violations, request)
+        return start, _fingerprint(violations, request, key_id)
 
     def parse_check_verification(
-        self, request: pb.CheckContactMethodVerificationRequest
+        self, request: pb.CheckContactMethodVerificationRequest, key_id: str | None
     ) -> tuple[CheckVerification, RequestFingerprint | None]:
         """Read a request to check a code."""
         violations = Violations()
@@ -255,11 +267,10 @@ class RequestParser:
             validation.contact_method_id(violations, "id", request.id),
             validation.verification_code(violations, "code", request.code),
         )
-        # A plain digest of six digits would give them away.
-        return check, _fingerprint(violations, request, key=self._secrets().current.key)
+        return check, _fingerprint(violations, request, key_id, secret=self._secrets().current.key)
 
     def parse_set_verification(
-        self, request: pb.SetContactMethodVerificationRequest
+        self, request: pb.SetContactMethodVerificationRequest, key_id: str | None
     ) -> tuple[SetVerification, RequestFingerprint | None]:
         """Read a request to set or clear a verification."""
         violations = Violations()
@@ -282,7 +293,7 @@ class RequestParser:
             for name in ("verified_at", "method"):
                 if request.HasField(name):
                     violations.add(name, "must not be set to clear a verification")
-        return wanted, _fingerprint(violations, request)
+        return wanted, _fingerprint(violations, request, key_id)
 
     def _create(self, violations: Violations, request: pb.CreateContactMethodRequest) -> Create:
         return Create(
@@ -322,26 +333,36 @@ class RequestParser:
         )
 
 
-def _fingerprint(violations: Violations, request: Any, *, key: bytes = b"") -> RequestFingerprint | None:
+def _fingerprint(
+    violations: Violations, request: Any, key_id: str | None, *, secret: bytes = b""
+) -> RequestFingerprint | None:
     """Return the fingerprint of a request that has a request_id; raise the violations found so far.
 
     The digest is of the message as parsed here, since callers may encode equal messages differently.
+
+    Args:
+        violations: what has been found so far.
+        request: a message with a request_id.
+        key_id: the API key of the caller, to which its request_ids belong; None for a caller without one.
+        secret: key of the digest, for requests that hold a code: of six digits, a plain digest would give them away.
     """
     id_ = validation.request_id(violations, "request_id", request.request_id)
     violations.raise_if_any()
     if not id_:
         return None
     message: Message = request
-    digest = blake2b(message.DESCRIPTOR.full_name.encode(), digest_size=_DIGEST_BYTES, key=key)
+    digest = blake2b(message.DESCRIPTOR.full_name.encode(), digest_size=_DIGEST_BYTES, key=secret)
     digest.update(message.SerializeToString(deterministic=True))
-    return RequestFingerprint(id_, digest.digest())
+    return RequestFingerprint(request_id_within(key_id, id_), digest.digest())
 
 
-def _batch(request: Any, parse: Callable[[Violations, Any], Operation]) -> tuple[Batch, RequestFingerprint | None]:
+def _batch(
+    request: Any, key_id: str | None, parse: Callable[[Violations, Any], Operation]
+) -> tuple[Batch, RequestFingerprint | None]:
     """Read the items of a batch; each becomes an operation, or violations with paths that start at the batch."""
     violations = Violations()
     validation.count(violations, "requests", request.requests, at_least=1, at_most=validation.MAX_BATCH_ITEMS)
-    fingerprint = _fingerprint(violations, request)
+    fingerprint = _fingerprint(violations, request, key_id)
     items: list[Operation | InvalidFields] = []
     for position, item in enumerate(request.requests):
         own = Violations()

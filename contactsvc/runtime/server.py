@@ -21,6 +21,7 @@ from contactsvc.rpc.auth import Authenticator, check_permissions
 from contactsvc.rpc.draining import DrainingHandler
 from contactsvc.rpc.health import Health
 from contactsvc.rpc.pipeline import CallPipeline, Tracing
+from contactsvc.rpc.rate_limit import RateLimiter
 from contactsvc.rpc.requests import RequestParser
 from contactsvc.rpc.servicer import ContactMethodsServicer
 from contactsvc.runtime.port import cannot_listen
@@ -44,6 +45,7 @@ class Limits:
     Attributes:
         max_in_flight: calls in flight.
         max_in_flight_per_key: calls in flight with one API key.
+        max_rate_per_key: calls per second with one API key that has no rate of its own; 0 for no limit.
         max_message_bytes: size of a request.
         max_deadline: seconds that a unary call may take.
         max_connection_age: seconds after which a connection is closed; 0 means never.
@@ -51,6 +53,7 @@ class Limits:
 
     max_in_flight: int = Settings.max_in_flight
     max_in_flight_per_key: int = Settings.max_in_flight_per_key
+    max_rate_per_key: float = Settings.max_rate_per_key
     max_message_bytes: int = Settings.max_message_bytes
     max_deadline: float = Settings.max_deadline
     max_connection_age: float = Settings.max_connection_age
@@ -71,6 +74,7 @@ class Server:
         shares_port: whether other processes of this user may listen on the same port.
         clock: source of timestamps.
         make_id: generator of record ids.
+        monotonic: clock in seconds, by which rates are measured.
         secrets: return the verification secrets of each environment; None for random ones of this server.
 
     Attributes:
@@ -91,6 +95,7 @@ class Server:
         shares_port: bool = False,
         clock: Clock = now_utc,
         make_id: Callable[[], str] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
         secrets: Mapping[Environment, Callable[[], VerificationSecrets]] | None = None,
     ) -> None:
         check_permissions(method.name for method in SERVICE.methods)
@@ -100,7 +105,13 @@ class Server:
         metrics.in_flight.set_function(lambda: in_flight.count)
         authenticator = authenticator or Authenticator(None, monotonic=time.monotonic)
         self._calls = CallPipeline(
-            authenticator, in_flight, metrics, max_seconds=limits.max_deadline, tracing=tracing, on_end=call_log
+            authenticator,
+            in_flight,
+            metrics,
+            max_seconds=limits.max_deadline,
+            rate_limiter=RateLimiter(limits.max_rate_per_key, monotonic=monotonic, on_rejected=metrics.rejected),
+            tracing=tracing,
+            on_end=call_log,
         )
         make_id = make_id or ContactMethodIds(clock)
         secrets = secrets or {environment: _random_secrets() for environment in stores}

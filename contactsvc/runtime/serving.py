@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,17 +18,20 @@ from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import StartupError
 from contactsvc.rpc.auth import Authenticator
 from contactsvc.rpc.health import follow_database
-from contactsvc.rpc.pipeline import Tracing
 from contactsvc.runtime import embedded
+from contactsvc.runtime.rules_check import warn_of_other_rules
 from contactsvc.runtime.secrets import SecretRing
 from contactsvc.runtime.server import LAST_WRITES_TIMEOUT_SECONDS, SERVICE, Limits, Server, count_writes
 from contactsvc.runtime.signals import Sender, Signals, run_until_early_stop
 from contactsvc.runtime.supervisor_link import SupervisorLink
 from contactsvc.telemetry import logs
-from contactsvc.telemetry.metrics import AdminServer, Metrics
+from contactsvc.telemetry.admin_server import AdminServer
+from contactsvc.telemetry.descriptors import DescriptorWatch
+from contactsvc.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from contactsvc.rpc.tls import ReloadingCertificates
+    from contactsvc.telemetry.tracing import OpenTelemetryTracing
 
 # For writes that outlive their callers, when a second signal stops the process.
 _HURRIED_WRITES_TIMEOUT_SECONDS = 0.5
@@ -41,6 +44,7 @@ async def serve(
     on_ready: Callable[[str], None],
     on_failure: Callable[[str, int], None],
     *,
+    environ: Mapping[str, str],
     supervisor: SupervisorLink | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second signal stops at once.
@@ -51,6 +55,7 @@ async def serve(
         settings: of the service.
         on_ready: receives the address once the service accepts calls.
         on_failure: receives the reason and the exit code before this function ends the process with unfinished writes.
+        environ: environment variables, of which OpenTelemetry's are read.
         supervisor: set in a worker: it relays signals, holds the port and serves the metrics.
 
     Raises:
@@ -61,7 +66,7 @@ async def serve(
     signals = Signals()
     if supervisor is not None:
         supervisor.follow(signals)
-    service = _serve(settings, on_ready, on_failure, signals, supervisor)
+    service = _serve(settings, on_ready, on_failure, signals, environ, supervisor)
     if not await run_until_early_stop(service, signals, cancel_timeout=LAST_WRITES_TIMEOUT_SECONDS):
         _exit_now(0)
 
@@ -81,22 +86,30 @@ async def _serve(
     on_ready: Callable[[str], None],
     on_failure: Callable[[str, int], None],
     signals: Signals,
+    environ: Mapping[str, str],
     supervisor: SupervisorLink | None,
 ) -> None:
     metrics = Metrics()
     async with AsyncExitStack() as stack:
+        tracing = stack.enter_context(_tracing(environ)) if settings.tracing else None
         certificates = _certificates(settings, metrics)
         uri = settings.mongodb_uri
         died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         if uri is None:
             database = await stack.enter_async_context(embedded.running(settings.data_dir.absolute()))
             uri, died = database.uri, database.died
-        deployment = await store.connect(uri, settings.driver, metrics)
+        deployment = await store.connect(
+            uri, settings.driver, metrics if tracing is None else tracing.database(metrics)
+        )
         stack.push_async_callback(deployment.close)
         stores = {
             environment: await deployment.open_store(f"{settings.database}_{environment}", batching=settings.batching)
             for environment in Environment
         }
+        rules = ValueRules(settings.default_region, settings.value_validation_lenient)
+        if supervisor is None or supervisor.worker == 0:
+            # Worker 0 starts before the others, so that a start of the service gives one warning.
+            await warn_of_other_rules(deployment, settings.database, rules)
         authenticator = Authenticator(deployment.key_store(f"{settings.database}_keys"), monotonic=time.monotonic)
         await authenticator.refresh()
         if authenticator.open:
@@ -106,11 +119,11 @@ async def _serve(
         call_log = _call_log(settings, supervisor)
         server = Server(
             stores,
-            ValueRules(settings.default_region, settings.value_validation_lenient),
+            rules,
             authenticator=authenticator,
             limits=_limits(settings),
             metrics=metrics,
-            tracing=stack.enter_context(_tracing()) if settings.tracing else None,
+            tracing=tracing,
             call_log=call_log,
             reflects=settings.reflects,
             shares_port=supervisor is not None,
@@ -125,7 +138,10 @@ async def _serve(
         failing.push_async_callback(server.stop, None)
         address = await server.start(settings.listen, certificates.credentials() if certificates else None)
         metrics.database_up.set(1)
+        descriptors = DescriptorWatch()
+        descriptors.check_limit()
         work = [
+            descriptors.run(),
             authenticator.keep_fresh(),
             secrets.keep_fresh(),
             metrics.watch_event_loop(),
@@ -170,12 +186,17 @@ def _call_log(settings: Settings, supervisor: SupervisorLink | None) -> logs.Cal
 
 
 @contextmanager
-def _tracing() -> Iterator[Tracing]:
+def _tracing(environ: Mapping[str, str]) -> Iterator[OpenTelemetryTracing | None]:
+    """Trace until the end of the block; yield None when OpenTelemetry's variables turn tracing off."""
     try:
-        from contactsvc.telemetry import tracing
+        from contactsvc.telemetry import trace_exporter, tracing
     except ModuleNotFoundError as error:
         raise StartupError("--tracing needs OpenTelemetry: pip install 'contactsvc[otel]'") from error
-    traces = tracing.from_environment(SERVICE.full_name)
+    exporter = trace_exporter.exporter_from(environ)
+    if exporter is None:
+        yield None
+        return
+    traces = tracing.OpenTelemetryTracing(exporter, SERVICE.full_name)
     try:
         yield traces
     finally:
@@ -196,6 +217,7 @@ def _limits(settings: Settings) -> Limits:
     return Limits(
         max_in_flight=settings.max_in_flight,
         max_in_flight_per_key=settings.max_in_flight_per_key,
+        max_rate_per_key=settings.max_rate_per_key,
         max_message_bytes=settings.max_message_bytes,
         max_deadline=settings.max_deadline,
         max_connection_age=settings.max_connection_age,

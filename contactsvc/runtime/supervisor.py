@@ -23,7 +23,7 @@ from contactsvc.runtime.signals import Signals, run_until_early_stop
 from contactsvc.runtime.worker_metrics import WorkerMetrics
 from contactsvc.runtime.worker_pool import WorkerPool
 from contactsvc.telemetry import logs
-from contactsvc.telemetry.metrics import AdminServer
+from contactsvc.telemetry.admin_server import AdminServer
 
 # For the end of a worker after its drain: last writes, closing the database, exit of the interpreter.
 _EXIT_TIMEOUT_SECONDS = 15.0

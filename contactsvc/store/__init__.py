@@ -2,8 +2,8 @@
 
 Other packages import from here, never from a module inside. `connect` opens a deployment, which opens one `MongoStore`
 per environment (the `Store` of service/ports.py) and the store of the API keys. `inspection_of` and `repairs_of` give
-doctor a database as it is. What describes the stored data (collection, layout, documents, indexes) serves tools that
-read or write MongoDB directly.
+doctor a database as it is, `recorded_rules_of` the rules that its normal forms were written under. What describes the
+stored data (collection, layout, documents, indexes) serves tools that read or write MongoDB directly.
 """
 
 from contactsvc.store.deployment import COLLECTION, STANDALONE_WARNING, Deployment, connect
@@ -17,7 +17,8 @@ from contactsvc.store.inspection import InspectedDocument, Inspection, inspectio
 from contactsvc.store.keys import MongoKeyStore
 from contactsvc.store.layouts import SCHEMA_VERSION, UnreadableDocument
 from contactsvc.store.migrations import READABLE
-from contactsvc.store.repairs import Repairs, repairs_of
+from contactsvc.store.normal_forms import NORMAL_FORMS_COLLECTION, RecordedRules, recorded_rules_of
+from contactsvc.store.repairs import MAX_REPAIRS, Repairs, repairs_of
 from contactsvc.store.secrets import MongoSecretStore
 from contactsvc.store.store import MongoStore
 from contactsvc.store.telemetry import DatabaseTelemetry
@@ -27,6 +28,8 @@ __all__ = [
     "DRIVERS",
     "INDEXES",
     "MAX_GROUP_IDS",
+    "MAX_REPAIRS",
+    "NORMAL_FORMS_COLLECTION",
     "READABLE",
     "SCHEMA_VERSION",
     "STANDALONE_WARNING",
@@ -43,12 +46,14 @@ __all__ = [
     "MongoKeyStore",
     "MongoSecretStore",
     "MongoStore",
+    "RecordedRules",
     "Repairs",
     "UnreadableDocument",
     "connect",
     "ensure_indexes",
     "from_document",
     "inspection_of",
+    "recorded_rules_of",
     "refusals_translated",
     "repairs_of",
     "to_document",

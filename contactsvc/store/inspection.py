@@ -16,10 +16,11 @@ from typing import Final
 from pymongo.errors import PyMongoError
 
 from contactsvc.domain.contact_method import ContactMethod
+from contactsvc.domain.normalization import written_form
 from contactsvc.errors import StartupError
 from contactsvc.store import duplicates
 from contactsvc.store.deployment import COLLECTION, Deployment
-from contactsvc.store.documents import from_document, invalid_fields, is_contact_method, primary_key
+from contactsvc.store.documents import from_document, invalid_fields, is_contact_method, primary_key, written_key
 from contactsvc.store.driver_errors import refusals_translated
 from contactsvc.store.drivers import Collection, Document
 from contactsvc.store.duplicates import DuplicateGroup
@@ -45,6 +46,7 @@ class InspectedDocument:
             stored key is not one of the record's type, `value.normalized` is no normalized form.
         is_findable: whether lookups of the primary find it if, and only if, it is one; always true for a document to be
             migrated.
+        has_written_key: whether lookups by the text as written find it if, and only if, it has no normal form.
         is_of_newer_layout: whether a newer release wrote it, so that nothing else about it is known.
     """
 
@@ -54,6 +56,7 @@ class InspectedDocument:
     schema_version: object
     record: ContactMethod | None = field(repr=False)
     is_findable: bool
+    has_written_key: bool
     is_of_newer_layout: bool
 
     @property
@@ -158,6 +161,11 @@ def record_primary_key(record: ContactMethod) -> str | None:
     return primary_key(record.slot) if record.is_primary else None
 
 
+def record_written_key(record: ContactMethod) -> str | None:
+    """Return the written_key that the document of a record should have; None for none."""
+    return None if record.value.normalized is not None else written_key(record.type, written_form(record.value.text))
+
+
 def _inspected(document: Document) -> InspectedDocument:
     client_id, version = document.get("client_id"), document.get("schema_version")
     is_newer = is_newer_layout(document)
@@ -171,6 +179,7 @@ def _inspected(document: Document) -> InspectedDocument:
         schema_version=version,
         record=record,
         is_findable=is_findable or _is_of_earlier_layout(version),
+        has_written_key=record is None or document.get("written_key") == record_written_key(record),
         is_of_newer_layout=is_newer,
     )
 

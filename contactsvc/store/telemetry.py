@@ -5,7 +5,7 @@ The drivers call listeners from any thread; Motor runs its commands in threads o
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pymongo import monitoring
 
@@ -22,22 +22,86 @@ class DatabaseTelemetry(Protocol):
         ...
 
 
+class CommandSpan(Protocol):
+    """The trace of a command that has started."""
+
+    def succeeded(self) -> None:
+        """End it with success."""
+
+    def failed(self, code: int | None, error_type: str) -> None:
+        """End it with an error: MongoDB's code, or the class of the error when there was no answer."""
+
+
+@runtime_checkable
+class CommandTracing(Protocol):
+    """Receives the starts of commands: a `DatabaseTelemetry` that also traces them."""
+
+    def command_started(
+        self, command: str, *, database: str, collection: str, address: tuple[str, int | None]
+    ) -> CommandSpan | None:
+        """Start the trace of a command, in the context of the call that needs it; None for no trace."""
+        ...
+
+
 class CommandListener(monitoring.CommandListener):
-    """Passes on the ends of commands."""
+    """Passes on the ends of commands, and their starts if they are traced."""
 
     def __init__(self, telemetry: DatabaseTelemetry) -> None:
         self._telemetry = telemetry
+        self._tracing = telemetry if isinstance(telemetry, CommandTracing) else None
+        self._spans: dict[tuple[object, int], CommandSpan] = {}
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
-        """Do nothing: the event at the end has the duration."""
+        """Pass on a start."""
+        if self._tracing is None:
+            return
+        span = self._tracing.command_started(
+            event.command_name,
+            database=event.database_name,
+            collection=_collection(event.command_name, event.command),
+            address=event.connection_id,
+        )
+        if span is not None:
+            self._spans[event.connection_id, event.request_id] = span
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
         """Pass on a success."""
         self._telemetry.command_ended(event.command_name, ok=True, seconds=event.duration_micros / 1e6)
+        if self._spans and (span := self._spans.pop((event.connection_id, event.request_id), None)):
+            span.succeeded()
 
     def failed(self, event: monitoring.CommandFailedEvent) -> None:
         """Pass on a failure."""
         self._telemetry.command_ended(event.command_name, ok=False, seconds=event.duration_micros / 1e6)
+        if self._spans and (span := self._spans.pop((event.connection_id, event.request_id), None)):
+            span.failed(event.failure.get("code"), event.failure.get("errtype", "_OTHER"))
+
+
+# The commands whose first value is the name of a collection. That of others may be data.
+_ON_A_COLLECTION = frozenset(
+    {
+        "aggregate",
+        "count",
+        "createIndexes",
+        "delete",
+        "distinct",
+        "dropIndexes",
+        "find",
+        "findAndModify",
+        "insert",
+        "listIndexes",
+        "update",
+    }
+)
+
+
+def _collection(command: str, document: Any) -> str:
+    """Return the name of the collection that a command names; empty if it names none, or several."""
+    if command == "getMore":
+        name = document.get("collection")
+    else:
+        name = document.get(command) if command in _ON_A_COLLECTION else None
+    return name if isinstance(name, str) else ""
 
 
 class ConnectionListener(monitoring.ConnectionPoolListener):

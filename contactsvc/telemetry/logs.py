@@ -1,13 +1,14 @@
 """Logging to standard error, as text or JSON, without the text of exceptions.
 
 Exception texts can quote a document and with it a contact value, as MongoDB's duplicate-key errors do. A logged
-exception therefore shows its class and stack, and its text only when it is marked `SafeToLog`. A library's line shows
-only its message template.
+exception therefore shows its class and stack, the symbol of an error of the operating system, and its text only when it
+is marked `SafeToLog`. A library's line shows only its message template.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import sys
@@ -207,11 +208,18 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _traceback(error: BaseException | None) -> str:
-    """Return classes and stacks of an exception and its causes, with their texts only where `SafeToLog`."""
+    """Return classes and stacks of an exception and its causes."""
     parts: list[str] = []
     while error is not None:
         stack = "".join(traceback.format_tb(error.__traceback__))
-        text = f": {error.for_the_log}" if isinstance(error, SafeToLog) else ""
-        parts.insert(0, f"{stack}{type(error).__module__}.{type(error).__qualname__}{text}")
+        parts.insert(0, f"{stack}{type(error).__module__}.{type(error).__qualname__}{_safe_text(error)}")
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return "\nwhich caused:\n".join(parts)
+
+
+def _safe_text(error: BaseException) -> str:
+    """Return what may be logged of an exception beside its class."""
+    if isinstance(error, SafeToLog):
+        return f": {error.for_the_log}"
+    symbol = errno.errorcode.get(error.errno or 0) if isinstance(error, OSError) else None
+    return f": {symbol}" if symbol else ""

@@ -1,22 +1,20 @@
 """Prometheus metrics of the service.
 
-The gRPC metrics have the names of the gRPC middleware for Go and Java. Labels hold methods, statuses and command names
-only, never the contents of a request.
+The gRPC metrics have the names and codes of the gRPC middleware for Go. Labels hold methods, codes, reasons and command
+names only, never the contents of a request.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from dataclasses import dataclass
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from contactsvc import __version__
-from contactsvc.config import ListenAddress
-from contactsvc.errors import StartupError
+from contactsvc.telemetry.codes import GO_CODES
+from contactsvc.telemetry.limit import Limit
 
 _CALL_LABELS = ["grpc_type", "grpc_service", "grpc_method"]
 _CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -24,18 +22,23 @@ _COMMAND_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 _LAG_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 _LAG_INTERVAL_SECONDS = 0.5
 
-_log = logging.getLogger(__name__)
-
 
 class Metrics:
-    """The metrics of one process, in their own registry."""
+    """The metrics of one process, in their own registry.
+
+    On Linux they include the standard metrics of a process: `process_resident_memory_bytes` and the like.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         registry = self.registry
+        ProcessCollector(registry=registry)
         self._started = Counter("grpc_server_started", "RPCs started.", _CALL_LABELS, registry=registry)
         self._handled = Counter(
             "grpc_server_handled", "RPCs completed, by status code.", [*_CALL_LABELS, "grpc_code"], registry=registry
+        )
+        self._errors = Counter(
+            "contactsvc_errors", "RPCs that failed, by reason.", ["grpc_method", "reason"], registry=registry
         )
         self._seconds = Histogram(
             "grpc_server_handling_seconds",
@@ -51,7 +54,7 @@ class Metrics:
         self.in_flight = Gauge("contactsvc_in_flight_calls", "RPCs in flight.", registry=registry)
         self._rejected = Counter(
             "contactsvc_rejected_calls",
-            "RPCs rejected by a limit of calls in flight, by limit.",
+            "RPCs rejected with OVERLOADED, by limit.",
             ["limit"],
             registry=registry,
         )
@@ -83,8 +86,7 @@ class Metrics:
             "contactsvc_build_info", "Constant 1, labelled with the running version.", ["version"], registry=registry
         )
         build.labels(__version__).set(1)
-        for limit in ("process", "key"):
-            self._rejected.labels(limit)
+        self._rejected_by = {limit: self._rejected.labels(limit) for limit in Limit}
 
     def of_method(self, kind: str, service: str, method: str) -> MethodMetrics:
         """Return the metrics of an RPC, with their labels resolved."""
@@ -95,13 +97,14 @@ class Metrics:
             self._received.labels(*labels),
             self._sent.labels(*labels),
             self._handled,
+            self._errors,
             labels,
             {},
         )
 
-    def rejected(self, limit: str) -> None:
-        """Count a call rejected by a limit: "process" or "key"."""
-        self._rejected.labels(limit).inc()
+    def rejected(self, limit: Limit) -> None:
+        """Count a call rejected by a limit."""
+        self._rejected_by[limit].inc()
 
     def command_ended(self, command: str, *, ok: bool, seconds: float) -> None:
         """Record a database command. Thread-safe."""
@@ -128,6 +131,7 @@ class MethodMetrics:
     _received: Counter
     _sent: Counter
     _handled: Counter
+    _errors: Counter
     _labels: tuple[str, ...]
     _by_code: dict[str, Counter]
 
@@ -140,34 +144,17 @@ class MethodMetrics:
         """Count a sent message."""
         self._sent.inc()
 
-    def ended(self, code: str, seconds: float) -> None:
-        """Record the end of a call."""
+    def ended(self, code: str, reason: str, seconds: float) -> None:
+        """Record the end of a call.
+
+        Args:
+            code: name of the gRPC status, as the gRPC specification spells it.
+            reason: error reason, one of the contract; empty on success, and when the caller cancelled.
+            seconds: duration.
+        """
         if code not in self._by_code:
-            self._by_code[code] = self._handled.labels(*self._labels, code)
+            self._by_code[code] = self._handled.labels(*self._labels, GO_CODES[code])
         self._by_code[code].inc()
         self._seconds.observe(seconds)
-
-
-class AdminServer:
-    """Context manager that serves metrics over plain HTTP from its own threads."""
-
-    def __init__(self, registry: CollectorRegistry, listen: ListenAddress) -> None:
-        self._registry = registry
-        self._listen = listen
-        self._server: WSGIServer | None = None
-
-    def __enter__(self) -> ListenAddress:
-        try:
-            self._server, _ = start_http_server(self._listen.port, self._listen.host, self._registry)
-        except OSError as error:
-            raise StartupError(
-                f"cannot serve metrics on {self._listen}: {error.strerror}; choose another --admin-listen"
-            ) from error
-        address = ListenAddress(self._listen.host, self._server.server_port)
-        _log.info("metrics on http://%s/metrics", address)
-        return address
-
-    def __exit__(self, *_: object) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+        if reason:
+            self._errors.labels(self._labels[-1], reason).inc()

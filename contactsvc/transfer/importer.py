@@ -194,9 +194,14 @@ class Importer:
             await self._write_batch(batch, last=last)
 
     async def _write_batch(self, batch: Sequence[NumberedRow], *, last: bool) -> None:
+        attempts = 0
+
         async def work(target: ImportTarget) -> list[_Decision]:
+            nonlocal attempts
+            attempts += 1
             is_full = len(self._deferred) + len(batch) > _MAX_DEFERRED
-            decisions, changes = await self._decide(target, batch, last=last or is_full)
+            # The first attempt may lose a race, which is cheaper than to read every time what is seldom there.
+            decisions, changes = await self._decide(target, batch, last=last or is_full, thorough=attempts > 1)
             stops = self._stop_on_error and any(decision.result is _Result.FAILED for decision in decisions)
             if len(changes) and not stops:
                 await target.write(changes)
@@ -235,16 +240,16 @@ class Importer:
                 await asyncio.sleep(_RETRY_INTERVAL_SECONDS)
 
     async def _decide(
-        self, target: ImportTarget, batch: Sequence[NumberedRow], *, last: bool
+        self, target: ImportTarget, batch: Sequence[NumberedRow], *, last: bool, thorough: bool
     ) -> tuple[list[_Decision], ChangeSet]:
         """Decide about each row of a batch; return the decisions, and the changes that they make."""
-        before = await self._matching.present(target, batch)
+        before = await self._matching.present(target, batch, thorough=thorough)
         records = RecordSet(before.values())
         decisions = [self._decide_row(numbered, records, last=last) for numbered in batch]
         inserted = [record for record in records if record.id not in before]
         replaced = [(before[record.id], record) for record in records if record is not before.get(record.id, record)]
         kept: dict[str, tuple[IdempotencyRecord, ...]] = (
-            await target.find_idempotency_records([record.id for record in inserted]) if inserted else {}
+            await target.find_idempotency_records([record.id for record in inserted]) if inserted and thorough else {}
         )
         changes = ChangeSet(
             inserted=[record for record in inserted if record.id not in kept],
@@ -265,7 +270,7 @@ class Importer:
         if present is None and row.refusal is not None:
             return _failed("", row.refusal)
         if not row.is_restore:
-            first = self._matching.first_line(row, numbered.line, row.record if present is None else present)
+            first = self._matching.first_line(row, numbered.line, present)
             if (problem := _contradiction(row, present, records)) is not None:
                 return _failed(id_, problem)
             # The same again does no harm, and lists often have it.

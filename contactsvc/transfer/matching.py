@@ -54,13 +54,34 @@ class Matching:
         # and normal form.
         self._described: dict[str, str] = {}
         self._candidates = _Candidates()
+        # Whether most rows of the last batch described no stored record.
+        self._expects_new_records = False
         # The records that rows of the present batch describe by id or external id.
         self._claimed: set[str] = set()
 
-    async def present(self, store: StoredRecords, batch: Sequence[NumberedRow]) -> dict[str, ContactMethod]:
-        """Return the stored records, by id, that the rows of a batch may describe or conflict with."""
+    async def present(
+        self, store: StoredRecords, batch: Sequence[NumberedRow], *, thorough: bool
+    ) -> dict[str, ContactMethod]:
+        """Return the stored records, by id, that the rows of a batch may describe or conflict with.
+
+        Args:
+            store: is read.
+            batch: the rows.
+            thorough: whether to read also what only another writer, or a record of another client, can have put there.
+                Without it a write may find an id or a primary slot taken.
+        """
         rows = [numbered.row for numbered in batch if isinstance(numbered.row, Row)]
-        ids = {id_ for row in rows for id_ in self._ids(row)}
+        listed = [row for row in rows if not row.is_restore]
+        clients = {row.record.client_id for row in listed}
+        # A list of new records: one read per client settles all its rows. Otherwise most rows are found by id.
+        vacant = await self._candidates.read(store, clients) if self._expects_new_records else set()
+        fresh = set() if thorough else self._candidates.without_records
+        ids = {
+            id_
+            for row in rows
+            for id_ in self._ids(row)
+            if row.is_restore or row.record.client_id not in fresh or id_ in self._lines
+        }
         external_ids = {row.record.external_id for row in rows if row.record.external_id is not None}
         found = {
             record.id: record
@@ -70,13 +91,16 @@ class Matching:
             )
         }
         records = RecordSet(found.values())
-        described = [(row, self._by_id(row, records)) for row in rows if not row.is_restore]
+        described = [(row, self._by_id(row, records)) for row in listed]
         self._claimed = {record.id for _, record in described if record is not None}
         if unmatched := [row.record for row, record in described if record is None]:
             await self._candidates.read(store, {record.client_id for record in unmatched})
             others = {id_ for record in unmatched for id_ in self._candidates.ids(record)} - found.keys()
             found |= {record.id: record for record in (await store.find_by_ids(others) if others else [])}
-        slots = {row.record.slot for row in rows if row.record.is_primary}
+        self._expects_new_records = 2 * len(unmatched) > len(rows)
+        if thorough:
+            vacant = set()
+        slots = {row.record.slot for row in rows if row.record.is_primary and row.record.client_id not in vacant}
         found |= {record.id: record for record in (await store.find_primaries(slots) if slots else [])}
         return found
 
@@ -84,21 +108,32 @@ class Matching:
         """Return the record that a row describes, of those that `present` has found."""
         if row.is_restore:
             return records.find(row.record.id)
-        if (present := self._by_id(row, records)) is not None:
-            return present
+        stored = self._by_id(row, records)
+        if stored is not None and self._is_free(row, line, stored):
+            return stored
         for id_ in self._candidates.ids(row.record):
-            is_free = self._lines.get(id_, line) == line and id_ not in self._claimed
-            stored = records.find(id_) if is_free else None
-            if stored is not None and _may_take(row.record, stored) and _is_same(row.record, stored):
+            stored = records.find(id_)
+            if stored is None or id_ in self._claimed or self._lines.get(id_, line) != line:
+                continue
+            if _may_take(row.record, stored) and _is_same(row.record, stored):
                 return stored
         return None
 
-    def first_line(self, row: Row, line: int, described: ContactMethod) -> int:
-        """Return the first line of the list that describes this record; from now on this one, if there is none yet."""
-        first = self._lines.setdefault(described.id, line)
+    def first_line(self, row: Row, line: int, stored: ContactMethod | None) -> int:
+        """Return the first line of the list that describes the record of a row; this one, if there is none before it.
+
+        Args:
+            row: a row of a list.
+            line: its line.
+            stored: the record that it describes; None for a new one.
+        """
+        id_ = row.record.id if stored is None else stored.id
         if row.record.external_id is None:
-            self._described.setdefault(fields.derived_id_0_1_0(row.record), described.id)
-        return first
+            described = self._described.setdefault(fields.derived_id_0_1_0(row.record), id_)
+            if stored is None and described != id_:
+                # An earlier row with another spelling, which is not written yet.
+                return self._lines[described]
+        return self._lines.setdefault(id_, line)
 
     def _ids(self, row: Row) -> Iterator[str]:
         """Yield the ids that the record of a row may have, the likeliest first."""
@@ -108,7 +143,7 @@ class Matching:
             return
         if record.external_id is not None:
             # From before the list had external ids.
-            yield fields.derived_id(record.client_id, record.type, record.value.text, None)
+            yield _id_by_text(record)
         elif (described := self._described.get(fields.derived_id_0_1_0(record))) is not None:
             yield described
 
@@ -118,32 +153,44 @@ class Matching:
         found = (records.find(id_) for id_ in self._ids(row))
         return next((record for record in found if record is not None and _may_take(row.record, record)), None)
 
+    def _is_free(self, row: Row, line: int, stored: ContactMethod) -> bool:
+        """Return whether a row may have the record found by id: with an external id, not that of another row."""
+        by_text = row.record.external_id is not None and stored.id == _id_by_text(row.record)
+        return not by_text or self._lines.get(stored.id, line) == line
+
 
 class _Candidates:
     """The records that clients had when the import first met them, by what a row may share with them.
 
     They name records to read; those may have changed since. Keys are hashes: a collision names one record too many.
+
+    Attributes:
+        without_records: the clients that had none.
     """
 
     def __init__(self) -> None:
         self._clients: set[str] = set()
         self._ids: dict[int, list[tuple[bool, str]]] = defaultdict(list)
         self._size = 0
+        self.without_records: set[str] = set()
 
-    async def read(self, store: StoredRecords, client_ids: set[str]) -> None:
-        """Read the records of those clients that are new."""
+    async def read(self, store: StoredRecords, client_ids: set[str]) -> set[str]:
+        """Read the records of those clients that are new; return the new clients that have none."""
         if self._size > _MAX_CANDIDATES:
-            self._clients.clear()
-            self._ids.clear()
+            for kept in (self._clients, self._ids, self.without_records):
+                kept.clear()
             self._size = 0
         if not (new := client_ids - self._clients):
-            return
+            return set()
         found = await store.find_of_clients(new)
+        vacant = new - {record.client_id for record in found}
         self._clients |= new
+        self.without_records |= vacant
         self._size += len(new) + len(found)
         for record in sorted(found, key=lambda record: (record.created_at, record.id)):
             for key in (hash(record.id), *_keys(record)):
                 self._ids[key].append((record.external_id is not None, record.id))
+        return vacant
 
     def ids(self, described: ContactMethod) -> Iterator[str]:
         """Yield the ids of the records that may be the described one.
@@ -153,6 +200,10 @@ class _Candidates:
         """
         for key in (hash(fields.derived_id_0_1_0(described)), *_keys(described), _written_key(described)):
             yield from (id_ for _, id_ in sorted(self._ids.get(key, ()), key=itemgetter(0)))
+
+
+def _id_by_text(record: ContactMethod) -> str:
+    return fields.derived_id(record.client_id, record.type, record.value.text, None)
 
 
 def _keys(record: ContactMethod) -> Iterator[int]:

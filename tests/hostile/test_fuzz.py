@@ -32,7 +32,6 @@ PAGED = [method for method in METHODS if "page_token" in method.input_type.field
 
 PROFILE = settings(
     max_examples=EXAMPLES,
-    deadline=None,
     derandomize=EXAMPLES_VARIABLE not in os.environ,
     database=None,
     print_blob=True,

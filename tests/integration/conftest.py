@@ -41,6 +41,7 @@ async def patient(request: pytest.FixtureRequest, embedded_uri: str, deployment:
     made = Patient(embedded_uri, World.new_name(), getattr(request, "param", DRIVER), deployment)
     for environment in Environment:
         await deployment.open_store(f"{made.name}_{environment}")
+    await made.record_rules()
     await made.insert_valid()
     return made
 

@@ -12,7 +12,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contactsvc import doctor
-from contactsvc.store import COLLECTION, Collection, Deployment, Document
+from contactsvc.domain.kinds import Environment
+from contactsvc.domain.normalization import RulesVersion
+from contactsvc.store import (
+    COLLECTION,
+    NORMAL_FORMS_COLLECTION,
+    Collection,
+    Deployment,
+    Document,
+    recorded_rules_of,
+)
 from tests.integration.service_process import ended
 from tests.integration.stored import (
     LONG_AGO,
@@ -79,6 +88,20 @@ class Patient:
     def other(self) -> Collection:
         """The collection of the test environment."""
         return self.deployment.driver.database(f"{self.name}_test")[COLLECTION]
+
+    async def record_rules(self, version: RulesVersion | None = None) -> None:
+        """Record the rules of both environments; by default those of a service without a default region."""
+        for environment in Environment:
+            recorded = recorded_rules_of(self.deployment, f"{self.name}_{environment}")
+            await recorded.record(version or RulesVersion.current(None), NOON)
+
+    async def forget_rules(self) -> None:
+        """Make the live environment one of release 0.1.0, which recorded no rules."""
+        await self.collection.database[NORMAL_FORMS_COLLECTION].delete_many({})
+
+    async def recorded_rules(self) -> RulesVersion | None:
+        """Return the recorded rules of the live environment."""
+        return await recorded_rules_of(self.deployment, f"{self.name}_live").find()
 
     async def insert_valid(self) -> None:
         """Write valid documents of every kind."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from contactsvc.domain.normalization import written_form
 from contactsvc.store import SCHEMA_VERSION, Document
 
 PERSONAL = "somebody"
@@ -38,8 +39,9 @@ def document(id_: str, **fields: Any) -> Document:
 
 
 def phone(id_: str, text: str, key: str | None, **fields: Any) -> Document:
-    """Return a phone with this value and this value_key."""
-    return document(id_, type="phone", value=text, value_key=key, **fields)
+    """Return a phone with this value and this value_key; without one, it is found by the text as written."""
+    written_key = f"phone:{written_form(text)}" if key is None else None
+    return document(id_, type="phone", value=text, value_key=key, **{"written_key": written_key, **fields})
 
 
 def remembered_request(id_: str, forget_at: datetime) -> Document:

@@ -6,6 +6,7 @@ import pytest
 from contactsvc_client import AsyncContactsClient, ContactsError
 
 from contactsvc.domain.kinds import Environment
+from contactsvc.domain.normalization import RulesVersion
 from contactsvc.store import SCHEMA_VERSION, Document
 from tests.conftest import serving
 from tests.integration.doctor_patient import Patient
@@ -25,6 +26,7 @@ from tests.integration.stored import NOON, PERSONAL, PERSONAL_DIGITS, document, 
 async def test_values_are_read_by_the_rules_of_the_settings(
     patient: Patient, settings: dict[str, str], findings: list[tuple[str, str]], code: int, mendable: int
 ) -> None:
+    await patient.record_rules(RulesVersion.current(settings.get("default_region")))
     await patient.insert(phone("national", f"{PERSONAL_DIGITS}01", f"phone:+52{PERSONAL_DIGITS}01"))
 
     result = await patient.checked(settings)

@@ -279,12 +279,3 @@ async def test_every_index_of_the_service_is_checked(patient: Patient) -> None:
     assert all(
         f"index {index.name} is missing" in line["message"] for index, line in zip(INDEXES, result.wrong, strict=True)
     )
-
-
-async def test_each_of_many_findings_has_a_line(patient: Patient) -> None:
-    # More than one batch of a cursor.
-    await patient.insert(*(document(f"stale_{i:04}", value_key="email:x") for i in range(1_100)))
-
-    result = await patient.checked()
-
-    assert len(result.wrong) == result.lines[-1]["wrong"] == 1_100

@@ -91,6 +91,9 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "SyncClientContactMethods": {"clientId": "c1", "items": [{"id": "ID", "delete": True}], "replace": True},
     "StreamContactMethods": {},
     "EraseClientContactMethods": {"clientId": "c1"},
+    "StartContactMethodVerification": {"id": "ID"},
+    "CheckContactMethodVerification": {"id": "ID", "code": "123456"},
+    "SetContactMethodVerification": {"id": "ID", "verified": True, "method": "signed letter"},
 }  # fmt: skip
 
 
@@ -98,6 +101,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
 async def test_every_rpc_answers(embedded_api: Api, rpc: str) -> None:
     record = await embedded_api.create("c1", external_id="x", metadata={"k": "v"}, is_primary=True)
     await embedded_api.create("c1")
+    await embedded_api.stub.StartContactMethodVerification(pb.StartContactMethodVerificationRequest(id=record.id))
     request = json.loads(json.dumps(REQUESTS[rpc]).replace('"ID"', f'"{record.id}"'))
 
     answer = await call(embedded_api, rpc, request)

@@ -24,6 +24,7 @@ class RecordingCollection:
     def __init__(self, collection: Any) -> None:
         self._collection = collection
         self.full_name = collection.full_name
+        self.database = collection.database
         self.cursors: list[Any] = []
 
     def find(self, *args: Any, **kwargs: Any) -> Any:

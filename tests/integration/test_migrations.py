@@ -177,6 +177,7 @@ class OvertakenCollection:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.full_name = database.collection.full_name
+        self.database = database.collection.database
 
     def find(self, query: Document, *arguments: Any, **options: Any) -> Any:
         cursor = self._database.collection.find(query, *arguments, **options)

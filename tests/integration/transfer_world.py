@@ -27,7 +27,7 @@ VARIED = [
     document("plain"),
     document("primary", is_primary=True, verified_at=NOON, external_id="crm-1", label='A "label", and more'),
     # Stored under lenient rules.
-    document("unreadable", type="phone", value=f"ask {PERSONAL}", value_key=None),
+    document("unreadable", type="phone", value=f"ask {PERSONAL}", value_key=None, written_key=f"phone:ask {PERSONAL}"),
     # Stored under rules that have changed since.
     document("stale", type="phone", value="+52 1 55 1234 5678", value_key="phone:+5215512345678", client_id="c2"),
     document(

@@ -156,7 +156,9 @@ async def test_calls_are_counted_by_method_and_status(on_embedded: OpenStores) -
 
     assert count("grpc_server_started_total", "unary", "CreateContactMethod") == 1
     assert count("grpc_server_handled_total", "unary", "CreateContactMethod", grpc_code="OK") == 1
-    assert count("grpc_server_handled_total", "unary", "GetContactMethod", grpc_code="NOT_FOUND") == 1
+    assert count("grpc_server_handled_total", "unary", "GetContactMethod", grpc_code="NotFound") == 1
+    errors = {"grpc_method": "GetContactMethod", "reason": "CONTACT_METHOD_NOT_FOUND"}
+    assert value_of(metrics, "contactsvc_errors_total", **errors) == 1
     assert count("grpc_server_handling_seconds_count", "unary", "GetContactMethod") == 1
     assert count("grpc_server_msg_received_total", "unary", "GetContactMethod") == 1
     assert count("grpc_server_msg_sent_total", "unary", "CreateContactMethod") == 1

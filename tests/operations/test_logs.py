@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import logging
@@ -65,6 +66,17 @@ def test_a_line_of_a_library_shows_its_template_only() -> None:
 
     assert PLANTED not in "".join(lines)
     assert "Invalid header %s" in lines[2]
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_an_error_of_the_operating_system_shows_its_symbol_and_not_its_text(formatter: logging.Formatter) -> None:
+    error = OSError(errno.EMFILE, "Too many open files", f"/{PLANTED}")
+    record = logging.LogRecord("asyncio", logging.ERROR, "x.py", 1, "socket.accept()", None, (OSError, error, None))
+
+    line = formatter.format(record)
+
+    assert "builtins.OSError: EMFILE" in line
+    assert PLANTED not in line
 
 
 @pytest.mark.parametrize("as_json", [True, False])

@@ -62,6 +62,7 @@ async def test_calls_reach_both_workers_and_one_endpoint_shows_the_metrics_of_bo
     assert metrics["contactsvc_workers", "serving"] == 2
     assert metrics["contactsvc_workers", "starting"] == metrics["contactsvc_workers", "waiting"] == 0
     assert metrics["contactsvc_worker_restarts_total", "0"] == 0
+    assert all(metrics["process_resident_memory_bytes", worker] > 0 for worker in ("0", "1"))
 
     def logged_by(worker: int) -> int:
         calls = (json.loads(line) for line in service.log[logged:])

@@ -182,7 +182,6 @@ async def test_the_service_does_what_the_contract_says(on_embedded: OpenStores) 
     profile = settings(
         max_examples=EXAMPLES,
         stateful_step_count=STEPS,
-        deadline=None,
         derandomize=False,
         print_blob=True,
         # Shrinking a long sequence of calls takes long enough for one bug.

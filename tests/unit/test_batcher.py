@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 
-from contactsvc import deadlines
+from contactsvc import deadlines, trace_context
 from contactsvc.errors import DeadlineExceeded, StoreUnavailable
 from contactsvc.store.coalescing.batcher import Batcher
 from contactsvc.store.coalescing.group_commit import GroupCommit
@@ -19,6 +19,7 @@ class Database:
         self.commands: list[list[str]] = []
         self.answers: dict[str, str] = {}
         self.deadlines: list[float | None] = []
+        self.spans: list[trace_context.Spans] = []
         self._arrived = asyncio.Condition()
         self._gates: list[asyncio.Event] = []
         self.bad: set[str] = set()
@@ -39,6 +40,7 @@ class Database:
         async with self._arrived:
             self.commands.append(list(keys))
             self.deadlines.append(deadlines.when())
+            self.spans.append(trace_context.spans())
             self._gates.append(gate)
             self._arrived.notify_all()
         await gate.wait()
@@ -318,3 +320,19 @@ async def test_every_read_ends_when_a_repeated_command_is_cancelled() -> None:
 
     assert await reads[0] == "A"
     assert all(read_.cancelled() for read_ in reads[1:])
+
+
+async def test_a_command_serves_the_spans_of_all_its_calls() -> None:
+    database = Database()
+    batcher = Batcher[str, str](database.read)
+
+    async def call(key: str, span: str) -> None:
+        trace_context.begin(span)
+        await batcher(key)
+
+    calls = [asyncio.create_task(call(key, f"span of {key}")) for key in "abc"]
+    await database.let_go(0)
+    await database.let_go(1)
+    await asyncio.gather(*calls)
+
+    assert database.spans == [("span of a",), ("span of b", "span of c")]

@@ -37,6 +37,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "tls_client_ca": ("c", Path("c")),
     "max_in_flight": ("7", 7),
     "max_in_flight_per_key": ("6", 6),
+    "max_rate_per_key": ("2.5/s", 2.5),
     "max_message_bytes": ("20000", 20_000),
     "max_deadline": ("2.5", 2.5),
     "max_connection_age": ("300", 300.0),

@@ -1,4 +1,4 @@
-"""Files in deploy/ refer to existing flags, commands and metrics, and keep their security promises."""
+"""Files in deploy/ refer to existing flags, variables and commands, and keep their security promises."""
 
 from __future__ import annotations
 
@@ -10,55 +10,41 @@ from typing import Any
 
 import click
 import pytest
-import yaml
-from prometheus_client import generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 
 from contactsvc.cli.main import main
 from contactsvc.rpc.health import LIVENESS
-from contactsvc.runtime.worker_metrics import supervision
-from contactsvc.runtime.worker_process import WorkerProcess
-from contactsvc.telemetry import metrics
-from contactsvc.v1 import contact_methods_pb2 as pb
+from tests.unit.deploy_files import DEPLOY, SERVICE, document, documents
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file())
-SERVICE = pb.DESCRIPTOR.services_by_name["ContactMethodsService"].full_name
 
 # Flags of other programs. A mentioned flag must be ours or listed here; a listed flag must be mentioned.
 OTHERS_FLAGS = {
     "--build",  # docker compose
+    "--build-arg",  # docker build
     "--eval",  # mongosh
     "--from",  # COPY in a Dockerfile
     "--from-file",  # kubectl
     "--for",  # kubectl wait
+    "--health-cmd",  # docker run
+    "--interval",  # HEALTHCHECK in a Dockerfile
     "--no-deps",  # pip
     "--only-binary",  # pip
     "--python",  # pip
     "--quiet",  # mongosh
     "--replSet",  # mongod
+    "--retries",  # HEALTHCHECK in a Dockerfile
+    "--start-period",  # HEALTHCHECK in a Dockerfile
+    "--timeout",  # HEALTHCHECK in a Dockerfile
     "--wait",  # docker compose
     "--wheel-dir",  # pip
     "--without-pip",  # venv
     "--bind_ip_all",  # mongod
     "--strict",  # kubernetes-validate
 }
-# Labels that Prometheus adds to every series.
-TARGET_LABELS = {"instance", "job"}
-PROMQL_WORDS = {"and", "or", "unless", "by", "without", "on", "ignoring", "bool", "offset"}
 
 
 def relative(path: Path) -> str:
     return str(path.relative_to(DEPLOY))
-
-
-def documents(name: str) -> list[Any]:
-    return [document for document in yaml.safe_load_all((DEPLOY / name).read_text()) if document is not None]
-
-
-def document(name: str) -> Any:
-    (only,) = documents(name)
-    return only
 
 
 def commands(command: click.Command = main, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -270,80 +256,6 @@ def test_the_kustomization_names_every_manifest_or_says_why_not() -> None:
         assert only_container(name)["image"] == f"{image['name']}:{image['newTag']}"
 
 
-def exported() -> dict[str, set[str]]:
-    """Return the labels of each exported series by name."""
-    ours = metrics.Metrics()
-    method = ours.of_method("unary", SERVICE, "GetContactMethod")
-    method.began()
-    method.sent()
-    method.ended("OK", 0.1)
-    ours.rejected("key")
-    ours.command_ended("find", ok=True, seconds=0.1)
-    ours.connections_changed("open", 1)
-    labels: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families(generate_latest(ours.registry).decode()):
-        for sample in family.samples:
-            # The supervisor adds the label `worker`.
-            labels.setdefault(sample.name, {"worker"}).update(sample.labels)
-    for family in supervision([WorkerProcess(0, {})]):
-        for sample in family.samples:
-            labels.setdefault(sample.name, set()).update(sample.labels)
-    return labels
-
-
-def expressions() -> Iterator[tuple[str, str]]:
-    for group in document("prometheus/alerts.yaml")["groups"]:
-        for rule in group["rules"]:
-            yield rule["alert"], rule["expr"]
-    dashboard = json.loads((DEPLOY / "grafana/contactsvc.json").read_text())
-    for panel in dashboard["panels"]:
-        for target in panel.get("targets", []):
-            yield panel["title"], target["expr"]
-    for variable in dashboard["templating"]["list"]:
-        if variable["type"] == "query":
-            metric, label = re.findall(r"\w+", variable["definition"].removeprefix("label_values"))
-            yield variable["name"], f"count by ({label}) ({metric})"
-
-
-@pytest.mark.parametrize(("title", "expression"), list(expressions()))
-def test_an_expression_uses_only_metrics_and_labels_that_are_exported(title: str, expression: str) -> None:
-    known = exported()
-    bare = re.sub(r"\[[^\]]*\]", "", re.sub(r'"[^"]*"', '""', expression))
-    grouped = {label.strip() for labels in re.findall(r"\bby \(([^)]*)\)", bare) for label in labels.split(",")}
-    bare = re.sub(r"\bby \([^)]*\)", "", bare)
-    used = re.findall(r"(?<![\w.$])([A-Za-z_]\w*)(?!\w*\s*\()(?:\{([^}]*)\})?", bare)
-    series = [(name, matchers) for name, matchers in used if name not in PROMQL_WORDS]
-
-    assert series, title
-    labels: set[str] = set(TARGET_LABELS)
-    for name, matchers in series:
-        assert name in known, title
-        labels |= known[name]
-        assert set(re.findall(r"(\w+)(?:=|!)", matchers)) <= known[name] | TARGET_LABELS, title
-    assert grouped <= labels, title
-
-
-def test_every_alert_says_what_it_is_and_what_to_do() -> None:
-    rules = [rule for group in document("prometheus/alerts.yaml")["groups"] for rule in group["rules"]]
-
-    assert len({rule["alert"] for rule in rules}) == len(rules)
-    for rule in rules:
-        assert rule["for"]
-        assert rule["labels"]["severity"] in {"warning", "critical"}
-        assert rule["annotations"]["summary"]
-        assert len(rule["annotations"]["description"]) > 80
-
-
-def test_the_dashboard_takes_its_data_source_from_a_variable() -> None:
-    dashboard = json.loads((DEPLOY / "grafana/contactsvc.json").read_text())
-
-    assert dashboard["templating"]["list"][0]["type"] == "datasource"
-    for panel in dashboard["panels"]:
-        for part in (panel, *panel.get("targets", [])):
-            assert part.get("datasource", {"uid": "${datasource}"})["uid"] == "${datasource}"
-    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
-
-
 def test_the_image_gets_neither_the_embedded_database_nor_the_tests() -> None:
     dockerfile = (DEPLOY / "Dockerfile").read_text()
     context = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
@@ -355,3 +267,20 @@ def test_the_image_gets_neither_the_embedded_database_nor_the_tests() -> None:
     assert {line.removeprefix("!") for line in context if line.startswith("!")} == copied
     assert 'ENTRYPOINT ["contactsvc"]' in dockerfile
     assert 'CMD ["serve"]' in dockerfile
+
+
+def test_every_stage_of_the_image_has_the_base_that_the_digest_names() -> None:
+    dockerfile = (DEPLOY / "Dockerfile").read_text()
+    bases = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
+
+    assert bases == ["${PYTHON_IMAGE}${PYTHON_DIGEST:+@$PYTHON_DIGEST}"] * 2
+    # Declared before the first stage, where FROM reads it, and empty: the tag alone.
+    assert re.search(r"^ARG PYTHON_DIGEST=$", dockerfile[: dockerfile.index("\nFROM ")], re.MULTILINE)
+
+
+def test_the_image_checks_its_health_by_a_command_that_exists() -> None:
+    (command,) = re.findall(r"^HEALTHCHECK .*CMD (\[.*\])$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    program, *arguments = json.loads(command)
+
+    assert program == "contactsvc"
+    parse(arguments)

@@ -166,7 +166,56 @@ def test_the_names_in_a_json_report_are_those_of_release_0_1_0() -> None:
         "value",
         "memory",
     ]
-    assert list(Repair) == ["demote", "renormalize", "make_findable", "migrate", "forget", "create_index"]
+    assert list(Repair)[:6] == ["demote", "renormalize", "make_findable", "migrate", "forget", "create_index"]
+    assert list(Repair)[6:] == ["index_as_written", "record_rules"], "new since then"
+
+
+STALE = [Fix(Environment.LIVE, Repair.RENORMALIZE, f"contact_{i}", "etag") for i in range(5)]
+
+
+def test_repairs_of_one_kind_are_carried_out_in_groups_in_their_order() -> None:
+    demotion = Fix(Environment.LIVE, Repair.DEMOTE, "contact_9")
+    elsewhere = replace(STALE[0], environment=Environment.TEST)
+
+    with planning() as plan:
+        for fix in (demotion, demotion, *STALE, demotion, STALE[0], elsewhere):
+            plan.add(fix)
+
+        assert list(plan.groups(2)) == [
+            [demotion],
+            [demotion],
+            STALE[:2],
+            STALE[2:4],
+            STALE[4:],
+            [demotion],
+            [STALE[0]],
+            [elsewhere],
+        ]
+        assert list(plan.groups(100))[2] == STALE
+
+
+def test_many_planned_repairs_of_one_kind_are_summarized() -> None:
+    lines: list[str] = []
+    text, as_json = Report(lines.append, as_json=False), Report(lines.append, as_json=True)
+
+    with planning() as plan:
+        plan.add(Fix(Environment.LIVE, Repair.FORGET))
+        for i in range(50_000):
+            plan.add(Fix(Environment.LIVE, Repair.RENORMALIZE, f"contact_{i}", "etag"))
+        for report in (text, as_json):
+            for planned in plan.summary():
+                report.add_planned(planned)
+
+    ids = [f"contact_{i}" for i in range(20)]
+    assert len(lines) == 4
+    assert lines[1] == f"plan     live: rewrite the normalized value of {', '.join(ids)} and 49980 more"
+    assert json.loads(lines[3]) == {
+        "event": "plan",
+        "environment": "live",
+        "repair": "renormalize",
+        "ids": ids,
+        "count": 50_000,
+    }
 
 
 def test_all_invalid_settings_are_one_finding_with_exit_code_2(tmp_path: Path) -> None:

@@ -24,10 +24,10 @@ class Servicer:
         self.go = asyncio.Event()
         self.failed = False
 
-    def __getattr__(self, name: str) -> Callable[[Any], Awaitable[Any]]:
+    def __getattr__(self, name: str) -> Callable[[Any, Any], Awaitable[Any]]:
         return self.fail
 
-    async def fail(self, request: Any) -> Any:
+    async def fail(self, request: Any, caller: Any) -> Any:
         self.began.set()
         await self.go.wait()
         self.failed = True

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Final, Generic, TypeVar
 
-from contactsvc import deadlines
+from contactsvc import deadlines, trace_context
 from contactsvc.errors import DeadlineExceeded, StoreUnavailable
 
 T = TypeVar("T")
@@ -152,6 +152,7 @@ class Coalescer(Generic[T, R]):
         # The command has the latest deadline of its calls. Each call leaves at its own.
         ends = [call.deadline for call in calls]
         deadlines.begin_until(None if None in ends else max(end for end in ends if end is not None))
+        trace_context.begin_for(call.spans for call in calls)
         try:
             outcomes = await self._execute([call.item for call in calls])
         except (StoreUnavailable, DeadlineExceeded) as error:
@@ -171,11 +172,12 @@ class Coalescer(Generic[T, R]):
 
 
 class _Call(Generic[T, R]):
-    __slots__ = ("deadline", "item", "outcome")
+    __slots__ = ("deadline", "item", "outcome", "spans")
 
     def __init__(self, item: T, deadline: float | None) -> None:
         self.item = item
         self.deadline = deadline
+        self.spans = trace_context.spans()
         self.outcome: asyncio.Future[R] = asyncio.get_running_loop().create_future()
 
     def end(self, outcome: R | Exception) -> None:

@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 
 from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc
-from contactsvc_client import channels
+from contactsvc_client import channels, tracing
 from contactsvc_client.errors import ConflictError, from_rpc_error
 from contactsvc_client.operations import Operation
 
@@ -98,7 +98,7 @@ class AsyncConnection:
         return rpc(
             operation.request,
             timeout=self._timeout if timeout is None else timeout,
-            metadata=[*self._headers, (channels.REQUEST_ID_HEADER, request_id)],
+            metadata=[*self._headers, *tracing.headers(), (channels.REQUEST_ID_HEADER, request_id)],
         )
 
     def _stub(self, retry_writes: bool) -> Any:

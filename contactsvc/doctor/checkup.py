@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from contactsvc.doctor.plan import Fix, Plan, Repair
 from contactsvc.doctor.report import Check, Finding, Report, Severity, plural
-from contactsvc.domain.clock import now_utc
+from contactsvc.domain.clock import Clock
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.kinds import Environment
 from contactsvc.domain.normalization import InvalidValue, ValueRules
@@ -58,11 +58,20 @@ class Checkup:
         rules: how values are read.
         report: receives the findings.
         plan: receives the repairs.
+        clock: the time of the database.
     """
 
     def __init__(
-        self, environment: Environment, inspection: Inspection, rules: ValueRules, report: Report, plan: Plan
+        self,
+        environment: Environment,
+        inspection: Inspection,
+        rules: ValueRules,
+        report: Report,
+        plan: Plan,
+        *,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._environment = environment
         self._inspection = inspection
         self._rules = rules
@@ -307,7 +316,7 @@ class Checkup:
         self._add(Severity.WRONG, Check.VALUE, message, ids=(record.id,), client_id=record.client_id, mendable=mendable)
 
     async def _check_expired_requests(self) -> None:
-        count = await self._inspection.count_expired(now_utc())
+        count = await self._inspection.count_expired(self._clock())
         if not count:
             return
         self._add(

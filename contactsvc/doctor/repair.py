@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from contactsvc.doctor.plan import Fix, Repair
-from contactsvc.domain.clock import now_utc
+from contactsvc.domain.clock import Clock
 from contactsvc.domain.contact_method import ContactMethod, changed
 from contactsvc.domain.ids import new_etag
 from contactsvc.domain.normalization import InvalidValue, ValueRules
@@ -20,10 +20,12 @@ class Repairer:
     Args:
         repairs: reads and writes single contact methods of the environment.
         rules: how values are read.
+        clock: the time of the database.
     """
 
-    def __init__(self, repairs: Repairs, rules: ValueRules) -> None:
+    def __init__(self, repairs: Repairs, rules: ValueRules, *, clock: Clock) -> None:
         self._repairs = repairs
+        self._clock = clock
         self._rules = rules
         # A record may have several repairs: the etags that earlier ones left, by id.
         self._etags: dict[str, str] = {}
@@ -41,7 +43,7 @@ class Repairer:
                 await self._repairs.migrate()
                 return ""
             case Repair.FORGET:
-                await self._repairs.remove_expired(now_utc())
+                await self._repairs.remove_expired(self._clock())
                 return ""
             case Repair.CREATE_INDEX:
                 if await self._repairs.create_index(fix.target):
@@ -77,7 +79,7 @@ class Repairer:
         return await self._repairs.find(fix.target, self._etags.get(fix.target, fix.etag))
 
     async def _replace(self, present: ContactMethod, fields: Mapping[str, object]) -> str:
-        after = changed(present, fields, now=now_utc(), etag=new_etag())
+        after = changed(present, fields, now=self._clock(), etag=new_etag())
         if not await self._repairs.replace(present, after):
             return _CHANGED
         self._etags[after.id] = after.etag

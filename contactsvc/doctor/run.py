@@ -81,7 +81,7 @@ async def _check(settings: Settings, report: Report, plan: Plan) -> None:
         for environment in Environment:
             inspection = inspection_of(deployment, f"{settings.database}_{environment}")
             with _reporting_refusals(report):
-                await Checkup(environment, inspection, rules, report, plan).run()
+                await Checkup(environment, inspection, rules, report, plan, clock=deployment.clock).run()
 
 
 async def _repair(settings: Settings, report: Report, plan: Plan) -> None:
@@ -89,7 +89,9 @@ async def _repair(settings: Settings, report: Report, plan: Plan) -> None:
     rules = ValueRules(settings.default_region, settings.value_validation_lenient)
     async with _reporting_failures(report), connected(settings) as deployment:
         repairers = {
-            environment: Repairer(repairs_of(deployment, f"{settings.database}_{environment}"), rules)
+            environment: Repairer(
+                repairs_of(deployment, f"{settings.database}_{environment}"), rules, clock=deployment.clock
+            )
             for environment in Environment
         }
         for fix in plan:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from contactsvc import store
 from contactsvc.errors import StartupError
 from contactsvc.runtime.data_directory import DataDirectory
 from contactsvc.runtime.embedded_child import DAMAGED_EXIT_CODE, DISK_FULL_EXIT_CODE, USER, ChildSettings, disk_is_full
@@ -177,8 +176,6 @@ async def _start(
     settings = ChildSettings(
         password_file=str(data.password_file),
         note=str(data.erasure_note),
-        erasures=store.ERASURES,
-        set_name=store.EMBEDDED_SET_NAME,
         idle_transaction_seconds=idle_transaction_seconds,
         erasure_grace_seconds=erasure_grace_seconds,
     )

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from contactsvc.embedded_names import EMBEDDED_SET_NAME
 from contactsvc.runtime.erased_values import ChangeLogPruner, recover, rewrite
 
 USER: Final = "contactsvc"
@@ -52,8 +53,6 @@ class ChildSettings:
     Attributes:
         password_file: holds the password of the only user.
         note: path of the note about erased values.
-        erasures: name of the collections with the marks of erasures.
-        set_name: name of the replica set that it claims to be.
         idle_transaction_seconds: idle time after which a transaction is aborted.
         erasure_grace_seconds: time between an erasure and the pruning of the change log; readers of the change log that
             are less than this behind miss no entries.
@@ -61,8 +60,6 @@ class ChildSettings:
 
     password_file: str
     note: str
-    erasures: str
-    set_name: str
     idle_transaction_seconds: float
     erasure_grace_seconds: float
 
@@ -123,7 +120,7 @@ def _opened(directory: Path, settings: ChildSettings, report: Any) -> tuple[Any,
     note = Path(settings.note)
     recover(directory)
     server = _server(directory, settings)
-    pruner = ChangeLogPruner(server.storage, settings.erasures, note)
+    pruner = ChangeLogPruner(server.storage, note)
     pruner.poll(grace_seconds=0)
     if note.exists():
         report("rewriting")
@@ -131,7 +128,7 @@ def _opened(directory: Path, settings: ChildSettings, report: Any) -> tuple[Any,
         if not rewrite(directory, note, lambda: report("rewriting")):
             report("no-room")
         server = _server(directory, settings)
-        pruner = ChangeLogPruner(server.storage, settings.erasures, note)
+        pruner = ChangeLogPruner(server.storage, note)
     return server, pruner
 
 
@@ -143,7 +140,7 @@ def _server(directory: Path, settings: ChildSettings) -> Any:
         "127.0.0.1",
         0,
         str(directory),
-        replica_set_name=settings.set_name,
+        replica_set_name=EMBEDDED_SET_NAME,
         require_auth=True,
         enable_test_commands=False,
         oplog_retention_seconds=_CHANGE_LOG_SECONDS,

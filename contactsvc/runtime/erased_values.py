@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from contactsvc.embedded_names import ERASURES
+
 # SecantusDB itself drops what exceeds the retention only at every 1,000th write.
 _RETENTION_POLL_SECONDS = 600.0
 # Pruning holds the lock of the storage: for 35 µs per entry.
@@ -51,15 +53,15 @@ class ChangeLogPruner:
 
     Args:
         storage: of SecantusDB.
-        collection: the name of the collections that hold marks.
         note: the path of the note.
+        retention_poll_seconds: how often to look for what exceeds the retention.
     """
 
-    def __init__(self, storage: Any, collection: str, note: Path) -> None:
+    def __init__(self, storage: Any, note: Path, *, retention_poll_seconds: float = _RETENTION_POLL_SECONDS) -> None:
         self._storage = storage
-        self._collection = collection
         self._note = note
         self._pending: list[_Erasures] = []
+        self._retention_poll_seconds = retention_poll_seconds
         self._retention_pruned_at = time.monotonic()
 
     def run(self, stop: threading.Event, grace_seconds: float) -> None:
@@ -84,31 +86,35 @@ class ChangeLogPruner:
             # First the note: after a crash in between, the files are rewritten all the same.
             write_durably(self._note)
             for database, mark in erasures.marks:
-                self._storage.delete_matching(database, self._collection, {"_id": mark})
+                self._storage.delete_matching(database, ERASURES, {"_id": mark})
             del self._pending[0]
-        if now - self._retention_pruned_at > _RETENTION_POLL_SECONDS:
+        if now - self._retention_pruned_at >= self._retention_poll_seconds:
             self._prune(int(time.time() - self._storage.oplog_retention_seconds))
             self._retention_pruned_at = now
 
     def _marks(self) -> Iterator[tuple[str, Any]]:
         for database in self._storage.list_databases():
-            if self._storage.collection_exists(database, self._collection):
-                for mark in self._storage.find_matching(database, self._collection):
+            if self._storage.collection_exists(database, ERASURES):
+                for mark in self._storage.find_matching(database, ERASURES):
                     yield database, mark["_id"]
 
     def _prune(self, end: int) -> None:
-        """Remove the entries that are older than a second of the cluster time."""
+        """Remove the entries that are older than a second of the cluster time, in steps of limited size."""
         storage = self._storage
-        while entries := storage.read_oplog(start_seq=storage.oplog_floor_seq(), limit=_MAX_ENTRIES_PER_STEP):
-            first, last = entries[0][1]["ts"].time, entries[-1][1]["ts"].time
-            if first >= end:
-                return
+        floor = -1
+        until = 0
+        while until < end:
+            entries = storage.read_oplog(start_seq=storage.oplog_floor_seq(), limit=_MAX_ENTRIES_PER_STEP)
+            if entries and entries[0][0] <= floor:
+                raise RuntimeError(f"entry {floor} of the change log cannot be removed")
+            floor = entries[0][0] if entries else floor
+            until = min(entries[-1][1]["ts"].time + 1, end) if entries else end
             # In one transaction: outside, each removal would be synced to the disk by itself.
             transaction = storage.begin_user_transaction()
             try:
                 with storage.use_user_transaction(transaction):
                     # It removes what is older than `now` minus the retention, in whole seconds.
-                    storage.prune_oplog(now=min(last + 1, end) + storage.oplog_retention_seconds)
+                    storage.prune_oplog(now=until + storage.oplog_retention_seconds)
             except BaseException:
                 storage.abort_user_transaction(transaction)
                 raise

@@ -6,7 +6,7 @@ doctor a database as it is. What describes the stored data (collection, layout, 
 read or write MongoDB directly.
 """
 
-from contactsvc.store.deployment import COLLECTION, EMBEDDED_SET_NAME, STANDALONE_WARNING, Deployment, connect
+from contactsvc.store.deployment import COLLECTION, STANDALONE_WARNING, Deployment, connect
 from contactsvc.store.documents import from_document, to_document
 from contactsvc.store.driver_errors import refusals_translated
 from contactsvc.store.drivers import DRIVERS, Collection, Document, Driver
@@ -20,13 +20,10 @@ from contactsvc.store.migrations import READABLE
 from contactsvc.store.repairs import Repairs, repairs_of
 from contactsvc.store.store import MongoStore
 from contactsvc.store.telemetry import DatabaseTelemetry
-from contactsvc.store.transaction_writes import ERASURES
 
 __all__ = [
     "COLLECTION",
     "DRIVERS",
-    "EMBEDDED_SET_NAME",
-    "ERASURES",
     "INDEXES",
     "MAX_GROUP_IDS",
     "READABLE",

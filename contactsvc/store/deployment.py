@@ -13,6 +13,7 @@ from pymongo import DESCENDING
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
 
+from contactsvc.embedded_names import EMBEDDED_SET_NAME
 from contactsvc.errors import ConfigurationError, StartupError, StoreUnavailable
 from contactsvc.store.coalescing.store import CoalescingStore
 from contactsvc.store.database_clock import DatabaseClock
@@ -31,9 +32,6 @@ COLLECTION: Final = "contact_methods"
 
 KEY_COLLECTION: Final = "api_keys"
 """The collection of API keys in their database."""
-
-EMBEDDED_SET_NAME: Final = "contactsvc-embedded"
-"""The name of the replica set that the embedded database claims to be, by which it is recognized."""
 
 STANDALONE_WARNING: Final = (
     "this is a standalone server, which has no transactions: atomic batches, syncs and request_ids are refused, and a "

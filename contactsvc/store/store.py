@@ -20,6 +20,7 @@ from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.idempotency import IdempotencyRecord
 from contactsvc.domain.kinds import Slot
 from contactsvc.domain.listing import Listing, Page
+from contactsvc.embedded_names import ERASURES
 from contactsvc.errors import EtagMismatch, StoreUnavailable
 from contactsvc.service.ports import LostRace, Store
 from contactsvc.store import queries
@@ -29,7 +30,7 @@ from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver, Session
 from contactsvc.store.idempotency_records import replacing_idempotency_records, to_idempotency_records
 from contactsvc.store.paging import Paging
-from contactsvc.store.transaction_writes import ERASURES, erase_client, write_in_transaction
+from contactsvc.store.transaction_writes import erase_client, write_in_transaction
 from contactsvc.store.transactions import KeyLocks, in_transaction, retried
 from contactsvc.store.writes import DocumentWrite, writes_of
 
@@ -48,7 +49,7 @@ class MongoStore:
         driver: opens sessions; None on a deployment without transactions.
         locks: shared by all stores of a process that write to this collection.
         session: the session whose transaction this store works in, if any.
-        records_erasures: whether an erasure leaves a document in the collection ERASURES.
+        records_erasures: whether an erasure leaves a mark in the collection ERASURES.
     """
 
     def __init__(

@@ -23,9 +23,6 @@ from contactsvc.store.writes import DocumentWrite, Remove
 
 T = TypeVar("T")
 
-ERASURES: Final = "erasures"
-"""The collection in which an erasure leaves a mark for the embedded database, in the database of its environment."""
-
 # SecantusDB compares each document with all values of an $in: 20,000 deletions took 29 s of its CPU in pieces of 500,
 # and 13 s in pieces of 32.
 _MAX_DELETES_PER_COMMAND = 32

@@ -15,6 +15,7 @@ from pymongo.errors import OperationFailure
 
 from contactsvc import store
 from contactsvc.domain.kinds import Environment
+from contactsvc.embedded_names import ERASURES
 from contactsvc.runtime import embedded, erased_values
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import Api, serving
@@ -70,7 +71,7 @@ async def test_erased_values_leave_the_change_log_of_a_running_database(tmp_path
         await make_and_erase(api)
 
         async with asyncio.timeout(60):
-            while await markers_in_change_log(client) or await client["erasure_live"][store.ERASURES].find_one():
+            while await markers_in_change_log(client) or await client["erasure_live"][ERASURES].find_one():
                 continue
 
         # What came before the erasure is over for readers of the change log, and what comes now is not.

@@ -124,6 +124,7 @@ async def _serve(
             call_log=call_log,
             reflects=settings.reflects,
             shares_port=supervisor is not None,
+            clock=deployment.clock,
         )
         if supervisor is not None:
             supervisor.expose(metrics.registry)

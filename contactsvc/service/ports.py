@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 from contactsvc.domain.change_set import ChangeSet
@@ -84,6 +85,13 @@ class Store(Protocol):
 
     async def remove_idempotency_record(self, request: IdempotencyRecord) -> None:
         """Delete this idempotency record, if it is still there, and not a later one of the same request_id."""
+        ...
+
+    async def erase_client(self, client_id: str, *, now: datetime) -> int:
+        """Delete all records of the client; return how many. Only inside `atomically`.
+
+        Reads ids and idempotency records only. Idempotency records that are unexpired at `now` stay.
+        """
         ...
 
     async def write(self, change_set: ChangeSet) -> None:

@@ -20,7 +20,7 @@ from contactsvc.domain.ledger import Ledger
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.domain.operations import Create, Delete, Operation, Update, Upsert, contested_by
 from contactsvc.domain.outcomes import Action, Applied
-from contactsvc.domain.results import Result, outcomes_of, results_of
+from contactsvc.domain.results import Erased, Result, outcomes_of, results_of
 from contactsvc.errors import (
     ContactsvcError,
     DeadlineExceeded,
@@ -47,6 +47,7 @@ class WritePlan:
         ids: further records to read.
         external_ids: further records to read, by external id.
         client_id: the client whose records are all read.
+        erased_client_id: the client whose records are all deleted, unread; nothing is applied then.
         keys: the keys over which it may compete with other writes.
     """
 
@@ -55,12 +56,18 @@ class WritePlan:
     ids: frozenset[str] = frozenset()
     external_ids: frozenset[str] = frozenset()
     client_id: str | None = None
+    erased_client_id: str | None = None
     keys: frozenset[Hashable] = frozenset()
 
     @staticmethod
     def of_one(operation: Operation) -> WritePlan:
         """Return the plan of a single operation."""
         return WritePlan(lambda ledger: [ledger.apply(operation)], [operation])
+
+    @staticmethod
+    def of_erasure(client_id: str, *, keys: frozenset[Hashable]) -> WritePlan:
+        """Return the plan of the erasure of a client."""
+        return WritePlan(lambda _: [], erased_client_id=client_id, keys=keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +140,7 @@ class Writes:
         if request is not None:
             keys.add(("request", request.id))
         # Several operations need a transaction anyhow; reading for them outside of it would be in vain.
-        if len(plan.operations) == 1 or not self.store.transactional:
+        if plan.erased_client_id is None and (len(plan.operations) == 1 or not self.store.transactional):
             # A create needs no read as long as its slot and external id are free; the indexes find out if they are not.
             blindly = isinstance(next(iter(plan.operations), None), Create)
             for attempt in range(_MAX_ATTEMPTS):
@@ -170,7 +177,13 @@ class Writes:
         self, plan: WritePlan, request: RequestFingerprint | None, keys: set[Hashable]
     ) -> list[Result]:
         async def work(store: Store) -> list[Result]:
-            results, change_set = _applied(plan, await self._read(store, plan), request)
+            if plan.erased_client_id is None:
+                results, change_set = _applied(plan, await self._read(store, plan), request)
+            else:
+                now = self.clock()
+                results = [Erased(await store.erase_client(plan.erased_client_id, now=now))]
+                record = _idempotency_record(request, results, now)
+                change_set = ChangeSet([], [], [], [] if record is None else [(record,)])
             if len(change_set):
                 await store.write(change_set)
             return results

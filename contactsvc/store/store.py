@@ -20,6 +20,7 @@ from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.idempotency import IdempotencyRecord
 from contactsvc.domain.kinds import Slot
 from contactsvc.domain.listing import Listing, Page
+from contactsvc.embedded_names import ERASURES
 from contactsvc.errors import EtagMismatch, StoreUnavailable
 from contactsvc.service.ports import LostRace, Store
 from contactsvc.store import queries
@@ -29,6 +30,7 @@ from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver, Session
 from contactsvc.store.idempotency_records import replacing_idempotency_records, to_idempotency_records
 from contactsvc.store.paging import Paging
+from contactsvc.store.transaction_writes import erase_client, write_in_transaction
 from contactsvc.store.transactions import KeyLocks, in_transaction, retried
 from contactsvc.store.writes import DocumentWrite, writes_of
 
@@ -47,6 +49,7 @@ class MongoStore:
         driver: opens sessions; None on a deployment without transactions.
         locks: shared by all stores of a process that write to this collection.
         session: the session whose transaction this store works in, if any.
+        records_erasures: whether an erasure leaves a mark in the collection ERASURES.
     """
 
     def __init__(
@@ -55,11 +58,14 @@ class MongoStore:
         driver: Driver | None,
         locks: KeyLocks,
         session: Session | None = None,
+        *,
+        records_erasures: bool = False,
     ) -> None:
         self._collection = collection
         self._driver = driver
         self._locks = locks
         self._session = session
+        self._records_erasures = records_erasures
         # Whether the collection may contain documents of earlier layouts, as of the last check.
         self._may_have_earlier = True
 
@@ -228,13 +234,19 @@ class MongoStore:
         with self._translated():
             await self._collection.delete_many({"forget_at": {"$lt": now}})
 
+    async def erase_client(self, client_id: str, *, now: datetime) -> int:
+        """Delete all records of the client except their unexpired idempotency records; return how many."""
+        with self._translated():
+            if self._records_erasures:
+                await self._collection.database[ERASURES].insert_one({"at": now}, session=self._session)
+            return await erase_client(self._collection, self._session, client_id, now)
+
     async def write(self, change_set: ChangeSet) -> None:
         """Store a change set; one of several documents only inside `atomically`."""
         writes = writes_of(change_set)
         with self._translated(), duplicates_translated():
             if self._session is not None:
-                result = await self._collection.bulk_write([write.bulk() for write in writes], session=self._session)
-                if result.inserted_count + result.matched_count + result.deleted_count != len(writes):
+                if not await write_in_transaction(self._collection, self._session, writes):
                     raise LostRace(EtagMismatch())
                 return
             # Without a driver there are no transactions to wait for.
@@ -274,7 +286,7 @@ class MongoStore:
                 return await retried(once)
 
     def _within(self, session: Session) -> MongoStore:
-        return MongoStore(self._collection, self._driver, self._locks, session)
+        return MongoStore(self._collection, self._driver, self._locks, session, records_erasures=self._records_erasures)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

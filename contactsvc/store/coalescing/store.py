@@ -41,12 +41,19 @@ class CoalescingStore(MongoStore):
         locks: shared by all stores of a process that write to this collection.
         reports_each_write: whether the deployment reports the outcome of each write of a command (MongoDB 8.0 and
             later). Otherwise replacements and deletions are executed one by one.
+        records_erasures: see MongoStore.
     """
 
     def __init__(
-        self, collection: MongoCollection, driver: Driver | None, locks: KeyLocks, *, reports_each_write: bool = False
+        self,
+        collection: MongoCollection,
+        driver: Driver | None,
+        locks: KeyLocks,
+        *,
+        reports_each_write: bool = False,
+        records_erasures: bool = False,
     ) -> None:
-        super().__init__(collection, driver, locks)
+        super().__init__(collection, driver, locks, records_erasures=records_erasures)
         self._by_id = Batcher[str, ContactMethod](self._read_ids)
         self._by_external_id = Batcher[str, ContactMethod](self._read_external_ids)
         self._primaries = Batcher[Slot, ContactMethod](self._read_primaries)

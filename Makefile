@@ -11,7 +11,7 @@ RELEASE := $(shell sed -n 's/^\#\# \[\([0-9][^]]*\)\].*/\1/p' CHANGELOG.md | hea
 RELEASE_DESCRIPTOR := protos/releases/$(RELEASE).binpb
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-long check bench robustness robustness-soak format protos docs release-descriptor clean
+.PHONY: help serve test test-long check bench robustness robustness-soak format protos typescript docs release-descriptor clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,10 +72,14 @@ format: $(VENV)/.dev ## Format Python and proto files
 	$(BIN)/ruff check --fix .
 	$(BIN)/buf format --write
 
-protos: $(VENV)/.dev ## Generate the stubs from the proto, and the blocking client from the asynchronous one
+protos: $(VENV)/.dev ## Generate the stubs of both clients, and the blocking client from the asynchronous one
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. --grpc_python_out=. $(PROTO)
 	$(BIN)/python -m grpc_tools.protoc -I protos --include_source_info --descriptor_set_out=contactsvc/v1/contact_methods.binpb $(PROTO)
 	$(BIN)/python clients/python/generate_blocking.py
+	cd clients/typescript && npm ci && ../../$(BIN)/buf generate
+
+typescript: $(VENV)/.dev ## Install and build the TypeScript client and run its tests; `make test` does so as well
+	$(BIN)/pytest tests/clients/test_typescript.py
 
 docs: $(VENV)/.dev ## Generate docs/configuration.md from the table of settings
 	$(BIN)/python docs/generate_configuration.py
@@ -85,4 +89,4 @@ release-descriptor: $(VENV)/.dev ## Write the descriptor of the release that the
 	$(BIN)/buf build --exclude-source-info --output $(RELEASE_DESCRIPTOR)
 
 clean: ## Remove the virtual environment and caches; keep data
-	rm -rf $(VENV) benchmarks/node/node_modules benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) benchmarks/node/node_modules clients/typescript/node_modules clients/typescript/dist clients/typescript/test/build clients/typescript/test/guide benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -60,6 +60,8 @@ export class ContactsError extends Error {
   readonly requestId: string | undefined;
   /** Details by the service's own keys, such as `existing_id` for a taken external id. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** The faulty fields of an invalid request, and the items of an atomic batch that do not exist; empty otherwise. */
+  readonly issues: readonly Issue[];
 
   static {
     this.prototype.name = "ContactsError";
@@ -71,6 +73,7 @@ export class ContactsError extends Error {
     this.reason = details.reason;
     this.requestId = details.requestId;
     this.metadata = Object.freeze({ ...details.metadata });
+    this.issues = Object.freeze([...(details.issues ?? [])]);
   }
 
   /** Returns the attributes, without cause and stack, for logs. */
@@ -82,26 +85,19 @@ export class ContactsError extends Error {
       reason: this.reason,
       requestId: this.requestId,
       metadata: this.metadata,
+      issues: this.issues,
     };
   }
 }
 
-/** The request is invalid; repeating it unchanged cannot succeed. */
+/** The request is invalid; repeating it unchanged cannot succeed. `issues` names the faulty fields. */
 export class ValidationError extends ContactsError {
-  /** The faulty fields. */
-  readonly issues: readonly Issue[];
-
   static {
     this.prototype.name = "ValidationError";
   }
 
   constructor(message: string, details: ErrorDetails = {}) {
     super(message, { code: "INVALID_ARGUMENT", ...details });
-    this.issues = Object.freeze([...(details.issues ?? [])]);
-  }
-
-  override toJSON(): Record<string, unknown> {
-    return { ...super.toJSON(), issues: this.issues };
   }
 }
 

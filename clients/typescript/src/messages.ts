@@ -141,7 +141,7 @@ export function joined(where: string, name: string): string {
 }
 
 /**
- * Returns the value of one field as it stands in the message.
+ * Returns the value of one field as it stands in the message, or of one entry if the field is a list.
  *
  * @throws ValidationError with this path if the value has the wrong type.
  */
@@ -150,7 +150,7 @@ export function checkedField(schema: DescMessage, name: string, path: string, va
   if (field === undefined) {
     throw new TypeError(`${schema.typeName} has no field ${name}`);
   }
-  return fieldValue(field, path, value, enumNumber);
+  return field.fieldKind === "list" ? entryValue(field, path, value, enumNumber) : fieldValue(field, path, value, enumNumber);
 }
 
 function fieldNamed(schema: DescMessage, name: string): DescField | undefined {
@@ -166,17 +166,7 @@ function fieldValue(field: DescField, path: string, value: unknown, enums: EnumN
     case "message":
       return isPlainObject(value) && "$typeName" in value ? value : timestamp(path, value);
     case "list":
-      return listOf(path, value).map((entry, index) => {
-        const at = `${path}[${index}]`;
-        switch (field.listKind) {
-          case "scalar":
-            return scalarValue(field.scalar, at, entry);
-          case "enum":
-            return enums(field.enum, at, entry);
-          case "message":
-            return entry;
-        }
-      });
+      return listOf(path, value).map((entry, index) => entryValue(field, `${path}[${index}]`, entry, enums));
     case "map":
       if (!isPlainObject(value)) {
         throw invalid(path, "must be an object");
@@ -185,6 +175,18 @@ function fieldValue(field: DescField, path: string, value: unknown, enums: EnumN
       return Object.fromEntries(
         Object.entries(value).map(([key, pair]) => [key, scalarValue(ScalarType.STRING, `${path}[${key}]`, pair)]),
       );
+  }
+}
+
+function entryValue(field: DescField & { fieldKind: "list" }, path: string, entry: unknown, enums: EnumNames): unknown {
+  switch (field.listKind) {
+    case "scalar":
+      return scalarValue(field.scalar, path, entry);
+    case "enum":
+      return enums(field.enum, path, entry);
+    case "message":
+      // Built by buildMessage before.
+      return entry;
   }
 }
 

@@ -11,7 +11,7 @@ import {
   ListContactMethodsRequestSchema,
   StreamContactMethodsRequestSchema,
 } from "./gen/contactsvc/v1/contact_methods_pb.js";
-import { buildMessage, isPlainObject, suggestion } from "./messages.js";
+import { buildMessage, checkedField, isPlainObject, suggestion } from "./messages.js";
 import { type Operation, operation } from "./operations.js";
 import type { ListByClientOptions, ListQuery } from "./options.js";
 import { filterMessage, sortMessages } from "./queries.js";
@@ -35,7 +35,7 @@ export function listOperation(query: ListQuery): Operation<Page> {
     filter: filterMessage(query.filter),
     pageToken: cursor,
     offset,
-    pageSize: checkedLimit("limit", query.limit),
+    pageSize: checkedLimit(query.limit),
     includeTotalSize: includeTotalCount,
   });
   request.sort = sortMessages(query.sort);
@@ -51,7 +51,7 @@ export function clientPageOperation(clientId: string, query: ListByClientOptions
     clientId,
     type,
     pageToken: cursor,
-    pageSize: checkedLimit("limit", limit),
+    pageSize: checkedLimit(limit),
   });
   return operation(ContactMethodsService.method.listClientContactMethods, request, (response) => pageOf(response, null));
 }
@@ -66,12 +66,12 @@ export function streamOperation(filter: Filter | undefined, sort: Sort | undefin
   return operation(ContactMethodsService.method.streamContactMethods, request, (response) => pageOf(response, null));
 }
 
-function checkedLimit(name: string, limit: unknown): unknown {
+function checkedLimit(limit: unknown): unknown {
   if (limit === 0) {
     // The service reads 0 as its default.
-    throw invalid(name, "must be at least 1; omit it for the default");
+    throw invalid("limit", "must be at least 1; omit it for the default");
   }
-  return limit;
+  return limit === undefined ? undefined : checkedField(ListContactMethodsRequestSchema, "pageSize", "limit", limit);
 }
 
 function pageOf(

@@ -66,7 +66,7 @@ export function filterMessage(filter: Filter | undefined): ContactMethodFilter |
     } else if (list === undefined) {
       fields[name] = checkedField(ContactMethodFilterSchema, name, path, wanted);
     } else {
-      fields[list] = checkedField(ContactMethodFilterSchema, list, path, valuesOf(path, wanted));
+      fields[list] = valuesOf(path, wanted).map((value) => checkedField(ContactMethodFilterSchema, list, path, value));
     }
   }
   return create(ContactMethodFilterSchema, fields as MessageInitShape<typeof ContactMethodFilterSchema>);

@@ -76,7 +76,8 @@ protos: $(VENV)/.dev ## Generate the stubs of both clients, and the blocking cli
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. --grpc_python_out=. $(PROTO)
 	$(BIN)/python -m grpc_tools.protoc -I protos --include_source_info --descriptor_set_out=contactsvc/v1/contact_methods.binpb $(PROTO)
 	$(BIN)/python clients/python/generate_blocking.py
-	cd clients/typescript && npm ci && ../../$(BIN)/buf generate
+	@if command -v npm > /dev/null; then cd clients/typescript && npm ci && ../../$(BIN)/buf generate; \
+	else echo "npm is not installed: the code of the TypeScript client was not generated" >&2; fi
 
 typescript: $(VENV)/.dev ## Install and build the TypeScript client and run its tests; `make test` does so as well
 	$(BIN)/pytest tests/clients/test_typescript.py

@@ -88,7 +88,7 @@ function checkedTarget(target: unknown): string {
   if (target.includes("://")) {
     throw invalid("target", "must be HOST:PORT without a scheme, such as localhost:50051; `tls` selects TLS");
   }
-  if (!/^(\[[^\]]+\]|[^:[\]/]+):\d+$/.test(target)) {
+  if (!/^(\[[^\s\]]+\]|[^\s:[\]/]+):\d+$/.test(target)) {
     throw invalid("target", "must be HOST:PORT, such as localhost:50051 or [::1]:50051");
   }
   return target;

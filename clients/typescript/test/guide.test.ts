@@ -1,4 +1,4 @@
-/** Every snippet of the guide, unchanged, against a service. */
+/** Every snippet of the guide, unchanged, and those of README and docs, against a service. */
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -13,7 +13,9 @@ import { contactsvc, makeDataDir, removeDataDir, type Service, startService } fr
 // otherwise take its primary flag.
 const GUIDE_ID = "contact_xyz789";
 const CLIENT = "client_abc123";
-const SNIPPETS = readdirSync(join(import.meta.dirname, "guide")).filter((name) => name.endsWith(".js")).sort();
+const SNIPPETS = readdirSync(join(import.meta.dirname, "guide"))
+  .filter((name) => /^snippet\d+\.js$/.test(name))
+  .sort();
 
 let dataDir: string;
 let service: Service;
@@ -74,6 +76,12 @@ test("the effects of all snippets together", async () => {
   assert.equal(updated.isPrimary, true);
   assert.ok(updated.createdAt instanceof Date && updated.updatedAt instanceof Date);
 });
+
+for (const name of ["readme.js", "docs.js"]) {
+  test(`the examples in ${name} run`, async () => {
+    await import(`./guide/${name}`);
+  });
+}
 
 /** Checks what a snippet printed, or changed, beyond having run. */
 async function checkEffect(source: string, logged: unknown[]): Promise<void> {

@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 PROTO := protos/contactsvc/v1/contact_methods.proto
 
 # The shape of the proto at the last release, which `make check` compares with. The changelog names that release. To make
-# a new one: date its section in CHANGELOG.md, set the version in contactsvc/__init__.py, run `make release-descriptor`,
-# and commit the new descriptor together with them. Older descriptors stay, for clients of those releases.
+# a new one: date its section in CHANGELOG.md, set the version in contactsvc/__init__.py and in package.json and
+# package-lock.json of clients/typescript, run `make release-descriptor`, and commit the new descriptor together with them.
+# Older descriptors stay, for clients of those releases.
 RELEASE := $(shell sed -n 's/^\#\# \[\([0-9][^]]*\)\].*/\1/p' CHANGELOG.md | head -n 1)
 RELEASE_DESCRIPTOR := protos/releases/$(RELEASE).binpb
 

@@ -52,17 +52,20 @@ def arguments(written: Any, case_id: str, outcomes: Mapping[str, Any]) -> Any:
             return datetime.fromisoformat(arguments(time, case_id, outcomes))
         case {"$enum": name}:
             return snake_case(name)
-    return {
-        # Metadata keys are data, not names.
-        snake_case(name): {key: arguments(pair, case_id, outcomes) for key, pair in value.items()}
-        if name == "metadata" and isinstance(value, dict)
-        else [f"{'-' if key.startswith('-') else ''}{snake_case(key.removeprefix('-'))}" for key in value]
-        if name == "sort" and isinstance(value, list)
-        else snake_case(value)
-        if name == "sort"
-        else arguments(value, case_id, outcomes)
-        for name, value in written.items()
-    }
+    return {snake_case(name): named(name, value, case_id, outcomes) for name, value in written.items()}
+
+
+def named(name: str, value: Any, case_id: str, outcomes: Mapping[str, Any]) -> Any:
+    """Return the value of an argument or field with a name."""
+    match name, value:
+        case "metadata", dict():
+            # The keys are data, not names.
+            return {key: arguments(pair, case_id, outcomes) for key, pair in value.items()}
+        case "sort", str():
+            return snake_case(value)
+        case "sort", list():
+            return [snake_case(key) for key in value]
+    return arguments(value, case_id, outcomes)
 
 
 def plain(outcome: Any) -> Any:

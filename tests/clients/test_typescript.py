@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import trustme
+
+from contactsvc import __version__
 
 PACKAGE = Path(__file__).parents[2] / "clients" / "typescript"
 MIN_NODE = 20
@@ -81,6 +84,10 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
         for pem in certificate.cert_chain_pems:
             pem.write_to_path(folder / f"{name}.pem", append=True)
     return {"CONTACTSVC_TEST_PYTHON": sys.executable, "CONTACTSVC_TEST_CERTIFICATES": str(folder)}
+
+
+def test_its_version_is_that_of_the_service() -> None:
+    assert json.loads((PACKAGE / "package.json").read_text())["version"] == __version__
 
 
 def test_the_generated_code_is_fresh(installed: None, tmp_path: Path) -> None:

@@ -1,6 +1,13 @@
 /** protobuf-es descriptors -> the service definitions of grpc-js. */
 
-import { type DescMessage, type DescMethod, type DescService, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import {
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  fromBinary,
+  type Message,
+  toBinary,
+} from "@bufbuild/protobuf";
 import type { MethodDefinition, ServiceDefinition } from "@grpc/grpc-js";
 
 /** Returns the definition of a service, for clients and servers of grpc-js. */

@@ -1,6 +1,7 @@
 /** The connection to the service, and the calls on it. */
 
 import { randomUUID } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 
 import { type CallOptions as GrpcCallOptions, Client, Metadata } from "@grpc/grpc-js";
@@ -20,8 +21,8 @@ const CHANNEL_OPTIONS = {
     // Balance over all addresses of the target; by default gRPC uses the first one only.
     loadBalancingConfig: [{ round_robin: {} }],
   }),
-  // The retries are this module's: grpc-js knows no reasons, and would repeat every RESOURCE_EXHAUSTED or none. It still
-  // repeats by itself what no server has processed.
+  // This client retries by itself: a retry policy of grpc-js cannot tell OVERLOADED from other reasons of
+  // RESOURCE_EXHAUSTED. Calls that no server has processed are still repeated by grpc-js.
   "grpc.enable_retries": 1,
   // After an outage, reconnect within 2 s; gRPC's default is up to two minutes.
   "grpc.initial_reconnect_backoff_ms": 100,
@@ -95,8 +96,7 @@ export class Connection {
     );
     // Cancelled below, the call ends with an error event for which nothing else listens.
     call.on("error", () => undefined);
-    const cancel = () => call.cancel();
-    signal?.addEventListener("abort", cancel, { once: true });
+    const stopListening = onAbort(signal, () => call.cancel());
     try {
       for await (const response of call) {
         yield asked.read(response, requestId);
@@ -104,8 +104,8 @@ export class Connection {
     } catch (error) {
       throw translated(error, requestId, signal);
     } finally {
-      signal?.removeEventListener("abort", cancel);
-      cancel();
+      stopListening();
+      call.cancel();
     }
   }
 
@@ -147,7 +147,6 @@ export class Connection {
     signal?.throwIfAborted();
     const { path, requestSerialize, responseDeserialize } = methodDefinition(asked.method);
     return new Promise<Parameters<typeof asked.read>[0]>((resolve, reject) => {
-      const cancel = () => call.cancel();
       const call = this.#connected().makeUnaryRequest(
         path,
         requestSerialize,
@@ -156,7 +155,7 @@ export class Connection {
         this.#metadata(requestId),
         options,
         (error, response) => {
-          signal?.removeEventListener("abort", cancel);
+          stopListening();
           if (response === undefined) {
             reject(error);
           } else {
@@ -164,7 +163,7 @@ export class Connection {
           }
         },
       );
-      signal?.addEventListener("abort", cancel, { once: true });
+      const stopListening = onAbort(signal, () => call.cancel());
     });
   }
 
@@ -191,6 +190,17 @@ export async function pause(milliseconds: number, signal: AbortSignal | undefine
     signal?.throwIfAborted();
     throw error;
   }
+}
+
+/** Calls back when a signal is aborted; returns a function that ends this. */
+function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
+  if (signal === undefined) {
+    return () => undefined;
+  }
+  // One signal may end any number of calls; Node warns of a leak at the eleventh listener.
+  setMaxListeners(0, signal);
+  signal.addEventListener("abort", callback, { once: true });
+  return () => signal.removeEventListener("abort", callback);
 }
 
 /** Returns what the caller is to see of a failure: the reason of an aborted signal, or the exception for a status. */

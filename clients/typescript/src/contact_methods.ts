@@ -15,7 +15,15 @@ import {
 } from "./gen/contactsvc/v1/contact_methods_pb.js";
 import { invalid } from "./errors.js";
 import type { ContactMethodUpdate, ContactMethodUpsert, NewContactMethod } from "./items.js";
-import { buildChange, buildMessage, buildNew, type BuildRules, enumNumber, lenientEnumNumber, listOf } from "./messages.js";
+import {
+  buildChange,
+  buildMessage,
+  buildNew,
+  type BuildRules,
+  enumNumber,
+  lenientEnumNumber,
+  listOf,
+} from "./messages.js";
 import { batchReader, operation } from "./operations.js";
 import { type BatchOptions, writeOptions } from "./options.js";
 import type { AtomicBatch, PartialBatch, UpsertedContactMethod, WrittenContactMethod } from "./records.js";
@@ -32,14 +40,14 @@ type EitherBatch<T> = AtomicBatch<T> | PartialBatch<T>;
  * The operations on contact methods.
  *
  * A batch has up to 250 items, which are applied in order. If it is atomic, one faulty item fails it: the promise is
- * rejected with a ValidationError, whose `issues` name each faulty field, such as `requests[3].value`, or with the error
- * of an item. Otherwise each item succeeds or fails on its own.
+ * rejected with a ValidationError, whose `issues` name each faulty field, such as `requests[3].value`, or with the
+ * error of an item. Otherwise each item succeeds or fails on its own.
  */
 export class ContactMethods extends ContactMethodWrites {
+  /** Creates several contact methods. */
   createMany(items: readonly NewContactMethod[], options?: Atomic): Promise<AtomicBatch<WrittenContactMethod>>;
   createMany(items: readonly NewContactMethod[], options: Partial): Promise<PartialBatch<WrittenContactMethod>>;
   createMany(items: readonly NewContactMethod[], options?: BatchOptions): Promise<EitherBatch<WrittenContactMethod>>;
-  /** Creates several contact methods. */
   async createMany(
     items: readonly NewContactMethod[],
     options: BatchOptions = {},
@@ -53,10 +61,10 @@ export class ContactMethods extends ContactMethodWrites {
     );
   }
 
+  /** Updates several contact methods. */
   updateMany(items: readonly ContactMethodUpdate[], options?: Atomic): Promise<AtomicBatch<WrittenContactMethod>>;
   updateMany(items: readonly ContactMethodUpdate[], options: Partial): Promise<PartialBatch<WrittenContactMethod>>;
   updateMany(items: readonly ContactMethodUpdate[], options?: BatchOptions): Promise<EitherBatch<WrittenContactMethod>>;
-  /** Updates several contact methods. */
   async updateMany(
     items: readonly ContactMethodUpdate[],
     options: BatchOptions = {},
@@ -70,10 +78,10 @@ export class ContactMethods extends ContactMethodWrites {
     );
   }
 
+  /** Deletes several contact methods and returns their ids. */
   deleteMany(ids: readonly string[], options?: Atomic): Promise<AtomicBatch<string>>;
   deleteMany(ids: readonly string[], options: Partial): Promise<PartialBatch<string>>;
   deleteMany(ids: readonly string[], options?: BatchOptions): Promise<EitherBatch<string>>;
-  /** Deletes several contact methods and returns their ids. */
   async deleteMany(ids: readonly string[], options: BatchOptions = {}): Promise<EitherBatch<string>> {
     const atomic = isAtomic(options);
     const request = buildMessage(BatchDeleteContactMethodsRequestSchema, { ids, partial: !atomic });
@@ -87,6 +95,7 @@ export class ContactMethods extends ContactMethodWrites {
     );
   }
 
+  /** Upserts several contact methods. */
   upsertManyByExternalId(
     items: readonly ContactMethodUpsert[],
     options?: Atomic,
@@ -99,7 +108,6 @@ export class ContactMethods extends ContactMethodWrites {
     items: readonly ContactMethodUpsert[],
     options?: BatchOptions,
   ): Promise<EitherBatch<UpsertedContactMethod>>;
-  /** Upserts several contact methods. */
   async upsertManyByExternalId(
     items: readonly ContactMethodUpsert[],
     options: BatchOptions = {},
@@ -123,8 +131,8 @@ function isAtomic(options: BatchOptions): boolean {
 }
 
 /**
- * Returns the messages of the items of a batch. In a partial batch an unknown type fails its item alone, in the service:
- * it must not keep the others from being sent.
+ * Returns the messages of the items of a batch. In a partial batch an unknown type fails its item alone, in the
+ * service: it must not keep the others from being sent.
  */
 function built<M>(items: unknown, atomic: boolean, build: (item: unknown, rules: BuildRules) => M): M[] {
   const enums = atomic ? enumNumber : lenientEnumNumber;

@@ -1,4 +1,4 @@
-/** Messages from what callers write, checked against the descriptors: protobuf-es itself checks neither names nor types. */
+/** Messages from callers' objects, checked against the descriptors; protobuf-es checks neither names nor types. */
 
 import {
   create,
@@ -17,7 +17,11 @@ import { invalid } from "./errors.js";
 export type NullRule = "clears" | "omitted" | "refused";
 
 const CHANGE_NULLS: Readonly<Record<string, NullRule>> = { label: "clears", externalId: "clears" };
-const CREATE_NULLS: Readonly<Record<string, NullRule>> = { label: "omitted", externalId: "omitted", metadata: "omitted" };
+const CREATE_NULLS: Readonly<Record<string, NullRule>> = {
+  label: "omitted",
+  externalId: "omitted",
+  metadata: "omitted",
+};
 
 const INT32_MAX = 2 ** 31 - 1;
 
@@ -74,8 +78,15 @@ export function buildNew<D extends DescMessage>(schema: D, fields: unknown, rule
   return buildMessage(schema, fields, { ...rules, nulls: CREATE_NULLS });
 }
 
-/** Returns the message of an update, an upsert or a sync item: null clears, and a metadata value of null removes its key. */
-export function buildChange<D extends DescMessage>(schema: D, fields: unknown, rules: BuildRules = {}): MessageShape<D> {
+/**
+ * Returns the message of an update, an upsert or a sync item: null clears, and a metadata value of null removes its
+ * key.
+ */
+export function buildChange<D extends DescMessage>(
+  schema: D,
+  fields: unknown,
+  rules: BuildRules = {},
+): MessageShape<D> {
   let changed = fields;
   if (isPlainObject(fields)) {
     if (fields["metadata"] === null && fieldNamed(schema, "replaceMetadata")) {
@@ -105,7 +116,9 @@ export function enumNumber(values: DescEnum, path: string, name: unknown): numbe
   return found.number;
 }
 
-/** As `enumNumber`, but 0 for an unknown name: the service then reports it together with the other faults of a batch. */
+/**
+ * As `enumNumber`, but 0 for an unknown name: the service then reports it together with the other faults of a batch.
+ */
 export function lenientEnumNumber(values: DescEnum, _path: string, name: unknown): number {
   return values.values.find((value) => value.number !== 0 && enumName(value.localName) === name)?.number ?? 0;
 }
@@ -150,7 +163,9 @@ export function checkedField(schema: DescMessage, name: string, path: string, va
   if (field === undefined) {
     throw new TypeError(`${schema.typeName} has no field ${name}`);
   }
-  return field.fieldKind === "list" ? entryValue(field, path, value, enumNumber) : fieldValue(field, path, value, enumNumber);
+  return field.fieldKind === "list"
+    ? entryValue(field, path, value, enumNumber)
+    : fieldValue(field, path, value, enumNumber);
 }
 
 function fieldNamed(schema: DescMessage, name: string): DescField | undefined {

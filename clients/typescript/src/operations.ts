@@ -1,6 +1,12 @@
 /** Operations: the request of each method and the reader of its response. */
 
-import { create, type DescMethodStreaming, type DescMethodUnary, type Message, type MessageShape } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMethodStreaming,
+  type DescMethodUnary,
+  type Message,
+  type MessageShape,
+} from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 
 import { type ContactsError, invalid } from "./errors.js";

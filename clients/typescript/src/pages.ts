@@ -53,7 +53,9 @@ export function clientPageOperation(clientId: string, query: ListByClientOptions
     pageToken: cursor,
     pageSize: checkedLimit(limit),
   });
-  return operation(ContactMethodsService.method.listClientContactMethods, request, (response) => pageOf(response, null));
+  return operation(ContactMethodsService.method.listClientContactMethods, request, (response) =>
+    pageOf(response, null),
+  );
 }
 
 /** Gets all pages after a cursor. */

@@ -58,7 +58,8 @@ export class ContactMethodReads {
 
   /**
    * Returns the only contact method with a metadata pair, optionally among those of one client. Rejects with a
-   * NotFoundError if no contact method has the pair, and with a ConflictError (reason METADATA_AMBIGUOUS) if several do.
+   * NotFoundError if no contact method has the pair, and with a ConflictError (reason METADATA_AMBIGUOUS) if several
+   * do.
    */
   async retrieveByMetadata(key: string, value: string, options: MetadataOptions = {}): Promise<ContactMethod> {
     const { clientId } = readOptions(options, ["clientId"]);
@@ -111,10 +112,11 @@ export class ContactMethodReads {
   }
 
   /**
-   * Yields all contact methods that match. Each record that is not written during the iteration is yielded exactly once.
+   * Yields all contact methods that match. Each record that is not written during the iteration is yielded exactly
+   * once.
    *
-   * The first page is a single call; the rest is streamed. A stream that breaks, or outlasts the timeout, within which at
-   * least one page must arrive, is resumed after the last page received.
+   * The first page is a single call; the rest is streamed. A stream that breaks, or outlasts the timeout, within which
+   * at least one page must arrive, is resumed after the last page received.
    *
    * @throws ValidationError at once for an invalid argument. The iteration rejects with an APIError if the service is
    *   unavailable or too slow, and no page has arrived since the last attempt.

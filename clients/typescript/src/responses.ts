@@ -1,4 +1,4 @@
-/** Records from the messages that the service sends. Public declarations do not depend on generated code, hence apart. */
+/** Records from messages. Apart from records.ts, so that the public declarations do not depend on generated code. */
 
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 

@@ -122,10 +122,14 @@ function makeError(
     // The service answered: its database is unavailable.
     kind = ServerError;
   }
-  const issues = violations.map(({ field, description }): Issue => ({ path: camelCasePath(field), message: description }));
+  const issues = violations.map(({ field, description }): Issue => ({
+    path: camelCasePath(field),
+    message: description,
+  }));
   // The message begins with the path of the first violation.
   const [first] = violations;
-  const message = first && text.startsWith(`${first.field}:`) ? camelCasePath(first.field) + text.slice(first.field.length) : text;
+  const message =
+    first && text.startsWith(`${first.field}:`) ? camelCasePath(first.field) + text.slice(first.field.length) : text;
   return new kind(message, { ...details, code, issues });
 }
 

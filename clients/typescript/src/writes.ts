@@ -11,7 +11,7 @@ import {
   UpsertContactMethodRequestSchema,
 } from "./gen/contactsvc/v1/contact_methods_pb.js";
 import type { ContactMethodChanges, ContactMethodUpsertFields, NewContactMethod, SyncItem } from "./items.js";
-import { buildChange, buildMessage, buildNew, checkedField, lenientEnumNumber, listOf } from "./messages.js";
+import { buildChange, buildMessage, buildNew, checkedField, listOf } from "./messages.js";
 import { operation } from "./operations.js";
 import { type DeleteOptions, type SyncOptions, type WriteOptions, writeOptions } from "./options.js";
 import { ContactMethodReads } from "./reads.js";
@@ -30,33 +30,29 @@ export class ContactMethodWrites extends ContactMethodReads {
     writeOptions(options);
     const request = buildNew(CreateContactMethodRequestSchema, contactMethod);
     return this.connection.call(
-      operation(RPC.createContactMethod, request, (response) =>
-        toWritten(response.contactMethod, response.demotedIds),
-      ),
+      operation(RPC.createContactMethod, request, (response) => toWritten(response.contactMethod, response.demotedIds)),
       options,
     );
   }
 
   /**
-   * Updates a contact method. An omitted field is left unchanged, and null clears `label` or `externalId`. Rejects with a
-   * NotFoundError if the contact method does not exist, and with a ConflictError if the external id is taken, the etag
-   * differs, or concurrent writes kept changing the same primary.
+   * Updates a contact method. An omitted field is left unchanged, and null clears `label` or `externalId`. Rejects with
+   * a NotFoundError if the contact method does not exist, and with a ConflictError if the external id is taken, the
+   * etag differs, or concurrent writes kept changing the same primary.
    */
   async update(id: string, changes: ContactMethodChanges, options: WriteOptions = {}): Promise<WrittenContactMethod> {
     writeOptions(options);
     const request = buildChange(UpdateContactMethodRequestSchema, changes, { reserved: ["id", "requestId"] });
     request.id = checkedField(UpdateContactMethodRequestSchema, "id", "id", id) as string;
     return this.connection.call(
-      operation(RPC.updateContactMethod, request, (response) =>
-        toWritten(response.contactMethod, response.demotedIds),
-      ),
+      operation(RPC.updateContactMethod, request, (response) => toWritten(response.contactMethod, response.demotedIds)),
       options,
     );
   }
 
   /**
-   * Deletes a contact method. Rejects with a NotFoundError if it does not exist, and with a ConflictError if it is primary
-   * and `onPrimary` is "reject", or the etag differs.
+   * Deletes a contact method. Rejects with a NotFoundError if it does not exist, and with a ConflictError if it is
+   * primary and `onPrimary` is "reject", or the etag differs.
    */
   async delete(id: string, options: DeleteOptions = {}): Promise<DeleteResult> {
     const fields = writeOptions(options, ["allowMissing", "onPrimary", "etag"]);
@@ -84,7 +80,12 @@ export class ContactMethodWrites extends ContactMethodReads {
     const request = buildChange(UpsertContactMethodRequestSchema, contactMethod, {
       reserved: ["externalId", "requestId"],
     });
-    request.externalId = checkedField(UpsertContactMethodRequestSchema, "externalId", "externalId", externalId) as string;
+    request.externalId = checkedField(
+      UpsertContactMethodRequestSchema,
+      "externalId",
+      "externalId",
+      externalId,
+    ) as string;
     return this.connection.call(
       operation(RPC.upsertContactMethod, request, (response) =>
         toUpserted(response.contactMethod, response.demotedIds, response.action),
@@ -99,15 +100,15 @@ export class ContactMethodWrites extends ContactMethodReads {
    * An item matches the record with its `id`, else the one with its `externalId`, else one with its type and value. An
    * item that matches no record creates one. Repeating the same sync changes nothing.
    *
-   * Rejects with a ValidationError, whose `issues` name each faulty field, such as `items[3].value`; with a NotFoundError
-   * if the record that an item names does not exist or belongs to another client; and with a ConflictError if an external
-   * id is taken, an etag differs, or concurrent writes kept changing the same primary.
+   * Rejects with a ValidationError, whose `issues` name each faulty field, such as `items[3].value`; with a
+   * NotFoundError if the record that an item names does not exist or belongs to another client; and with a
+   * ConflictError if an external id is taken, an etag differs, or concurrent writes kept changing the same primary.
    */
   async sync(clientId: string, items: readonly SyncItem[], options: SyncOptions = {}): Promise<SyncResult> {
     const fields = writeOptions(options, ["replace", "allowEmptyReplace"]);
     const request = buildMessage(SyncClientContactMethodsRequestSchema, { ...fields, clientId });
     request.items = listOf("items", items).map((item, index) =>
-      buildChange(SyncItemSchema, item, { where: `items[${index}]`, enums: lenientEnumNumber }),
+      buildChange(SyncItemSchema, item, { where: `items[${index}]` }),
     );
     return this.connection.call(
       operation(RPC.syncClientContactMethods, request, (response) => ({

@@ -43,14 +43,17 @@ const REFUSED: [name: string, path: string, call: () => unknown][] = [
 
 for (const [name, path, call] of REFUSED) {
   test(`refused: ${name}`, async () => {
-    await assert.rejects(async () => call(), (error: unknown) => {
-      assert.ok(error instanceof ValidationError, String(error));
-      assert.deepEqual(
-        [error.issues[0]?.path, error.code, error.reason, error.requestId],
-        [path, "INVALID_ARGUMENT", "INVALID_FIELD", undefined],
-      );
-      return true;
-    });
+    await assert.rejects(
+      async () => call(),
+      (error: unknown) => {
+        assert.ok(error instanceof ValidationError, String(error));
+        assert.deepEqual(
+          [error.issues[0]?.path, error.code, error.reason, error.requestId],
+          [path, "INVALID_ARGUMENT", "INVALID_FIELD", undefined],
+        );
+        return true;
+      },
+    );
   });
 }
 

@@ -36,7 +36,18 @@ let stranger: Server;
 before(async () => {
   dataDir = await makeDataDir();
   const key = (environment: string, allowed: string) =>
-    contactsvc("keys", "create", "--name", "cases", "--environment", environment, "--allow", allowed, "--data-dir", dataDir);
+    contactsvc(
+      "keys",
+      "create",
+      "--name",
+      "cases",
+      "--environment",
+      environment,
+      "--allow",
+      allowed,
+      "--data-dir",
+      dataDir,
+    );
   const full = await key("test", "read,write,delete,erase");
   const reader = await key("test", "read");
   service = await startService(dataDir);
@@ -164,7 +175,9 @@ function argumentsOf(written: Json, caseId: string, outcomes: Named): unknown {
   if ($contains !== undefined) return contains($contains);
   if ($date !== undefined) return new Date(argumentsOf($date, caseId, outcomes) as string);
   if ($enum !== undefined) return $enum;
-  return Object.fromEntries(Object.entries(written).map(([name, value]) => [name, argumentsOf(value, caseId, outcomes)]));
+  return Object.fromEntries(
+    Object.entries(written).map(([name, value]) => [name, argumentsOf(value, caseId, outcomes)]),
+  );
 }
 
 /** Returns an outcome as the table writes it. */

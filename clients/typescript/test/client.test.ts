@@ -128,7 +128,7 @@ test("calls refused as overloaded are repeated within the timeout, beyond maxRet
   assert.equal(service.seen.length, 5);
 });
 
-test("a call that remains refused as overloaded is a RateLimitError with the wait that the service asks for", async () => {
+test("a call that remains overloaded is a RateLimitError with the delay that the service asks for", async () => {
   service.failures.push({ ...OVERLOADED, pushbackMs: 60_000, retryAfterMs: 60_000 });
 
   const error = await failureOf(sdkWith().create(NEW));
@@ -208,6 +208,21 @@ test("a signal ends a call in flight, at the service as well, and it is not retr
   assert.equal((await call).name, "AbortError");
   await service.cancelled;
   assert.equal(service.seen.length, 1);
+});
+
+test("one signal serves many calls without a warning", async () => {
+  const warnings: string[] = [];
+  const onWarning = ({ name }: Error) => warnings.push(name);
+  process.on("warning", onWarning);
+  const controller = new AbortController();
+  const sdk = sdkWith();
+
+  await Promise.all(Array.from({ length: 30 }, () => sdk.retrieve("x", { signal: controller.signal })));
+  // Warnings are emitted in the next tick.
+  await new Promise(setImmediate);
+  process.off("warning", onWarning);
+
+  assert.deepEqual(warnings, []);
 });
 
 test("a signal ends the wait before a retry", async () => {

@@ -1,6 +1,7 @@
-// Writes the TypeScript snippets of the documentation as modules into guide/, where they are type-checked and compiled with
-// the tests. Each snippet of guide.md is a module of its own, unchanged; nothing precedes it but the import of `sdk`. Those
-// of README.md and docs/typescript.md are one module per file; only the target becomes that of the test's service.
+// Writes the TypeScript snippets of the documentation as modules into guide/, where they are type-checked and compiled
+// with the tests. Each snippet of guide.md is a module of its own, unchanged; nothing precedes it but the import of
+// `sdk`. Those of README.md and docs/typescript.md are one module per file; only the target becomes that of the test's
+// service.
 
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 

@@ -63,7 +63,12 @@ export class FakeService {
       getContactMethod: (call: ServerUnaryCall<any, any>, done: sendUnaryData<any>) =>
         this.#answer("get", call, done, create(pb.GetContactMethodResponseSchema, { contactMethod: this.record })),
       createContactMethod: (call: ServerUnaryCall<any, any>, done: sendUnaryData<any>) =>
-        this.#answer("create", call, done, create(pb.CreateContactMethodResponseSchema, { contactMethod: this.record })),
+        this.#answer(
+          "create",
+          call,
+          done,
+          create(pb.CreateContactMethodResponseSchema, { contactMethod: this.record }),
+        ),
       listContactMethods: unary("list", create(pb.ListContactMethodsResponseSchema, { nextPageToken: "start" })),
       streamContactMethods: (call: ServerWritableStream<any, any>) => this.#stream(call),
     });

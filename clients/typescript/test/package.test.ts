@@ -19,7 +19,9 @@ let files: string[];
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), "contactsvc-package-"));
   // dist is fresh: it was built together with these tests.
-  const { stdout } = await run("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", folder], { cwd: ROOT });
+  const { stdout } = await run("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", folder], {
+    cwd: ROOT,
+  });
   const [report] = Object.values(JSON.parse(stdout)) as { filename: string; files: { path: string }[] }[];
   assert.ok(report);
   packed = join(folder, report.filename);
@@ -31,7 +33,10 @@ after(() => rm(folder, { recursive: true, force: true }));
 test("it is small and holds what callers need", async () => {
   assert.ok((await stat(packed)).size < MAX_BYTES);
   assert.ok(files.includes("dist/index.js") && files.includes("dist/index.d.ts") && files.includes("README.md"));
-  assert.deepEqual(files.filter((path) => !/^(dist\/|README\.md$|LICENSE$|package\.json$)/.test(path)), []);
+  assert.deepEqual(
+    files.filter((path) => !/^(dist\/|README\.md$|LICENSE$|package\.json$)/.test(path)),
+    [],
+  );
 });
 
 test("it is licensed, and needs two packages at run time", async () => {
@@ -82,9 +87,19 @@ test("installed elsewhere, it compiles strictly and runs", async () => {
        .then(({ data }) => data[0]?.label, (error) => (error instanceof ValidationError ? "refused" : "sent"));
      console.log(label);`,
   );
-  const options = ["--strict", "--target", "es2022", "--module", "nodenext", "--skipLibCheck", "--exactOptionalPropertyTypes"];
+  const options = [
+    "--strict",
+    "--target",
+    "es2022",
+    "--module",
+    "nodenext",
+    "--skipLibCheck",
+    "--exactOptionalPropertyTypes",
+  ];
 
-  await run(process.execPath, [join(ROOT, "node_modules/typescript/bin/tsc"), ...options, "caller.ts"], { cwd: caller });
+  await run(process.execPath, [join(ROOT, "node_modules/typescript/bin/tsc"), ...options, "caller.ts"], {
+    cwd: caller,
+  });
   const { stdout } = await run(process.execPath, ["caller.js"], { cwd: caller });
 
   assert.equal(stdout.trim(), "refused");

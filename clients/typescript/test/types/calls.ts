@@ -39,9 +39,14 @@ export async function accepted(sdk: ContactsSDK, type: ContactMethodType): Promi
   }
 
   await sdk.contactMethods.update("id", { label: null, metadata: { a: null } }, { requestId: "r", timeoutMs: 1 });
-  await sdk.contactMethods.list({ filter: { type: oneOf("email", "fax"), value: contains("x"), clientId: ["a", "b"] } });
+  await sdk.contactMethods.list({
+    filter: { type: oneOf("email", "fax"), value: contains("x"), clientId: ["a", "b"] },
+  });
   await sdk.contactMethods.list({ sort: ["-createdAt", "updatedAt"] });
-  await sdk.contactMethods.sync("c", [{ type: "email", value: "v" }, { id: "i", delete: true }]);
+  await sdk.contactMethods.sync("c", [
+    { type: "email", value: "v" },
+    { id: "i", delete: true },
+  ]);
   await sdk.contactMethods.delete("id", { onPrimary: "promoteNext", signal: AbortSignal.timeout(1) });
   const all = await collectAll(sdk.contactMethods.iterate({ isPrimary: true }));
   expectType<Equal<typeof all, ContactMethod[]>>();

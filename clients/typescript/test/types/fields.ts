@@ -1,6 +1,13 @@
 /** The types that callers see have exactly the fields of the messages: a field that is forgotten fails to compile. */
 
-import type { ContactMethod, ContactMethodUpdate, ContactMethodUpsert, Filter, NewContactMethod, SyncWrite } from "contactsvc-client";
+import type {
+  ContactMethod,
+  ContactMethodUpdate,
+  ContactMethodUpsert,
+  Filter,
+  NewContactMethod,
+  SyncWrite,
+} from "contactsvc-client";
 
 import type * as pb from "#dist/gen/contactsvc/v1/contact_methods_pb.js";
 
@@ -15,7 +22,9 @@ export function checks(): void {
   expectSame<Same<keyof ContactMethodUpsert, FieldsOf<pb.UpsertContactMethodRequest>>>();
   expectSame<Same<keyof SyncWrite, FieldsOf<pb.SyncItem>>>();
   type Singular<N> = N extends "values" | "labels" | "types" | "ids" | "clientIds" | "externalIds"
-    ? N extends `${infer S}s` ? S : never
+    ? N extends `${infer S}s`
+      ? S
+      : never
     : N;
   expectSame<Same<keyof Filter, Exclude<Singular<FieldsOf<pb.ContactMethodFilter>>, "valueContains">>>();
 }

@@ -17,7 +17,8 @@ import trustme
 from contactsvc import __version__
 
 PACKAGE = Path(__file__).parents[2] / "clients" / "typescript"
-MIN_NODE = 20
+# The client runs on any Node 20; its tests use import.meta.dirname.
+MIN_NODE = (20, 11)
 # Of one test file. Far above what it takes: a machine may be busy.
 TIMEOUT_SECONDS = 900
 
@@ -26,11 +27,11 @@ def missing_tools() -> str | None:
     """Return why the tests cannot run here, or None."""
     node = shutil.which("node")
     if node is None or shutil.which("npm") is None:
-        return f"the TypeScript client is tested with Node {MIN_NODE} or newer and npm, which are not installed"
+        return "the TypeScript client is tested with Node and npm, which are not installed"
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
-    found = re.match(r"v(\d+)\.", version)
-    if found is None or int(found[1]) < MIN_NODE:
-        return f"the TypeScript client needs Node {MIN_NODE} or newer; this is {version.strip()}"
+    found = re.match(r"v(\d+)\.(\d+)\.", version)
+    if found is None or (int(found[1]), int(found[2])) < MIN_NODE:
+        return f"the TypeScript client is tested with Node {'.'.join(map(str, MIN_NODE))} or newer; this is {version.strip()}"
     return None
 
 

@@ -31,7 +31,8 @@ def missing_tools() -> str | None:
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
     found = re.match(r"v(\d+)\.(\d+)\.", version)
     if found is None or (int(found[1]), int(found[2])) < MIN_NODE:
-        return f"the TypeScript client is tested with Node {'.'.join(map(str, MIN_NODE))} or newer; this is {version.strip()}"
+        least = ".".join(map(str, MIN_NODE))
+        return f"the TypeScript client is tested with Node {least} or newer; this is {version.strip()}"
     return None
 
 

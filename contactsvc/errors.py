@@ -242,7 +242,7 @@ class PermissionDenied(ContactsvcError):
 
 
 class Overloaded(ContactsvcError):
-    """A limit on concurrent calls is reached; nothing was done.
+    """A limit is reached; nothing was done.
 
     Attributes:
         retry_after: seconds after which a retry makes sense.
@@ -253,6 +253,16 @@ class Overloaded(ContactsvcError):
 
     def __init__(self, whose: str) -> None:
         super().__init__(f"too many calls in flight {whose}; retry in a moment")
+
+    @classmethod
+    def by_bytes(cls, whose: str) -> Self:
+        """Return the error of a call that would need too many bytes beside the calls under way."""
+        return cls._made(f"too many bytes under way {whose}; read the answers, and retry in a moment", (), {})
+
+    @classmethod
+    def by_requests(cls) -> Self:
+        """Return the error of a call that arrives while too many requests are unfinished."""
+        return cls._made("too many unfinished requests; retry in a moment", (), {})
 
 
 class StoreUnavailable(ContactsvcError):

@@ -27,8 +27,8 @@ class ConcurrencyLimiter:
         self._by_key: Counter[str] = Counter()
         self.count = 0
 
-    def enter(self, key_id: str | None) -> None:
-        """Count a call.
+    def enter(self, key_id: str | None) -> Admission:
+        """Count a call until its admission is released.
 
         Raises:
             Overloaded: a limit is reached; the call is not counted.
@@ -42,6 +42,7 @@ class ConcurrencyLimiter:
                 raise Overloaded("with this API key")
             self._by_key[key_id] += 1
         self.count += 1
+        return Admission(self, key_id)
 
     def leave(self, key_id: str | None) -> None:
         """Stop counting a call that has entered."""
@@ -50,3 +51,27 @@ class ConcurrencyLimiter:
             self._by_key[key_id] -= 1
             if not self._by_key[key_id]:
                 del self._by_key[key_id]
+
+
+class Admission:
+    """The place of a call among those in flight, free once everything that holds it has released it.
+
+    It is made with one holder.
+    """
+
+    __slots__ = ("_holders", "_key_id", "_limiter")
+
+    def __init__(self, limiter: ConcurrencyLimiter, key_id: str | None) -> None:
+        self._limiter = limiter
+        self._key_id = key_id
+        self._holders = 1
+
+    def retain(self) -> None:
+        """Add a holder."""
+        self._holders += 1
+
+    def release(self, _: object = None) -> None:
+        """Remove a holder; also a done callback of tasks."""
+        self._holders -= 1
+        if not self._holders:
+            self._limiter.leave(self._key_id)

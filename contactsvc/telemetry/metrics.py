@@ -83,7 +83,7 @@ class Metrics:
             "contactsvc_build_info", "Constant 1, labelled with the running version.", ["version"], registry=registry
         )
         build.labels(__version__).set(1)
-        for limit in ("process", "key"):
+        for limit in ("process", "key", "bytes", "requests"):
             self._rejected.labels(limit)
 
     def of_method(self, kind: str, service: str, method: str) -> MethodMetrics:

@@ -1,0 +1,211 @@
+"""Answers under way: their bytes are limited, and those that nobody reads are given up.
+
+gRPC accepts an answer of any size and keeps it until the peer reads it, twice: the bytes passed to it, and a copy in
+its core. HTTP/2's flow control lets a peer postpone that for as long as it likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from contactsvc import deadlines
+from contactsvc.errors import Overloaded
+from contactsvc.rpc.call_tasks import drop_call, running_task
+from contactsvc.waiting import WaitingLine
+
+_MIB = 1024 * 1024
+# Smaller answers never wait. The limits of calls in flight bound their number.
+_MAX_UNDELAYED_BYTES = 16 * 1024
+# How long a finished answer waits for room.
+_ROOM_TIMEOUT_SECONDS = 5.0
+# An answer that is under way for longer makes room when the limit of the process is reached: a few slow readers must
+# not hold up everybody until their timeout.
+_PRESSED_TIMEOUT_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerLimits:
+    """Limits of the bytes of answers under way. A single answer may exceed a limit when there is no other.
+
+    Attributes:
+        per_process: of a server process.
+        per_key: of one API key.
+        per_connection: of one connection.
+        timeout: seconds after which an answer that is not read is given up.
+    """
+
+    per_process: int = 48 * _MIB
+    per_key: int = 16 * _MIB
+    per_connection: int = 8 * _MIB
+    timeout: float
+
+
+class AnswerBudget:
+    """Limits the bytes of answers under way.
+
+    Args:
+        limits: the limits.
+        on_rejected: receives "bytes" for every rejected call.
+
+    Attributes:
+        held: bytes under way.
+        dropped: number of answers that were given up.
+    """
+
+    def __init__(self, limits: AnswerLimits, on_rejected: Callable[[str], None]) -> None:
+        self._limits = limits
+        self._on_rejected = on_rejected
+        self._by_owner: dict[str, int] = {}
+        self._room = WaitingLine()
+        # In the order in which they were begun, so that the first one is the first to be given up.
+        self._under_way: dict[Answer, float] = {}
+        self._sweep: asyncio.TimerHandle | None = None
+        self.held = 0
+        self.dropped = 0
+
+    def check(self, peer: str, key_id: str | None) -> None:
+        """Raise Overloaded when the answers under way leave no room for that of a new call."""
+        for owner, limit, whose in self._owners(peer, key_id):
+            if self._by_owner.get(owner, 0) >= limit:
+                self._reject(whose)
+        if self.held >= self._limits.per_process:
+            self._make_room()
+            self._reject("in this process")
+
+    def answer(self, peer: str, key_id: str | None) -> Answer:
+        """Return the account of the answers of a call, empty so far."""
+        return Answer(self, self._owners(peer, key_id))
+
+    def add(self, answer: Answer, size: int) -> None:
+        """Count bytes, or stop counting them when the number is negative."""
+        self.held += size
+        for owner, _, _ in answer.owners:
+            now = self._by_owner.get(owner, 0) + size
+            if now:
+                self._by_owner[owner] = now
+            else:
+                self._by_owner.pop(owner, None)
+        if size < 0 and self._room:
+            self._room.serve()
+
+    async def wait_for_room(self, answer: Answer, size: int, timeout: float | None) -> None:
+        """Count bytes as soon as there is room for them.
+
+        Raises:
+            Overloaded: the time is over.
+        """
+
+        def take() -> bool:
+            if fits := self.fits(answer, size):
+                answer.grow(size)
+            return fits
+
+        loop = asyncio.get_running_loop()
+        longest, remaining = self._limits.timeout if timeout is None else timeout, deadlines.remaining()
+        # Before the deadline, so that the caller learns why.
+        end = loop.time() + (longest if remaining is None else min(longest, 0.9 * remaining))
+        while (left := end - loop.time()) > 0:
+            if await self._room.wait(take, lambda: answer.grow(-size), min(1.0, left)):
+                return
+            if self.held + size > self._limits.per_process:
+                self._make_room()
+        self._reject("of answers that are not read yet")
+
+    def fits(self, answer: Answer, size: int) -> bool:
+        """Return whether there is room for so many bytes."""
+        return (not self.held or self.held + size <= self._limits.per_process) and all(
+            not (held := self._by_owner.get(owner, 0)) or held + size <= limit for owner, limit, _ in answer.owners
+        )
+
+    def begin(self, answer: Answer) -> None:
+        """Note that an answer is under way from now on."""
+        loop = asyncio.get_running_loop()
+        self._under_way[answer] = loop.time()
+        if self._sweep is None:
+            self._sweep = loop.call_later(self._limits.timeout, self._drop_expired)
+
+    def end(self, answer: Answer) -> None:
+        """Note that an answer is out, or dropped."""
+        self._under_way.pop(answer, None)
+
+    def _owners(self, peer: str, key_id: str | None) -> tuple[tuple[str, int, str], ...]:
+        connection = (peer, self._limits.per_connection, "on this connection")
+        if key_id is None:
+            return (connection,)
+        return connection, (f"key {key_id}", self._limits.per_key, "with this API key")
+
+    def _reject(self, whose: str) -> None:
+        self._on_rejected("bytes")
+        raise Overloaded.by_bytes(whose)
+
+    def _make_room(self) -> None:
+        self._drop_older_than(min(_PRESSED_TIMEOUT_SECONDS, self._limits.timeout))
+
+    def _drop_expired(self) -> None:
+        self._sweep = None
+        self._drop_older_than(self._limits.timeout)
+        for begun in self._under_way.values():
+            self._sweep = asyncio.get_running_loop().call_at(begun + self._limits.timeout, self._drop_expired)
+            return
+
+    def _drop_older_than(self, seconds: float) -> None:
+        latest = asyncio.get_running_loop().time() - seconds
+        for answer, begun in list(self._under_way.items()):
+            if begun > latest:
+                return
+            self.end(answer)
+            self.dropped += 1
+            _log.warning("gave up an answer of %d bytes that %s did not read", answer.size, answer.owners[0][0])
+            drop_call(answer.task)
+
+
+class Answer:
+    """The bytes of the answers of one call: of its only one, or of the present page of a stream.
+
+    Attributes:
+        task: the task of the handler.
+        owners: the connection and the API key that it counts for: name, limit, description.
+        size: its bytes.
+    """
+
+    __slots__ = ("_budget", "owners", "size", "task")
+
+    def __init__(self, budget: AnswerBudget, owners: tuple[tuple[str, int, str], ...]) -> None:
+        self._budget = budget
+        self.task = running_task()
+        self.owners = owners
+        self.size = 0
+
+    def grow(self, size: int) -> None:
+        """Count more bytes, or fewer when the number is negative, without waiting."""
+        self.size += size
+        self._budget.add(self, size)
+
+    async def reserve(self, size: int, timeout: float | None = _ROOM_TIMEOUT_SECONDS) -> None:
+        """Count the bytes of an answer; wait for room, but not beyond the deadline.
+
+        Args:
+            size: its bytes.
+            timeout: the longest wait in seconds; None waits as long as for a reader.
+
+        Raises:
+            Overloaded: there is no room in time.
+        """
+        if size <= _MAX_UNDELAYED_BYTES or self._budget.fits(self, size):
+            self.grow(size)
+            return
+        await self._budget.wait_for_room(self, size, timeout)
+
+    def begin(self) -> None:
+        """Note that it is passed to gRPC now."""
+        self._budget.begin(self)
+
+    def end(self) -> None:
+        """Note that it is out, or dropped: its bytes are free."""
+        self._budget.end(self)
+        self.grow(-self.size)

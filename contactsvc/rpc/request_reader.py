@@ -1,0 +1,120 @@
+"""Reading of requests: a limited number at a time, within a limited time.
+
+RPCs are registered with streaming requests, which are the same on the wire. So a handler begins when the headers of its
+call have arrived, and decides whether the message may follow. Until it is read, HTTP/2's flow control holds the peer at
+64 KiB per call; afterwards gRPC accepts a whole message, of up to 4 MiB, and keeps an unfinished one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import grpc
+
+from contactsvc import deadlines
+from contactsvc.errors import DeadlineExceeded, Overloaded
+from contactsvc.waiting import WaitingLine
+
+READ_TIMEOUT_SECONDS = 10.0
+_MAX_READS = 16
+_MAX_READS_PER_OWNER = 4
+# How long a call waits for its turn.
+_TURN_TIMEOUT_SECONDS = 5.0
+# A read that lasts longer ends when others wait for their turn: the requests of a few slow callers must not hold up
+# everybody until their timeout. Small requests arrive together with their headers.
+_PRESSED_TIMEOUT_SECONDS = 1.0
+
+
+class Readable(Protocol):
+    """What is used here of gRPC's ServicerContext."""
+
+    async def read(self) -> Any:
+        """Return the next message; grpc.aio.EOF after the last."""
+
+
+class RequestReader:
+    """Reads the messages of requests.
+
+    Args:
+        on_rejected: receives "requests" for every call that does not get its turn.
+        timeout: seconds after which an unfinished request is given up.
+
+    Attributes:
+        reading: number of messages being read.
+    """
+
+    def __init__(self, on_rejected: Callable[[str], None], *, timeout: float = READ_TIMEOUT_SECONDS) -> None:
+        self._on_rejected = on_rejected
+        self._timeout = timeout
+        self._by_owner: Counter[str] = Counter()
+        self._turns = WaitingLine()
+        # In the order in which they were begun.
+        self._reads: dict[asyncio.Timeout, float] = {}
+        self.reading = 0
+
+    async def read(self, context: Readable, owner: str) -> bytes:
+        """Return the message of a request; empty when there is none.
+
+        Args:
+            context: of the call.
+            owner: whom the limit of reads at a time concerns: an API key or a connection.
+
+        Raises:
+            DeadlineExceeded: the message did not arrive in time.
+            Overloaded: too many other messages are being read.
+        """
+        if not self._enter(owner):
+            await self._wait_for_turn(owner)
+        loop = asyncio.get_running_loop()
+        begun, deadline = loop.time(), deadlines.when()
+        end = begun + self._timeout
+        try:
+            async with asyncio.timeout_at(end if deadline is None else min(end, deadline)) as timeout:
+                self._reads[timeout] = begun
+                try:
+                    message = await context.read()
+                finally:
+                    del self._reads[timeout]
+        except TimeoutError:
+            raise DeadlineExceeded from None
+        finally:
+            self._leave(owner)
+        return b"" if message is grpc.aio.EOF else message
+
+    def _enter(self, owner: str) -> bool:
+        fits = self.reading < _MAX_READS and self._by_owner[owner] < _MAX_READS_PER_OWNER
+        if fits:
+            self.reading += 1
+            self._by_owner[owner] += 1
+        return fits
+
+    def _leave(self, owner: str) -> None:
+        self.reading -= 1
+        self._by_owner[owner] -= 1
+        if not self._by_owner[owner]:
+            del self._by_owner[owner]
+        if self._turns:
+            self._turns.serve()
+
+    async def _wait_for_turn(self, owner: str) -> None:
+        loop = asyncio.get_running_loop()
+        left = deadlines.remaining()
+        # Before the deadline, so that the caller learns why.
+        end = loop.time() + (_TURN_TIMEOUT_SECONDS if left is None else min(_TURN_TIMEOUT_SECONDS, 0.9 * left))
+        while (left := end - loop.time()) > 0:
+            pressed = min(_PRESSED_TIMEOUT_SECONDS, left)
+            if await self._turns.wait(lambda: self._enter(owner), lambda: self._leave(owner), pressed):
+                return
+            if self.reading >= _MAX_READS:
+                self._end_oldest(loop.time())
+        self._on_rejected("requests")
+        raise Overloaded.by_requests()
+
+    def _end_oldest(self, now: float) -> None:
+        for timeout, begun in self._reads.items():
+            if now - begun >= _PRESSED_TIMEOUT_SECONDS:
+                timeout.reschedule(now)
+            return

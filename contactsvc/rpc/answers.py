@@ -23,7 +23,7 @@ _MAX_UNDELAYED_BYTES = 16 * 1024
 _ROOM_TIMEOUT_SECONDS = 5.0
 # An answer that is under way for longer makes room when the limit of the process is reached: a few slow readers must
 # not hold up everybody until their timeout.
-_PRESSED_TIMEOUT_SECONDS = 5.0
+PRESSED_TIMEOUT_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ class AnswerBudget:
         raise Overloaded.by_bytes(whose)
 
     def _make_room(self) -> None:
-        self._drop_older_than(min(_PRESSED_TIMEOUT_SECONDS, self._limits.timeout))
+        self._drop_older_than(min(PRESSED_TIMEOUT_SECONDS, self._limits.timeout))
 
     def _drop_expired(self) -> None:
         self._sweep = None

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import grpc
 
 from contactsvc import deadlines
-from contactsvc.errors import DeadlineExceeded, Overloaded
+from contactsvc.errors import DeadlineExceeded, MalformedRequest, Overloaded
 from contactsvc.waiting import WaitingLine
 
 READ_TIMEOUT_SECONDS = 10.0
@@ -25,7 +25,7 @@ _MAX_READS_PER_OWNER = 4
 _TURN_TIMEOUT_SECONDS = 5.0
 # A read that lasts longer ends when others wait for their turn: the requests of a few slow callers must not hold up
 # everybody until their timeout. Small requests arrive together with their headers.
-_PRESSED_TIMEOUT_SECONDS = 1.0
+PRESSED_TIMEOUT_SECONDS = 1.0
 
 
 class Readable(Protocol):
@@ -44,6 +44,7 @@ class RequestReader:
 
     Attributes:
         reading: number of messages being read.
+        begun: number of messages whose reading was begun.
     """
 
     def __init__(self, on_rejected: Callable[[str], None], *, timeout: float = READ_TIMEOUT_SECONDS) -> None:
@@ -53,10 +54,15 @@ class RequestReader:
         self._turns = WaitingLine()
         # In the order in which they were begun.
         self._reads: dict[asyncio.Timeout, float] = {}
-        self.reading = 0
+        self.reading = self.begun = 0
+
+    @property
+    def waiting(self) -> int:
+        """Number of calls that wait for their turn."""
+        return len(self._turns)
 
     async def read(self, context: Readable, owner: str) -> bytes:
-        """Return the message of a request; empty when there is none.
+        """Return the message of a request.
 
         Args:
             context: of the call.
@@ -65,6 +71,7 @@ class RequestReader:
         Raises:
             DeadlineExceeded: the message did not arrive in time.
             Overloaded: too many other messages are being read.
+            MalformedRequest: there is no message.
         """
         if not self._enter(owner):
             await self._wait_for_turn(owner)
@@ -82,12 +89,16 @@ class RequestReader:
             raise DeadlineExceeded from None
         finally:
             self._leave(owner)
-        return b"" if message is grpc.aio.EOF else message
+        if message is grpc.aio.EOF:
+            raise MalformedRequest("request")
+        raw: bytes = message
+        return raw
 
     def _enter(self, owner: str) -> bool:
         fits = self.reading < _MAX_READS and self._by_owner[owner] < _MAX_READS_PER_OWNER
         if fits:
             self.reading += 1
+            self.begun += 1
             self._by_owner[owner] += 1
         return fits
 
@@ -105,7 +116,7 @@ class RequestReader:
         # Before the deadline, so that the caller learns why.
         end = loop.time() + (_TURN_TIMEOUT_SECONDS if left is None else min(_TURN_TIMEOUT_SECONDS, 0.9 * left))
         while (left := end - loop.time()) > 0:
-            pressed = min(_PRESSED_TIMEOUT_SECONDS, left)
+            pressed = min(PRESSED_TIMEOUT_SECONDS, left)
             if await self._turns.wait(lambda: self._enter(owner), lambda: self._leave(owner), pressed):
                 return
             if self.reading >= _MAX_READS:
@@ -115,6 +126,6 @@ class RequestReader:
 
     def _end_oldest(self, now: float) -> None:
         for timeout, begun in self._reads.items():
-            if now - begun >= _PRESSED_TIMEOUT_SECONDS:
+            if now - begun >= PRESSED_TIMEOUT_SECONDS:
                 timeout.reschedule(now)
             return

@@ -7,29 +7,32 @@ from collections.abc import Callable
 
 
 class WaitingLine:
-    """Tasks that wait for room, served in the order of their arrival.
+    """Tasks that wait for room, served in the order of their arrival as far as they fit."""
 
-    Args:
-        strict: whether a waiter that does not fit yet holds up those behind it. Without that a large one may starve.
-    """
-
-    def __init__(self, *, strict: bool = False) -> None:
-        self._strict = strict
-        self._waiters: dict[asyncio.Future[None], Callable[[], bool]] = {}
+    def __init__(self) -> None:
+        self._waiters: dict[asyncio.Future[None], tuple[Callable[[], bool], Callable[[], float]]] = {}
 
     def __len__(self) -> int:
         return len(self._waiters)
 
-    async def wait(self, take: Callable[[], bool], give_back: Callable[[], None], seconds: float) -> bool:
+    async def wait(
+        self,
+        take: Callable[[], bool],
+        give_back: Callable[[], None],
+        seconds: float,
+        *,
+        rank: Callable[[], float] = lambda: 0,
+    ) -> bool:
         """Wait until there is room, and take it; return False when the time is over.
 
         Args:
             take: takes the room and returns True, or returns False when there is too little.
             give_back: gives back what was taken for a task that was cancelled at that moment.
             seconds: the longest wait.
+            rank: those of the lowest rank are served first.
         """
         served: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters[served] = take
+        self._waiters[served] = take, rank
         try:
             await asyncio.wait({served}, timeout=seconds)
             return served.done()
@@ -43,9 +46,7 @@ class WaitingLine:
 
     def serve(self) -> None:
         """Serve the waiters that fit now; call it whenever room has become free."""
-        for served, take in list(self._waiters.items()):
+        for served, (take, _) in sorted(self._waiters.items(), key=lambda waiter: waiter[1][1]()):
             if take():
                 del self._waiters[served]
                 served.set_result(None)
-            elif self._strict:
-                return

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from contactsvc.errors import Overloaded
+from contactsvc.memory import CallMemory
 
 
 class ConcurrencyLimiter:
@@ -57,11 +58,15 @@ class Admission:
     """The place of a call among those in flight, free once everything that holds it has released it.
 
     It is made with one holder.
+
+    Attributes:
+        memory: the memory of the call, freed at the same time.
     """
 
-    __slots__ = ("_holders", "_key_id", "_limiter")
+    __slots__ = ("_holders", "_key_id", "_limiter", "memory")
 
     def __init__(self, limiter: ConcurrencyLimiter, key_id: str | None) -> None:
+        self.memory: CallMemory | None = None
         self._limiter = limiter
         self._key_id = key_id
         self._holders = 1
@@ -75,3 +80,5 @@ class Admission:
         self._holders -= 1
         if not self._holders:
             self._limiter.leave(self._key_id)
+            if self.memory is not None:
+                self.memory.close()

@@ -74,7 +74,7 @@ class AnswerBudget:
             if self._by_owner.get(owner, 0) >= limit:
                 self._reject(whose)
         if self.held >= self._limits.per_process:
-            self._make_room()
+            self.make_room()
             self._reject("in this process")
 
     def answer(self, peer: str, key_id: str | None) -> Answer:
@@ -93,7 +93,7 @@ class AnswerBudget:
         if size < 0 and self._room:
             self._room.serve()
 
-    async def wait_for_room(self, answer: Answer, size: int, timeout: float | None) -> None:
+    async def wait_for_room(self, answer: Answer, size: int) -> None:
         """Count bytes as soon as there is room for them.
 
         Raises:
@@ -106,14 +106,16 @@ class AnswerBudget:
             return fits
 
         loop = asyncio.get_running_loop()
-        longest, remaining = self._limits.timeout if timeout is None else timeout, deadlines.remaining()
+        remaining = deadlines.remaining()
         # Before the deadline, so that the caller learns why.
-        end = loop.time() + (longest if remaining is None else min(longest, 0.9 * remaining))
+        end = loop.time() + (
+            _ROOM_TIMEOUT_SECONDS if remaining is None else min(_ROOM_TIMEOUT_SECONDS, 0.9 * remaining)
+        )
         while (left := end - loop.time()) > 0:
             if await self._room.wait(take, lambda: answer.grow(-size), min(1.0, left)):
                 return
             if self.held + size > self._limits.per_process:
-                self._make_room()
+                self.make_room()
         self._reject("of answers that are not read yet")
 
     def fits(self, answer: Answer, size: int) -> bool:
@@ -143,7 +145,8 @@ class AnswerBudget:
         self._on_rejected("bytes")
         raise Overloaded.by_bytes(whose)
 
-    def _make_room(self) -> None:
+    def make_room(self) -> None:
+        """Give up the answers that nobody has read for a while."""
         self._drop_older_than(min(PRESSED_TIMEOUT_SECONDS, self._limits.timeout))
 
     def _drop_expired(self) -> None:
@@ -186,12 +189,8 @@ class Answer:
         self.size += size
         self._budget.add(self, size)
 
-    async def reserve(self, size: int, timeout: float | None = _ROOM_TIMEOUT_SECONDS) -> None:
+    async def reserve(self, size: int) -> None:
         """Count the bytes of an answer; wait for room, but not beyond the deadline.
-
-        Args:
-            size: its bytes.
-            timeout: the longest wait in seconds; None waits as long as for a reader.
 
         Raises:
             Overloaded: there is no room in time.
@@ -199,7 +198,7 @@ class Answer:
         if size <= _MAX_UNDELAYED_BYTES or self._budget.fits(self, size):
             self.grow(size)
             return
-        await self._budget.wait_for_room(self, size, timeout)
+        await self._budget.wait_for_room(self, size)
 
     def begin(self) -> None:
         """Note that it is passed to gRPC now."""

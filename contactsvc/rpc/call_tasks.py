@@ -3,8 +3,8 @@
 The inner task runs the handler and sends the answer; the outer one waits for the end of the call. Once an answer is on
 its way, cancelling the inner task alone has no effect, and `context.abort` ends the call only on our side: the bytes of
 an answer that the peer does not read stay until its connection ends. When both tasks are cancelled, gRPC drops the call
-and its bytes at once, and other calls on the connection go on. Only the latest call of a server stays until the next one
-arrives, since grpc.aio refers to it until then. Measured with grpcio 1.83.
+and its bytes at once, and other calls on the connection go on. Only the latest call of a server stays until the next
+one arrives, since grpc.aio refers to it until then. Measured with grpcio 1.83.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from contactsvc import deadlines
 from contactsvc.domain.ids import new_request_id
 from contactsvc.domain.kinds import Environment
 from contactsvc.errors import ContactsvcError, DeadlineExceeded, InternalFault, MalformedRequest, Overloaded
+from contactsvc.memory import CallMemory, MemoryBudget
 from contactsvc.rpc.admission import Admission, ConcurrencyLimiter
 from contactsvc.rpc.answers import Answer, AnswerBudget
 from contactsvc.rpc.auth import Authenticator, Caller
@@ -42,6 +43,10 @@ REQUEST_ID_HEADER = "x-request-id"
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 # Calls that wait at a time for the API keys to be read.
 _MAX_AUTHENTICATING = 200
+# What a write needs for each byte of its request: the message, records, documents, BSON and the answer, and four bytes
+# in Python for a character of one. Small requests are bounded by the limits of calls in flight.
+_MEMORY_PER_REQUEST_BYTE = 12
+_MAX_UNCOUNTED_REQUEST_BYTES = 8 * 1024
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +58,7 @@ class CallPipeline:
         authenticator: authenticates callers.
         limiter: limits concurrent calls.
         answers: limits the bytes of answers.
+        memory: limits the memory of calls.
         reader: reads requests.
         metrics: counts calls.
         max_seconds: the longest time that a unary call may take, whatever deadline its caller has set.
@@ -65,6 +71,7 @@ class CallPipeline:
         authenticator: Authenticator,
         limiter: ConcurrencyLimiter,
         answers: AnswerBudget,
+        memory: MemoryBudget,
         reader: RequestReader,
         metrics: Metrics,
         *,
@@ -75,6 +82,7 @@ class CallPipeline:
         self._authenticator = authenticator
         self._limiter = limiter
         self._answers = answers
+        self._memory = memory
         self._reader = reader
         self._metrics = metrics
         self._max_seconds = max_seconds
@@ -127,7 +135,7 @@ class CallPipeline:
             try:
                 try:
                     caller = await self._admitted(call, self._max_seconds)
-                    raw = await self._reader.read(context, caller.key_id or call.peer)
+                    raw = await self._request(call)
                     answer = await carry_out(lambda: rpcs[caller.environment](_decoded(request_class, raw)), call)
                     context.set_trailing_metadata(call.trailing)
                 except BaseException as error:
@@ -153,7 +161,7 @@ class CallPipeline:
                 try:
                     # A stream takes as long as its caller reads: only the caller's own deadline counts.
                     caller = await self._admitted(call, None)
-                    raw = await self._reader.read(context, caller.key_id or call.peer)
+                    raw = await self._request(call)
                     answer = self._answers.answer(call.peer, call.key_id)
                     async with aclosing(rpcs[caller.environment](_decoded(request_class, raw))) as messages:
                         async for message in messages:
@@ -194,7 +202,16 @@ class CallPipeline:
         self._answers.check(call.peer, caller.key_id)
         call.admission = self._limiter.enter(caller.key_id)
         call.task.add_done_callback(call.admission.release)
+        call.admission.memory = call.memory = CallMemory(self._memory, caller.key_id or call.peer)
+        call.memory.begin()
         return caller
+
+    async def _request(self, call: CallContext) -> bytes:
+        """Return the message of an admitted call once there is memory for what it will become."""
+        raw = await self._reader.read(call.context, call.memory.owner)
+        if len(raw) > _MAX_UNCOUNTED_REQUEST_BYTES:
+            await call.memory.hold(_MEMORY_PER_REQUEST_BYTE * len(raw))
+        return raw
 
     async def _read(self, work: Callable[[], Coroutine[Any, Any, Message]], call: CallContext) -> bytes:
         """Return the answer of a read, which ends when its caller leaves or its deadline passes."""
@@ -240,13 +257,14 @@ class CallPipeline:
         del message
         await answer.reserve(len(raw))
         answer.begin()
+        call.memory.release()
         return raw
 
 
 async def _send(context: Context, message: Message, answer: Answer) -> None:
     """Send a message of a stream at the pace of its reader; the call is cancelled when it is not read in time."""
     raw = message.SerializeToString()
-    await answer.reserve(len(raw), None)
+    await answer.reserve(len(raw))
     answer.begin()
     try:
         await context.write(raw)
@@ -267,6 +285,7 @@ class CallContext:
         "admission",
         "caller",
         "context",
+        "memory",
         "metadata",
         "method",
         "peer",
@@ -295,6 +314,7 @@ class CallContext:
         self.caller: Caller | None = None
         self.peer = context.peer()
         self.admission: Admission
+        self.memory: CallMemory
         self.task = running_task()
         self._code = "OK"
         self._reason = ""

@@ -14,6 +14,7 @@ from contactsvc.domain.clock import Clock, now_utc
 from contactsvc.domain.ids import ContactMethodIds
 from contactsvc.domain.kinds import Environment
 from contactsvc.domain.normalization import ValueRules
+from contactsvc.memory import MemoryBudget
 from contactsvc.rpc import health, reflection
 from contactsvc.rpc.admission import ConcurrencyLimiter
 from contactsvc.rpc.answers import AnswerBudget, AnswerLimits
@@ -84,6 +85,7 @@ class Server:
     Attributes:
         health: health of the server.
         answers: the answers under way.
+        memory: the memory of calls.
         reader: the requests being read.
     """
 
@@ -109,11 +111,13 @@ class Server:
         metrics.in_flight.set_function(lambda: in_flight.count)
         authenticator = authenticator or Authenticator(None, monotonic=time.monotonic)
         self.answers = AnswerBudget(limits.answers, metrics.rejected)
+        self.memory = MemoryBudget(metrics.rejected, self.answers.make_room)
         self.reader = RequestReader(metrics.rejected, timeout=limits.request_timeout)
         self._calls = CallPipeline(
             authenticator,
             in_flight,
             self.answers,
+            self.memory,
             self.reader,
             metrics,
             max_seconds=limits.max_deadline,

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pymongo.errors import DuplicateKeyError
 
-from contactsvc import chunks, deadlines
+from contactsvc import deadlines, memory
 from contactsvc.domain.change_set import ChangeSet
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.idempotency import IdempotencyRecord
@@ -23,12 +23,13 @@ from contactsvc.domain.listing import Listing, Page
 from contactsvc.errors import EtagMismatch, StoreUnavailable
 from contactsvc.service.ports import LostRace, Store
 from contactsvc.store import queries
-from contactsvc.store.documents import from_document, is_contact_method, metadata_pair, primary_key, to_records
+from contactsvc.store.documents import is_contact_method, metadata_pair, primary_key, to_records
 from contactsvc.store.driver_errors import CursorLost, duplicates_translated, lost_cursors_translated, translated
 from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver, Session
 from contactsvc.store.idempotency_records import replacing_idempotency_records, to_idempotency_records
 from contactsvc.store.paging import Paging
+from contactsvc.store.sizes import MAX_DOCUMENT_BYTES, size_of
 from contactsvc.store.transactions import KeyLocks, in_transaction, retried
 from contactsvc.store.writes import DocumentWrite, writes_of
 
@@ -36,6 +37,10 @@ T = TypeVar("T")
 
 # How long a stream that ends early waits for a batch that is being fetched.
 _LAST_BATCH_TIMEOUT_SECONDS = 1.0
+# Documents that are read at a time: about 11 MB where all of them are as large as they may be.
+_BATCH_SIZE = 50
+# Documents of a batch that are not counted as memory of the call.
+_MAX_UNCOUNTED_BYTES = 256 * 1024
 _IDEMPOTENCY_RECORDS: Document = {"requests": 1, "schema_version": 1}
 
 
@@ -130,13 +135,18 @@ class MongoStore:
 
     async def find_page(self, listing: Listing) -> Page:
         """Return one page; raise InvalidPageToken when the token does not belong to the listing."""
+        await memory.hold(min(listing.page_size + 1, _BATCH_SIZE) * MAX_DOCUMENT_BYTES)
+        return await self._read_page(listing)
+
+    async def _read_page(self, listing: Listing) -> Page:
+        """Return one page, for a caller that has counted the memory."""
         paging = await self._paging(listing)
         # One record more than requested shows whether there is a next page.
         wanted = listing.page_size + 1
         found: list[Document] = []
         for part in paging.parts:
-            found += await self._find(part, sort=paging.keys, skip=listing.offset, limit=wanted - len(found))
-            if len(found) == wanted:
+            found += await self._find_for_page(paging, part, listing.offset, wanted - len(found))
+            if len(found) == wanted or len(found) > paging.fitting(found):
                 break
         total_size = await self._count(paging.query) if listing.include_total_size else None
         count = paging.fitting(found)
@@ -145,18 +155,39 @@ class MongoStore:
     async def stream_pages(self, listing: Listing) -> AsyncGenerator[Page]:
         """Yield all pages on demand, at most two in memory at a time; errors as in `find_page`."""
         paging = await self._paging(listing)
+        batch_size = min(listing.page_size, _BATCH_SIZE)
         held: list[Document] = []
-        async with aclosing(self._batches(paging, listing.page_size)) as batches:
+        async with aclosing(self._batches(paging, batch_size)) as batches:
             async for batch in batches:
                 held += batch
                 # A page is complete once there is a document after it; until then it may be the last one.
                 while len(held) > (count := paging.fitting(held)):
                     yield await paging.page(held[:count], more=True)
+                    memory.free(size_of(held[:count]))
                     held = held[count:]
         while held:
             count = paging.fitting(held)
             yield await paging.page(held[:count], more=len(held) > count)
             held = held[count:]
+
+    async def _find_for_page(self, paging: Paging, query: Document, skip: int, limit: int) -> list[Document]:
+        """Return the first documents of a query, but not many more than fit into a page."""
+        if limit <= _BATCH_SIZE:
+            return await self._find(query, sort=paging.keys, skip=skip, limit=limit)
+        found: list[Document] = []
+        with self._translated():
+            cursor = self._collection.find(query, session=self._session, **_time_limit())
+            cursor = cursor.skip(skip).limit(limit).sort(list(paging.keys)).batch_size(_BATCH_SIZE)
+            try:
+                while batch := await cursor.to_list(length=_BATCH_SIZE):
+                    found += batch
+                    if len(found) == limit or len(found) > paging.fitting(found):
+                        break
+                    # The documents that were read hold what was counted for them; the next ones come on top.
+                    await memory.hold(size_of(batch))
+            finally:
+                await cursor.close()
+        return found
 
     async def _paging(self, listing: Listing) -> Paging:
         asked = listing.filter
@@ -282,8 +313,15 @@ class MongoStore:
                 yield
 
     async def _fetch(self, cursor: Any, size: int) -> list[Document]:
-        with translated(), lost_cursors_translated():
-            found: list[Document] = await cursor.to_list(length=size)
+        """Return the next documents of a cursor, counted as memory of the call."""
+        expected = size * MAX_DOCUMENT_BYTES
+        await memory.hold(expected)
+        found: list[Document] = []
+        try:
+            with translated(), lost_cursors_translated():
+                found = await cursor.to_list(length=size)
+        finally:
+            memory.free(expected - size_of(found))
         return found
 
     async def _find_one(self, query: Document) -> ContactMethod | None:
@@ -298,13 +336,33 @@ class MongoStore:
             (value,) = wanted
             record = await self._find_one({field: value})
             return [] if record is None else [record]
-        return await self._find_records({field: queries.any_of(list(wanted))})
+        values = list(wanted)
+        records: list[ContactMethod] = []
+        for begin in range(0, len(values), _BATCH_SIZE):
+            records += await self._find_records({field: queries.any_of(values[begin : begin + _BATCH_SIZE])})
+        return records
 
     async def _find_records(self, query: Document, *, limit: int = 0) -> list[ContactMethod]:
-        documents = await self._find(query, limit=limit)
-        return await chunks.map_yielding(
-            from_document, [document for document in documents if is_contact_method(document)]
-        )
+        if 0 < limit <= _BATCH_SIZE:
+            return to_records(await self._find(query, limit=limit))
+        records: list[ContactMethod] = []
+        with self._translated():
+            cursor = self._collection.find(query, session=self._session, **_time_limit()).batch_size(_BATCH_SIZE)
+            exhausted = False
+            try:
+                while batch := await cursor.to_list(length=_BATCH_SIZE):
+                    exhausted = len(batch) < _BATCH_SIZE
+                    size = size_of(batch)
+                    if size > _MAX_UNCOUNTED_BYTES:
+                        # The records, and what is made of them.
+                        await memory.hold(2 * size)
+                    records += to_records(batch)
+                    if exhausted:
+                        break
+            finally:
+                if not exhausted:
+                    await cursor.close()
+        return records
 
     async def _find(
         self,

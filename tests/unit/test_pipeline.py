@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from contactsvc.domain.kinds import Environment
 from contactsvc.errors import DeadlineExceeded
+from contactsvc.memory import MemoryBudget
 from contactsvc.rpc.admission import ConcurrencyLimiter
 from contactsvc.rpc.answers import AnswerBudget, AnswerLimits
 from contactsvc.rpc.auth import Authenticator
@@ -64,7 +65,8 @@ async def test_a_write_that_fails_as_its_caller_leaves_is_no_error_of_the_loop()
     in_flight = ConcurrencyLimiter(10, 10, metrics.rejected)
     answers, reader = AnswerBudget(AnswerLimits(timeout=60), metrics.rejected), RequestReader(metrics.rejected)
     authenticator = Authenticator(None, monotonic=time.monotonic)
-    calls = CallPipeline(authenticator, in_flight, answers, reader, metrics, max_seconds=30)
+    memory = MemoryBudget(metrics.rejected)
+    calls = CallPipeline(authenticator, in_flight, answers, memory, reader, metrics, max_seconds=30)
     handler: Any = calls.handler(SERVICE, dict.fromkeys(Environment, servicer))
     method = handler.service(Details(f"/{SERVICE.full_name}/DeleteContactMethod"))
     complaints: list[str] = []

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 from contactsvc import deadlines
@@ -158,6 +159,16 @@ class CallMemory:
         self._closed = True
 
 
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Count nothing inside the block: what several calls share belongs to none of them."""
+    token = _current.set(None)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
 async def hold(size: int) -> None:
     """Count bytes of the current call that are about to be allocated; raises as CallMemory.hold."""
     if (call := _current.get()) is not None:
@@ -168,3 +179,9 @@ def free(size: int) -> None:
     """Stop counting bytes of the current call."""
     if (call := _current.get()) is not None:
         call.free(size)
+
+
+def held() -> int:
+    """Return the bytes of the current call."""
+    call = _current.get()
+    return 0 if call is None else call.held

@@ -20,7 +20,7 @@ from contactsvc.rpc.answers import AnswerLimits
 from contactsvc.rpc.auth import Authenticator
 from contactsvc.rpc.call_ports import Tracing
 from contactsvc.rpc.health import follow_database
-from contactsvc.runtime import embedded
+from contactsvc.runtime import embedded, malloc
 from contactsvc.runtime.server import LAST_WRITES_TIMEOUT_SECONDS, SERVICE, Limits, Server, count_writes
 from contactsvc.runtime.signals import Sender, Signals, run_until_early_stop
 from contactsvc.runtime.supervisor_link import SupervisorLink
@@ -56,6 +56,7 @@ async def serve(
     Raises:
         StartupError: the service cannot start, or has lost its embedded database.
     """
+    malloc.configure()
     worker = None if supervisor is None else supervisor.worker
     logs.configure(as_json=settings.log_json, level=settings.log_level, worker=worker)
     signals = Signals()

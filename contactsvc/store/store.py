@@ -7,10 +7,10 @@ delete do not.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Iterator, Sequence
-from contextlib import aclosing, contextmanager, nullcontext, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Sequence
+from contextlib import aclosing, nullcontext, suppress
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pymongo.errors import DuplicateKeyError
 
@@ -23,28 +23,25 @@ from contactsvc.domain.listing import Listing, Page
 from contactsvc.errors import EtagMismatch, StoreUnavailable
 from contactsvc.service.ports import LostRace, Store
 from contactsvc.store import queries
-from contactsvc.store.documents import is_contact_method, metadata_pair, primary_key, to_records
-from contactsvc.store.driver_errors import CursorLost, duplicates_translated, lost_cursors_translated, translated
+from contactsvc.store.documents import is_contact_method, metadata_pair, primary_key
+from contactsvc.store.driver_errors import CursorLost, duplicates_translated
 from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver, Session
 from contactsvc.store.idempotency_records import replacing_idempotency_records, to_idempotency_records
 from contactsvc.store.paging import Paging
+from contactsvc.store.reading import BATCH_SIZE, DocumentReader
 from contactsvc.store.sizes import MAX_DOCUMENT_BYTES, size_of
 from contactsvc.store.transactions import KeyLocks, in_transaction, retried
-from contactsvc.store.writes import DocumentWrite, writes_of
+from contactsvc.store.writes import DocumentWrite, Insert, Replace, writes_of
 
 T = TypeVar("T")
 
 # How long a stream that ends early waits for a batch that is being fetched.
 _LAST_BATCH_TIMEOUT_SECONDS = 1.0
-# Documents that are read at a time: about 11 MB where all of them are as large as they may be.
-_BATCH_SIZE = 50
-# Documents of a batch that are not counted as memory of the call.
-_MAX_UNCOUNTED_BYTES = 256 * 1024
 _IDEMPOTENCY_RECORDS: Document = {"requests": 1, "schema_version": 1}
 
 
-class MongoStore:
+class MongoStore(DocumentReader):
     """Contact methods in one MongoDB collection.
 
     Args:
@@ -120,7 +117,8 @@ class MongoStore:
         return list(primaries.values())
 
     async def _find_primaries_by_key(self, slots: Collection[Slot]) -> dict[Slot, ContactMethod]:
-        found = await self._find_records({"primary_key": queries.any_of([primary_key(slot) for slot in slots])})
+        keys = [primary_key(slot) for slot in slots]
+        found = await self._find_records({"primary_key": queries.any_of(keys)}, at_most=len(keys))
         # Releases of layout 1 may leave the key behind when they demote a record.
         return {record.slot: record for record in found if record.is_primary}
 
@@ -135,7 +133,7 @@ class MongoStore:
 
     async def find_page(self, listing: Listing) -> Page:
         """Return one page; raise InvalidPageToken when the token does not belong to the listing."""
-        await memory.hold(min(listing.page_size + 1, _BATCH_SIZE) * MAX_DOCUMENT_BYTES)
+        await memory.hold(min(listing.page_size + 1, BATCH_SIZE) * MAX_DOCUMENT_BYTES)
         return await self._read_page(listing)
 
     async def _read_page(self, listing: Listing) -> Page:
@@ -155,7 +153,7 @@ class MongoStore:
     async def stream_pages(self, listing: Listing) -> AsyncGenerator[Page]:
         """Yield all pages on demand, at most two in memory at a time; errors as in `find_page`."""
         paging = await self._paging(listing)
-        batch_size = min(listing.page_size, _BATCH_SIZE)
+        batch_size = min(listing.page_size, BATCH_SIZE)
         held: list[Document] = []
         async with aclosing(self._batches(paging, batch_size)) as batches:
             async for batch in batches:
@@ -169,25 +167,6 @@ class MongoStore:
             count = paging.fitting(held)
             yield await paging.page(held[:count], more=len(held) > count)
             held = held[count:]
-
-    async def _find_for_page(self, paging: Paging, query: Document, skip: int, limit: int) -> list[Document]:
-        """Return the first documents of a query, but not many more than fit into a page."""
-        if limit <= _BATCH_SIZE:
-            return await self._find(query, sort=paging.keys, skip=skip, limit=limit)
-        found: list[Document] = []
-        with self._translated():
-            cursor = self._collection.find(query, session=self._session, **_time_limit())
-            cursor = cursor.skip(skip).limit(limit).sort(list(paging.keys)).batch_size(_BATCH_SIZE)
-            try:
-                while batch := await cursor.to_list(length=_BATCH_SIZE):
-                    found += batch
-                    if len(found) == limit or len(found) > paging.fitting(found):
-                        break
-                    # The documents that were read hold what was counted for them; the next ones come on top.
-                    await memory.hold(size_of(batch))
-            finally:
-                await cursor.close()
-        return found
 
     async def _paging(self, listing: Listing) -> Paging:
         asked = listing.filter
@@ -260,6 +239,10 @@ class MongoStore:
         writes = writes_of(change_set)
         with self._translated(), duplicates_translated():
             if self._session is not None:
+                # The documents, and their BSON twice.
+                await memory.hold(
+                    3 * size_of([write.document for write in writes if isinstance(write, Insert | Replace)])
+                )
                 result = await self._collection.bulk_write([write.bulk() for write in writes], session=self._session)
                 if result.inserted_count + result.matched_count + result.deleted_count != len(writes):
                     raise LostRace(EtagMismatch())
@@ -294,7 +277,13 @@ class MongoStore:
         async def once() -> T:
             if self._driver is None:
                 return await work(self)
-            return await in_transaction(self._driver, lambda session: work(self._within(session)))
+            held = memory.held()
+            try:
+                return await in_transaction(self._driver, lambda session: work(self._within(session)))
+            except BaseException:
+                # The next attempt reads everything again.
+                memory.free(memory.held() - held)
+                raise
 
         async with self._locks.held(keys):
             with self._translated():
@@ -302,95 +291,3 @@ class MongoStore:
 
     def _within(self, session: Session) -> MongoStore:
         return MongoStore(self._collection, self._driver, self._locks, session)
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Translate driver errors; not inside a transaction, whose retries need the original ones."""
-        if self._session is not None:
-            yield
-        else:
-            with translated():
-                yield
-
-    async def _fetch(self, cursor: Any, size: int) -> list[Document]:
-        """Return the next documents of a cursor, counted as memory of the call."""
-        expected = size * MAX_DOCUMENT_BYTES
-        await memory.hold(expected)
-        found: list[Document] = []
-        try:
-            with translated(), lost_cursors_translated():
-                found = await cursor.to_list(length=size)
-        finally:
-            memory.free(expected - size_of(found))
-        return found
-
-    async def _find_one(self, query: Document) -> ContactMethod | None:
-        with self._translated():
-            document = await self._collection.find_one(query, session=self._session, **_time_limit())
-        return None if document is None else next(iter(to_records([document])), None)
-
-    async def _find_any(self, field: str, wanted: Collection[str]) -> list[ContactMethod]:
-        """Return the records with one of these values in a field that is unique."""
-        if len(wanted) == 1:
-            # Motor is slower with a cursor.
-            (value,) = wanted
-            record = await self._find_one({field: value})
-            return [] if record is None else [record]
-        values = list(wanted)
-        records: list[ContactMethod] = []
-        for begin in range(0, len(values), _BATCH_SIZE):
-            records += await self._find_records({field: queries.any_of(values[begin : begin + _BATCH_SIZE])})
-        return records
-
-    async def _find_records(self, query: Document, *, limit: int = 0) -> list[ContactMethod]:
-        if 0 < limit <= _BATCH_SIZE:
-            return to_records(await self._find(query, limit=limit))
-        records: list[ContactMethod] = []
-        with self._translated():
-            cursor = self._collection.find(query, session=self._session, **_time_limit()).batch_size(_BATCH_SIZE)
-            exhausted = False
-            try:
-                while batch := await cursor.to_list(length=_BATCH_SIZE):
-                    exhausted = len(batch) < _BATCH_SIZE
-                    size = size_of(batch)
-                    if size > _MAX_UNCOUNTED_BYTES:
-                        # The records, and what is made of them.
-                        await memory.hold(2 * size)
-                    records += to_records(batch)
-                    if exhausted:
-                        break
-            finally:
-                if not exhausted:
-                    await cursor.close()
-        return records
-
-    async def _find(
-        self,
-        query: Document,
-        projection: Document | None = None,
-        *,
-        sort: Sequence[tuple[str, int]] = (),
-        skip: int = 0,
-        limit: int = 0,
-    ) -> list[Document]:
-        with self._translated():
-            cursor = self._collection.find(query, projection, session=self._session, **_time_limit())
-            cursor = cursor.skip(skip).limit(limit)
-            if sort:
-                cursor = cursor.sort(list(sort))
-            return await cursor.to_list(length=None)
-
-    async def _count(self, query: Document) -> int:
-        with self._translated():
-            milliseconds = deadlines.remaining_ms()
-            limit = {} if milliseconds is None else {"maxTimeMS": milliseconds}
-            return await self._collection.count_documents(query, session=self._session, **limit)
-
-
-def _time_limit() -> dict[str, Any]:
-    """Return the option that makes the database stop a query at the deadline of the call.
-
-    Not pymongo.timeout, which does not reach Motor's threads.
-    """
-    milliseconds = deadlines.remaining_ms()
-    return {} if milliseconds is None else {"max_time_ms": milliseconds}

@@ -109,14 +109,17 @@ class CoalescingStore(MongoStore):
                 await super().write(change_set)
 
     async def _read_ids(self, ids: Collection[str]) -> Mapping[str, ContactMethod]:
-        return {record.id: record for record in await super().find_by_ids(ids)}
+        with memory.uncounted():
+            return {record.id: record for record in await super().find_by_ids(ids)}
 
     async def _read_external_ids(self, external_ids: Collection[str]) -> Mapping[str, ContactMethod]:
-        records = await super().find_by_external_ids(external_ids)
+        with memory.uncounted():
+            records = await super().find_by_external_ids(external_ids)
         return {record.external_id: record for record in records if record.external_id is not None}
 
     async def _read_primaries(self, slots: Collection[Slot]) -> Mapping[Slot, ContactMethod]:
-        return {record.slot: record for record in await self.find_primaries(slots)}
+        with memory.uncounted():
+            return {record.slot: record for record in await self.find_primaries(slots)}
 
     async def _read_pairs(self, pairs: Collection[str]) -> Mapping[str, list[ContactMethod]]:
         limit = _MAX_RECORDS_PER_PAIR * len(pairs)
@@ -137,7 +140,8 @@ class CoalescingStore(MongoStore):
         """Return the pages of clients with few records. The others are omitted, and read alone."""
         if len(firsts) == 1:
             (first,) = firsts
-            return {first: await self._read_page(first.listing)}
+            with memory.uncounted():
+                return {first: await self._read_page(first.listing)}
         clients = {first.client_id for first in firsts}
         limit = sum(first.page_size + 1 for first in firsts)
         documents = await self._find({"client_id": queries.any_of(list(clients))}, limit=limit)

@@ -24,7 +24,7 @@ _MAX_BYTES_PER_OWNER = 48 * _MIB
 # needs 140 MiB.
 _MAX_BYTES_PER_CALL = 160 * _MIB
 # How long a call waits for room.
-_ROOM_TIMEOUT_SECONDS = 5.0
+_ROOM_TIMEOUT_SECONDS = 15.0
 
 _current: ContextVar[CallMemory | None] = ContextVar("call_memory", default=None)
 

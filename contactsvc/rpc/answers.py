@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from contactsvc import deadlines
 from contactsvc.errors import Overloaded
+from contactsvc.rpc.call_ports import Context
 from contactsvc.rpc.call_tasks import drop_call, running_task
 from contactsvc.waiting import WaitingLine
 
@@ -68,18 +69,21 @@ class AnswerBudget:
         self.held = 0
         self.dropped = 0
 
-    def check(self, peer: str, key_id: str | None) -> None:
-        """Raise Overloaded when the answers under way leave no room for that of a new call."""
-        for owner, limit, whose in self._owners(peer, key_id):
+    def answer(self, peer: str, key_id: str | None) -> Answer:
+        """Return the account of the answers of a new call, empty so far.
+
+        Raises:
+            Overloaded: the answers under way leave no room for another.
+        """
+        connection = (peer, self._limits.per_connection, "on this connection")
+        owners = (connection,) if key_id is None else (connection, (key_id, self._limits.per_key, "with this API key"))
+        for owner, limit, whose in owners:
             if self._by_owner.get(owner, 0) >= limit:
                 self._reject(whose)
         if self.held >= self._limits.per_process:
             self.make_room()
             self._reject("in this process")
-
-    def answer(self, peer: str, key_id: str | None) -> Answer:
-        """Return the account of the answers of a call, empty so far."""
-        return Answer(self, self._owners(peer, key_id))
+        return Answer(self, owners)
 
     def add(self, answer: Answer, size: int) -> None:
         """Count bytes, or stop counting them when the number is negative."""
@@ -134,12 +138,6 @@ class AnswerBudget:
     def end(self, answer: Answer) -> None:
         """Note that an answer is out, or dropped."""
         self._under_way.pop(answer, None)
-
-    def _owners(self, peer: str, key_id: str | None) -> tuple[tuple[str, int, str], ...]:
-        connection = (peer, self._limits.per_connection, "on this connection")
-        if key_id is None:
-            return (connection,)
-        return connection, (f"key {key_id}", self._limits.per_key, "with this API key")
 
     def _reject(self, whose: str) -> None:
         self._on_rejected("bytes")
@@ -204,7 +202,17 @@ class Answer:
         """Note that it is passed to gRPC now."""
         self._budget.begin(self)
 
-    def end(self) -> None:
-        """Note that it is out, or dropped: its bytes are free."""
+    def end(self, _: object = None) -> None:
+        """Note that it is out, or dropped: its bytes are free. Also a done callback of tasks."""
         self._budget.end(self)
-        self.grow(-self.size)
+        if self.size:
+            self.grow(-self.size)
+
+    async def send(self, context: Context, raw: bytes) -> None:
+        """Send it as a page of a stream, at the pace of its reader; unread, the call is cancelled in the end."""
+        await self.reserve(len(raw))
+        self.begin()
+        try:
+            await context.write(raw)
+        finally:
+            self.end()

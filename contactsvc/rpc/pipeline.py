@@ -162,11 +162,10 @@ class CallPipeline:
                     # A stream takes as long as its caller reads: only the caller's own deadline counts.
                     caller = await self._admitted(call, None)
                     raw = await self._request(call)
-                    answer = self._answers.answer(call.peer, call.key_id)
                     async with aclosing(rpcs[caller.environment](_decoded(request_class, raw))) as messages:
                         async for message in messages:
                             self._authenticator.check_still_good(call.caller)
-                            await _send(context, message, answer)
+                            await call.answer.send(context, message.SerializeToString())
                             call.sent()
                     context.set_trailing_metadata(call.trailing)
                 except BaseException as error:
@@ -199,7 +198,7 @@ class CallPipeline:
                 self._authenticating -= 1
         call.caller = caller
         # Unauthenticated calls do not count as in flight.
-        self._answers.check(call.peer, caller.key_id)
+        call.answer = self._answers.answer(call.peer, caller.key_id)
         call.admission = self._limiter.enter(caller.key_id)
         call.task.add_done_callback(call.admission.release)
         call.admission.memory = call.memory = CallMemory(self._memory, caller.key_id or call.peer)
@@ -251,25 +250,13 @@ class CallPipeline:
 
     async def _answer(self, message: Message, call: CallContext) -> bytes:
         """Return the bytes of an answer once there is room for them, counted until the task of the call has ended."""
-        answer = self._answers.answer(call.peer, call.key_id)
-        call.task.add_done_callback(lambda _: answer.end())
+        call.task.add_done_callback(call.answer.end)
         raw = message.SerializeToString()
         del message
-        await answer.reserve(len(raw))
-        answer.begin()
+        await call.answer.reserve(len(raw))
+        call.answer.begin()
         call.memory.release()
         return raw
-
-
-async def _send(context: Context, message: Message, answer: Answer) -> None:
-    """Send a message of a stream at the pace of its reader; the call is cancelled when it is not read in time."""
-    raw = message.SerializeToString()
-    await answer.reserve(len(raw))
-    answer.begin()
-    try:
-        await context.write(raw)
-    finally:
-        answer.end()
 
 
 class CallContext:
@@ -283,6 +270,7 @@ class CallContext:
         "_span",
         "_started",
         "admission",
+        "answer",
         "caller",
         "context",
         "memory",
@@ -314,6 +302,7 @@ class CallContext:
         self.caller: Caller | None = None
         self.peer = context.peer()
         self.admission: Admission
+        self.answer: Answer
         self.memory: CallMemory
         self.task = running_task()
         self._code = "OK"

@@ -16,6 +16,7 @@ import grpc
 
 from contactsvc import deadlines
 from contactsvc.errors import DeadlineExceeded, MalformedRequest, Overloaded
+from contactsvc.rpc.call_tasks import running_task
 from contactsvc.waiting import WaitingLine
 
 READ_TIMEOUT_SECONDS = 10.0
@@ -53,7 +54,8 @@ class RequestReader:
         self._by_owner: Counter[str] = Counter()
         self._turns = WaitingLine()
         # In the order in which they were begun.
-        self._reads: dict[asyncio.Timeout, float] = {}
+        self._reads: dict[asyncio.Task[Any], float] = {}
+        self._sweep: asyncio.TimerHandle | None = None
         self.reading = self.begun = 0
 
     @property
@@ -75,19 +77,17 @@ class RequestReader:
         """
         if not self._enter(owner):
             await self._wait_for_turn(owner)
-        loop = asyncio.get_running_loop()
-        begun, deadline = loop.time(), deadlines.when()
-        end = begun + self._timeout
+        task = running_task()
+        self._begin(task)
         try:
-            async with asyncio.timeout_at(end if deadline is None else min(end, deadline)) as timeout:
-                self._reads[timeout] = begun
-                try:
-                    message = await context.read()
-                finally:
-                    del self._reads[timeout]
-        except TimeoutError:
+            message = await context.read()
+        except asyncio.CancelledError:
+            # Given up here, and not cancelled by anybody else.
+            if task in self._reads or task.uncancel():
+                raise
             raise DeadlineExceeded from None
         finally:
+            self._reads.pop(task, None)
             self._leave(owner)
         if message is grpc.aio.EOF:
             raise MalformedRequest("request")
@@ -120,12 +120,29 @@ class RequestReader:
             if await self._turns.wait(lambda: self._enter(owner), lambda: self._leave(owner), pressed):
                 return
             if self.reading >= _MAX_READS:
-                self._end_oldest(loop.time())
+                self._give_up_older_than(PRESSED_TIMEOUT_SECONDS, at_most=1)
         self._on_rejected("requests")
         raise Overloaded.by_requests()
 
-    def _end_oldest(self, now: float) -> None:
-        for timeout, begun in self._reads.items():
-            if now - begun >= PRESSED_TIMEOUT_SECONDS:
-                timeout.reschedule(now)
+    def _begin(self, task: asyncio.Task[Any]) -> None:
+        # One timer for all reads: asyncio.timeout would cost a call more than everything else here.
+        loop = asyncio.get_running_loop()
+        self._reads[task] = loop.time()
+        if self._sweep is None:
+            self._sweep = loop.call_later(self._timeout, self._give_up_expired)
+
+    def _give_up_expired(self) -> None:
+        self._sweep = None
+        loop = asyncio.get_running_loop()
+        self._give_up_older_than(self._timeout)
+        for begun in self._reads.values():
+            self._sweep = loop.call_at(begun + self._timeout, self._give_up_expired)
             return
+
+    def _give_up_older_than(self, seconds: float, at_most: int | None = None) -> None:
+        latest = asyncio.get_running_loop().time() - seconds
+        for task, begun in list(self._reads.items())[:at_most]:
+            if begun > latest:
+                return
+            del self._reads[task]
+            task.cancel()

@@ -112,7 +112,7 @@ class Server:
         authenticator = authenticator or Authenticator(None, monotonic=time.monotonic)
         self.answers = AnswerBudget(limits.answers, metrics.rejected)
         self.memory = MemoryBudget(metrics.rejected, self.answers.make_room)
-        self.reader = RequestReader(metrics.rejected, timeout=limits.request_timeout)
+        self.reader = RequestReader(metrics.rejected, timeout=min(limits.request_timeout, limits.max_deadline))
         self._calls = CallPipeline(
             authenticator,
             in_flight,

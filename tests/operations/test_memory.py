@@ -102,7 +102,8 @@ async def test_large_records_asked_for_in_every_way_at_once_take_bounded_memory(
     async with running_service(tmp_path) as service:
         await attack(service, records=40, lists=60, streams=20, gets=20, updates=2)
 
-        assert peak_of(service) < 300
+        # 230 to 320; 860 before memory was bounded by bytes.
+        assert peak_of(service) < 400
 
 
 @pytest.mark.long

@@ -10,11 +10,13 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
+from typing import Any
 
 from contactsvc import deadlines
 from contactsvc.errors import Overloaded
 from contactsvc.rpc.call_ports import Context
-from contactsvc.rpc.call_tasks import drop_call, running_task
+from contactsvc.rpc.call_tasks import drop_call
 from contactsvc.waiting import WaitingLine
 
 _MIB = 1024 * 1024
@@ -69,8 +71,8 @@ class AnswerBudget:
         self.held = 0
         self.dropped = 0
 
-    def answer(self, peer: str, key_id: str | None) -> Answer:
-        """Return the account of the answers of a new call, empty so far.
+    def answer(self, peer: str, key_id: str | None, task: asyncio.Task[Any]) -> Answer:
+        """Return the account of the answers of a new call, empty so far; `task` runs its handler.
 
         Raises:
             Overloaded: the answers under way leave no room for another.
@@ -83,7 +85,7 @@ class AnswerBudget:
         if self.held >= self._limits.per_process:
             self.make_room()
             self._reject("in this process")
-        return Answer(self, owners)
+        return Answer(self, owners, task)
 
     def add(self, answer: Answer, size: int) -> None:
         """Count bytes, or stop counting them when the number is negative."""
@@ -130,10 +132,9 @@ class AnswerBudget:
 
     def begin(self, answer: Answer) -> None:
         """Note that an answer is under way from now on."""
-        loop = asyncio.get_running_loop()
-        self._under_way[answer] = loop.time()
+        self._under_way[answer] = monotonic()
         if self._sweep is None:
-            self._sweep = loop.call_later(self._limits.timeout, self._drop_expired)
+            self._sweep = asyncio.get_running_loop().call_later(self._limits.timeout, self._drop_expired)
 
     def end(self, answer: Answer) -> None:
         """Note that an answer is out, or dropped."""
@@ -151,11 +152,12 @@ class AnswerBudget:
         self._sweep = None
         self._drop_older_than(self._limits.timeout)
         for begun in self._under_way.values():
-            self._sweep = asyncio.get_running_loop().call_at(begun + self._limits.timeout, self._drop_expired)
+            left = max(0.0, begun + self._limits.timeout - monotonic())
+            self._sweep = asyncio.get_running_loop().call_later(left, self._drop_expired)
             return
 
     def _drop_older_than(self, seconds: float) -> None:
-        latest = asyncio.get_running_loop().time() - seconds
+        latest = monotonic() - seconds
         for answer, begun in list(self._under_way.items()):
             if begun > latest:
                 return
@@ -176,9 +178,9 @@ class Answer:
 
     __slots__ = ("_budget", "owners", "size", "task")
 
-    def __init__(self, budget: AnswerBudget, owners: tuple[tuple[str, int, str], ...]) -> None:
+    def __init__(self, budget: AnswerBudget, owners: tuple[tuple[str, int, str], ...], task: asyncio.Task[Any]) -> None:
         self._budget = budget
-        self.task = running_task()
+        self.task = task
         self.owners = owners
         self.size = 0
 

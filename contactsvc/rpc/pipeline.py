@@ -198,7 +198,7 @@ class CallPipeline:
                 self._authenticating -= 1
         call.caller = caller
         # Unauthenticated calls do not count as in flight.
-        call.answer = self._answers.answer(call.peer, caller.key_id)
+        call.answer = self._answers.answer(call.peer, caller.key_id, call.task)
         call.admission = self._limiter.enter(caller.key_id)
         call.task.add_done_callback(call.admission.release)
         call.admission.memory = call.memory = CallMemory(self._memory, caller.key_id or call.peer)
@@ -207,7 +207,7 @@ class CallPipeline:
 
     async def _request(self, call: CallContext) -> bytes:
         """Return the message of an admitted call once there is memory for what it will become."""
-        raw = await self._reader.read(call.context, call.memory.owner)
+        raw = await self._reader.read(call.context, call.memory.owner, call.task)
         if len(raw) > _MAX_UNCOUNTED_REQUEST_BYTES:
             await call.memory.hold(_MEMORY_PER_REQUEST_BYTE * len(raw))
         return raw

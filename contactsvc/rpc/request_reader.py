@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Protocol
 
 import grpc
 
 from contactsvc import deadlines
 from contactsvc.errors import DeadlineExceeded, MalformedRequest, Overloaded
-from contactsvc.rpc.call_tasks import running_task
 from contactsvc.waiting import WaitingLine
 
 READ_TIMEOUT_SECONDS = 10.0
@@ -63,12 +63,13 @@ class RequestReader:
         """Number of calls that wait for their turn."""
         return len(self._turns)
 
-    async def read(self, context: Readable, owner: str) -> bytes:
+    async def read(self, context: Readable, owner: str, task: asyncio.Task[Any]) -> bytes:
         """Return the message of a request.
 
         Args:
             context: of the call.
             owner: whom the limit of reads at a time concerns: an API key or a connection.
+            task: the task that runs.
 
         Raises:
             DeadlineExceeded: the message did not arrive in time.
@@ -77,8 +78,10 @@ class RequestReader:
         """
         if not self._enter(owner):
             await self._wait_for_turn(owner)
-        task = running_task()
-        self._begin(task)
+        self._reads[task] = monotonic()
+        if self._sweep is None:
+            # One timer for all reads: asyncio.timeout would cost a call more than everything else here.
+            self._sweep = asyncio.get_running_loop().call_later(self._timeout, self._give_up_expired)
         try:
             message = await context.read()
         except asyncio.CancelledError:
@@ -124,23 +127,16 @@ class RequestReader:
         self._on_rejected("requests")
         raise Overloaded.by_requests()
 
-    def _begin(self, task: asyncio.Task[Any]) -> None:
-        # One timer for all reads: asyncio.timeout would cost a call more than everything else here.
-        loop = asyncio.get_running_loop()
-        self._reads[task] = loop.time()
-        if self._sweep is None:
-            self._sweep = loop.call_later(self._timeout, self._give_up_expired)
-
     def _give_up_expired(self) -> None:
         self._sweep = None
-        loop = asyncio.get_running_loop()
         self._give_up_older_than(self._timeout)
         for begun in self._reads.values():
-            self._sweep = loop.call_at(begun + self._timeout, self._give_up_expired)
+            left = max(0.0, begun + self._timeout - monotonic())
+            self._sweep = asyncio.get_running_loop().call_later(left, self._give_up_expired)
             return
 
     def _give_up_older_than(self, seconds: float, at_most: int | None = None) -> None:
-        latest = asyncio.get_running_loop().time() - seconds
+        latest = monotonic() - seconds
         for task, begun in list(self._reads.items())[:at_most]:
             if begun > latest:
                 return

@@ -7,14 +7,14 @@ delete do not.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Iterator, Sequence
-from contextlib import aclosing, contextmanager, nullcontext, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Sequence
+from contextlib import aclosing, nullcontext, suppress
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pymongo.errors import DuplicateKeyError
 
-from contactsvc import chunks, deadlines
+from contactsvc import deadlines, memory
 from contactsvc.domain.change_set import ChangeSet
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.idempotency import IdempotencyRecord
@@ -24,15 +24,17 @@ from contactsvc.embedded_names import ERASURES
 from contactsvc.errors import EtagMismatch, StoreUnavailable
 from contactsvc.service.ports import LostRace, Store
 from contactsvc.store import queries
-from contactsvc.store.documents import from_document, is_contact_method, metadata_pair, primary_key, to_records
-from contactsvc.store.driver_errors import CursorLost, duplicates_translated, lost_cursors_translated, translated
+from contactsvc.store.documents import is_contact_method, metadata_pair, primary_key
+from contactsvc.store.driver_errors import CursorLost, duplicates_translated
 from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver, Session
 from contactsvc.store.idempotency_records import replacing_idempotency_records, to_idempotency_records
 from contactsvc.store.paging import Paging
+from contactsvc.store.reading import BATCH_SIZE, DocumentReader
+from contactsvc.store.sizes import MAX_DOCUMENT_BYTES, size_of
 from contactsvc.store.transaction_writes import erase_client, write_in_transaction
 from contactsvc.store.transactions import KeyLocks, in_transaction, retried
-from contactsvc.store.writes import DocumentWrite, writes_of
+from contactsvc.store.writes import DocumentWrite, Insert, Replace, writes_of
 
 T = TypeVar("T")
 
@@ -41,7 +43,7 @@ _LAST_BATCH_TIMEOUT_SECONDS = 1.0
 _IDEMPOTENCY_RECORDS: Document = {"requests": 1, "schema_version": 1}
 
 
-class MongoStore:
+class MongoStore(DocumentReader):
     """Contact methods in one MongoDB collection.
 
     Args:
@@ -121,7 +123,8 @@ class MongoStore:
         return list(primaries.values())
 
     async def _find_primaries_by_key(self, slots: Collection[Slot]) -> dict[Slot, ContactMethod]:
-        found = await self._find_records({"primary_key": queries.any_of([primary_key(slot) for slot in slots])})
+        keys = [primary_key(slot) for slot in slots]
+        found = await self._find_records({"primary_key": queries.any_of(keys)}, at_most=len(keys))
         # Releases of layout 1 may leave the key behind when they demote a record.
         return {record.slot: record for record in found if record.is_primary}
 
@@ -140,13 +143,18 @@ class MongoStore:
 
     async def find_page(self, listing: Listing) -> Page:
         """Return one page; raise InvalidPageToken when the token does not belong to the listing."""
+        await memory.hold(min(listing.page_size + 1, BATCH_SIZE) * MAX_DOCUMENT_BYTES)
+        return await self._read_page(listing)
+
+    async def _read_page(self, listing: Listing) -> Page:
+        """Return one page, for a caller that has counted the memory."""
         paging = await self._paging(listing)
         # One record more than requested shows whether there is a next page.
         wanted = listing.page_size + 1
         found: list[Document] = []
         for part in paging.parts:
-            found += await self._find(part, sort=paging.keys, skip=listing.offset, limit=wanted - len(found))
-            if len(found) == wanted:
+            found += await self._find_for_page(paging, part, listing.offset, wanted - len(found))
+            if len(found) == wanted or len(found) > paging.fitting(found):
                 break
         total_size = await self._count(paging.query) if listing.include_total_size else None
         count = paging.fitting(found)
@@ -155,13 +163,15 @@ class MongoStore:
     async def stream_pages(self, listing: Listing) -> AsyncGenerator[Page]:
         """Yield all pages on demand, at most two in memory at a time; errors as in `find_page`."""
         paging = await self._paging(listing)
+        batch_size = min(listing.page_size, BATCH_SIZE)
         held: list[Document] = []
-        async with aclosing(self._batches(paging, listing.page_size)) as batches:
+        async with aclosing(self._batches(paging, batch_size)) as batches:
             async for batch in batches:
                 held += batch
                 # A page is complete once there is a document after it; until then it may be the last one.
                 while len(held) > (count := paging.fitting(held)):
                     yield await paging.page(held[:count], more=True)
+                    memory.free(size_of(held[:count]))
                     held = held[count:]
         while held:
             count = paging.fitting(held)
@@ -246,6 +256,10 @@ class MongoStore:
         writes = writes_of(change_set)
         with self._translated(), duplicates_translated():
             if self._session is not None:
+                # The documents, and their BSON twice.
+                await memory.hold(
+                    3 * size_of([write.document for write in writes if isinstance(write, Insert | Replace)])
+                )
                 if not await write_in_transaction(self._collection, self._session, writes):
                     raise LostRace(EtagMismatch())
                 return
@@ -279,7 +293,13 @@ class MongoStore:
         async def once() -> T:
             if self._driver is None:
                 return await work(self)
-            return await in_transaction(self._driver, lambda session: work(self._within(session)))
+            held = memory.held()
+            try:
+                return await in_transaction(self._driver, lambda session: work(self._within(session)))
+            except BaseException:
+                # The next attempt reads everything again.
+                memory.free(memory.held() - held)
+                raise
 
         async with self._locks.held(keys):
             with self._translated():
@@ -287,68 +307,3 @@ class MongoStore:
 
     def _within(self, session: Session) -> MongoStore:
         return MongoStore(self._collection, self._driver, self._locks, session, records_erasures=self._records_erasures)
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Translate driver errors; not inside a transaction, whose retries need the original ones."""
-        if self._session is not None:
-            yield
-        else:
-            with translated():
-                yield
-
-    async def _fetch(self, cursor: Any, size: int) -> list[Document]:
-        with translated(), lost_cursors_translated():
-            found: list[Document] = await cursor.to_list(length=size)
-        return found
-
-    async def _find_one(self, query: Document) -> ContactMethod | None:
-        with self._translated():
-            document = await self._collection.find_one(query, session=self._session, **_time_limit())
-        return None if document is None else next(iter(to_records([document])), None)
-
-    async def _find_any(self, field: str, wanted: Collection[str]) -> list[ContactMethod]:
-        """Return the records with one of these values in a field that is unique."""
-        if len(wanted) == 1:
-            # Motor is slower with a cursor.
-            (value,) = wanted
-            record = await self._find_one({field: value})
-            return [] if record is None else [record]
-        return await self._find_records({field: queries.any_of(list(wanted))})
-
-    async def _find_records(self, query: Document, *, limit: int = 0) -> list[ContactMethod]:
-        documents = await self._find(query, limit=limit)
-        return await chunks.map_yielding(
-            from_document, [document for document in documents if is_contact_method(document)]
-        )
-
-    async def _find(
-        self,
-        query: Document,
-        projection: Document | None = None,
-        *,
-        sort: Sequence[tuple[str, int]] = (),
-        skip: int = 0,
-        limit: int = 0,
-    ) -> list[Document]:
-        with self._translated():
-            cursor = self._collection.find(query, projection, session=self._session, **_time_limit())
-            cursor = cursor.skip(skip).limit(limit)
-            if sort:
-                cursor = cursor.sort(list(sort))
-            return await cursor.to_list(length=None)
-
-    async def _count(self, query: Document) -> int:
-        with self._translated():
-            milliseconds = deadlines.remaining_ms()
-            limit = {} if milliseconds is None else {"maxTimeMS": milliseconds}
-            return await self._collection.count_documents(query, session=self._session, **limit)
-
-
-def _time_limit() -> dict[str, Any]:
-    """Return the option that makes the database stop a query at the deadline of the call.
-
-    Not pymongo.timeout, which does not reach Motor's threads.
-    """
-    milliseconds = deadlines.remaining_ms()
-    return {} if milliseconds is None else {"max_time_ms": milliseconds}

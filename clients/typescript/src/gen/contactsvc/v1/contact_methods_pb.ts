@@ -5,7 +5,14 @@
 //   - Text limits count Unicode code points, not bytes.
 //   - The metadata header `authorization: Bearer KEY` carries the API key, if the service has keys. A key belongs to
 //     one environment and has some permissions. UNAUTHENTICATED UNAUTHENTICATED: the key is missing or invalid.
-//     PERMISSION_DENIED PERMISSION_DENIED: the key lacks the permission.
+//     PERMISSION_DENIED PERMISSION_DENIED: the key lacks the permission; the message names what is missing.
+//   - Reads require the permission `read`, creates `write`, updates and upserts `read` and `write`, a sync `read`,
+//     `write` and `delete`, deletes `delete`, an erasure `erase`. A create with is_primary requires `read` as well,
+//     since it demotes another record; in a batch, one such item makes the whole call require it.
+//   - Without `read`, an answer carries the ids of records that the call itself created or named, and the number of
+//     records that an erasure deleted. Everything else is absent, also when a request_id is repeated: all other
+//     fields of a contact method, `demoted_ids`, `promoted_id`, and the `existing_id` of EXTERNAL_ID_TAKEN. Errors
+//     keep their code, reason, message and field violations. A service without keys shows everything to everybody.
 //   - The environments `live` and `test` are separate databases. The metadata header `x-environment` selects one. With
 //     a key, it must match the environment of the key, or be absent; without keys, absent means `live`.
 //   - The metadata header `x-request-id` identifies the call in logs and is returned in the trailing metadata. The
@@ -16,14 +23,20 @@
 //     the number of the others. No message quotes a contact value.
 //   - Any call may end with UNAVAILABLE STORE_UNAVAILABLE (the database is unreachable), DEADLINE_EXCEEDED or INTERNAL.
 //     A write that ends with one of these may or may not have been applied.
-//   - Any call may end with RESOURCE_EXHAUSTED OVERLOADED: too many calls are in flight, and this one had no effect.
+//   - Any call may end with RESOURCE_EXHAUSTED OVERLOADED: too many calls are in flight, too many requests are
+//     unfinished, too many bytes are under way, or the API key exceeds its rate of calls. The call had no effect;
+//     google.rpc.RetryInfo has the delay after which to retry. A call is in flight until its answer is read; an answer
+//     that is not read for a minute is given up, and its call ends with CANCELLED.
+//   - Pages fit into a message of 4 MiB. The answers of BatchGetContactMethods, of batches and of
+//     SyncClientContactMethods have at most 30 MB: 250 records with all fields as long as they may be.
 //   - Every write takes a `request_id`, which makes it safe to retry: a string chosen by the caller, preferably a
-//     random UUID. The service stores it for 24 hours, in the same atomic step as the write, together with the RPC and
-//     a digest of the request. The same id with the same request has no further effect and returns the first outcome,
-//     with records in their present state, and CONTACT_METHOD_NOT_FOUND where a record has been deleted since. The same
-//     id with another request is INVALID_ARGUMENT REQUEST_ID_REUSED. The id of a failed request is not stored, nor that
-//     of a partial batch in which every item failed. Without transactions, a request_id is refused: FAILED_PRECONDITION
-//     TRANSACTIONS_UNSUPPORTED.
+//     random UUID. It belongs to the API key that sent it: the same id from another key is another request. A
+//     rotation of the key keeps it. The service stores it for 24 hours, in the same atomic step as the write,
+//     together with the RPC and a digest of the request. The same id with the same request has no further effect and
+//     returns the first outcome, with records in their present state, and CONTACT_METHOD_NOT_FOUND where a record has
+//     been deleted since. The same id with another request is INVALID_ARGUMENT REQUEST_ID_REUSED. The id of a failed
+//     request is not stored, nor that of a partial batch in which every item failed. Without transactions, a
+//     request_id is refused: FAILED_PRECONDITION TRANSACTIONS_UNSUPPORTED.
 //   - The `etag` of a write is that of the record as the caller last read it. If the record has changed since, the
 //     write has no effect and ends with ABORTED ETAG_MISMATCH. Empty sets no condition.
 
@@ -125,14 +138,14 @@ export const CreateContactMethodRequestSchema: GenMessage<CreateContactMethodReq
  */
 export type CreateContactMethodResponse = Message<"contactsvc.v1.CreateContactMethodResponse"> & {
   /**
-   * The record as stored.
+   * The record as stored; without the permission `read`, its id alone.
    *
    * @generated from field: contactsvc.v1.ContactMethod contact_method = 1;
    */
   contactMethod?: ContactMethod | undefined;
 
   /**
-   * The ids of the records that it demoted, at most one.
+   * The ids of the records that it demoted, at most one. Empty without the permission `read`.
    *
    * @generated from field: repeated string demoted_ids = 2;
    */
@@ -632,7 +645,7 @@ export const DeleteContactMethodRequestSchema: GenMessage<DeleteContactMethodReq
  */
 export type DeleteContactMethodResponse = Message<"contactsvc.v1.DeleteContactMethodResponse"> & {
   /**
-   * The id of the record promoted under PROMOTE_NEXT; absent if there is none.
+   * The id of the record promoted under PROMOTE_NEXT; absent if there is none, and without the permission `read`.
    *
    * @generated from field: optional string promoted_id = 1;
    */
@@ -765,7 +778,7 @@ export type BatchCreateContactMethodsResult = Message<"contactsvc.v1.BatchCreate
    */
   outcome: {
     /**
-     * The record after the batch.
+     * The record after the batch; without the permission `read`, its id alone.
      *
      * @generated from field: contactsvc.v1.ContactMethod contact_method = 1;
      */
@@ -782,7 +795,7 @@ export type BatchCreateContactMethodsResult = Message<"contactsvc.v1.BatchCreate
   } | { case: undefined; value?: undefined };
 
   /**
-   * The ids of the records that this one demoted.
+   * The ids of the records that this one demoted. Empty without the permission `read`.
    *
    * @generated from field: repeated string demoted_ids = 3;
    */
@@ -1591,7 +1604,8 @@ export type BatchError = Message<"contactsvc.v1.BatchError"> & {
   fieldViolations: FieldViolation[];
 
   /**
-   * Details, as in the metadata of ErrorInfo, such as `existing_id` for EXTERNAL_ID_TAKEN.
+   * Details, as in the metadata of ErrorInfo, such as `existing_id` for EXTERNAL_ID_TAKEN. Empty without the permission
+   * `read`.
    *
    * @generated from field: map<string, string> metadata = 5;
    */
@@ -2093,7 +2107,8 @@ export enum ErrorReason {
   CONTACT_METHOD_NOT_FOUND = 4,
 
   /**
-   * Another record has this external id; `existing_id` in the metadata has its id.
+   * Another record has this external id; `existing_id` in the metadata has its id, for callers with the permission
+   * `read`.
    *
    * @generated from enum value: ERROR_REASON_EXTERNAL_ID_TAKEN = 5;
    */
@@ -2177,7 +2192,8 @@ export enum ErrorReason {
   PERMISSION_DENIED = 16,
 
   /**
-   * Too many calls are in flight, and this one had no effect. Retry after the delay in google.rpc.RetryInfo.
+   * Too many calls are in flight, or the API key exceeds its rate; the call had no effect. Retry after the delay in
+   * google.rpc.RetryInfo.
    *
    * @generated from enum value: ERROR_REASON_OVERLOADED = 17;
    */
@@ -2504,7 +2520,7 @@ export const ContactMethodsService: GenService<{
   },
   /**
    * Streams all contact methods that match a filter, in pages of up to 200. The service reads no faster than the caller
-   * and buffers at most two pages. Cancel the call to stop.
+   * and buffers at most a page and 100 further records. Cancel the call to stop.
    *
    * Order: as requested. Concurrent writes neither skip nor repeat a record that is not written meanwhile.
    * Retry: safe; read only. Resume a broken stream with the next_page_token of the last page received.

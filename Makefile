@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 PROTO := protos/contactsvc/v1/contact_methods.proto
 
 # The shape of the proto at the last release, which `make check` compares with. The changelog names that release. To make
-# a new one: date its section in CHANGELOG.md, set the version in contactsvc/__init__.py, run `make release-descriptor`,
-# and commit the new descriptor together with them. Older descriptors stay, for clients of those releases.
+# a new one: date its section in CHANGELOG.md, set the version in contactsvc/__init__.py and in package.json and
+# package-lock.json of clients/typescript, run `make release-descriptor`, and commit the new descriptor together with them.
+# Older descriptors stay, for clients of those releases.
 RELEASE := $(shell sed -n 's/^\#\# \[\([0-9][^]]*\)\].*/\1/p' CHANGELOG.md | head -n 1)
 RELEASE_DESCRIPTOR := protos/releases/$(RELEASE).binpb
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-long check bench robustness robustness-soak format protos docs release-descriptor runtime sbom audit clean
+.PHONY: help serve test test-long check bench robustness robustness-soak format protos typescript docs release-descriptor runtime sbom audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,10 +73,15 @@ format: $(VENV)/.dev ## Format Python and proto files
 	$(BIN)/ruff check --fix .
 	$(BIN)/buf format --write
 
-protos: $(VENV)/.dev ## Generate the stubs from the proto, and the blocking client from the asynchronous one
+protos: $(VENV)/.dev ## Generate the stubs of both clients, and the blocking client from the asynchronous one
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. --grpc_python_out=. $(PROTO)
 	$(BIN)/python -m grpc_tools.protoc -I protos --include_source_info --descriptor_set_out=contactsvc/v1/contact_methods.binpb $(PROTO)
 	$(BIN)/python clients/python/generate_blocking.py
+	@if command -v npm > /dev/null; then cd clients/typescript && npm ci && ../../$(BIN)/buf generate; \
+	else echo "npm is not installed: the code of the TypeScript client was not generated" >&2; fi
+
+typescript: $(VENV)/.dev ## Install and build the TypeScript client and run its tests; `make test` does so as well
+	$(BIN)/pytest tests/clients/test_typescript.py
 
 docs: $(VENV)/.dev ## Generate docs/configuration.md from the table of settings
 	$(BIN)/python docs/generate_configuration.py
@@ -116,4 +122,4 @@ audit: runtime ## Look for known vulnerabilities, which asks a service on the in
 	else echo "make audit: nothing was checked: no answer from the vulnerability service; details are in $(VENV)/audit.log" >&2; exit 1; fi
 
 clean: ## Remove the virtual environment and caches; keep data
-	rm -rf $(VENV) benchmarks/node/node_modules benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) benchmarks/node/node_modules clients/typescript/node_modules clients/typescript/dist clients/typescript/test/build clients/typescript/test/guide benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis

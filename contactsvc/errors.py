@@ -324,6 +324,16 @@ class Overloaded(ContactsvcError):
         error.retry_after = retry_after
         return error
 
+    @classmethod
+    def by_bytes(cls, whose: str) -> Self:
+        """Return the error of a call that would need too many bytes beside the calls under way."""
+        return cls._made(f"too many bytes under way {whose}; read the answers, and retry in a moment", (), {})
+
+    @classmethod
+    def by_requests(cls) -> Self:
+        """Return the error of a call that arrives while too many requests are unfinished."""
+        return cls._made("too many unfinished requests; retry in a moment", (), {})
+
 
 class StoreUnavailable(ContactsvcError):
     """The database cannot be reached, or the connection broke; a write may or may not have happened."""

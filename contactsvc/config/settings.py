@@ -280,6 +280,21 @@ class Settings:
         "0",
         "Close connections of this age, so that clients find new replicas; 0 keeps them.",
     )
+    max_connections: int = _setting(
+        Group.LIMITS,
+        "N",
+        parse_count,
+        "1000",
+        "Connections per worker; further ones are closed at once.",
+    )
+    answer_timeout: float = _setting(
+        Group.LIMITS,
+        "SECONDS",
+        parse_positive_seconds,
+        "60",
+        "Time for a caller to read an answer, or a page of a stream, before the call is cancelled.",
+        details="Shorter while answers that nobody reads hold up other callers.",
+    )
     drain_wait: float = _setting(
         Group.DRAIN,
         "SECONDS",

@@ -8,7 +8,7 @@ from contactsvc.doctor.plan import Fix, Plan, Repair
 from contactsvc.doctor.report import Check, Finding, Report, Severity, plural
 from contactsvc.doctor.sample import named
 from contactsvc.doctor.values import ValueCheckup
-from contactsvc.domain.clock import now_utc
+from contactsvc.domain.clock import Clock
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.kinds import Environment
 from contactsvc.domain.normalization import ValueRules
@@ -43,6 +43,7 @@ class Checkup:
         rules: how values are read.
         report: receives the findings.
         plan: receives the repairs.
+        clock: the time of the database.
     """
 
     def __init__(
@@ -53,7 +54,10 @@ class Checkup:
         rules: ValueRules,
         report: Report,
         plan: Plan,
+        *,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._environment = environment
         self._inspection = inspection
         self._recorded = recorded
@@ -266,7 +270,7 @@ class Checkup:
         self._plan.add(Fix(self._environment, Repair.MAKE_FINDABLE, record.id, record.etag))
 
     async def _check_expired_requests(self) -> None:
-        count = await self._inspection.count_expired(now_utc())
+        count = await self._inspection.count_expired(self._clock())
         if not count:
             return
         self._add(

@@ -8,7 +8,7 @@ from contactsvc.doctor.plan import BATCHED, Fix, FixBatch, Plan, Repair
 from contactsvc.doctor.report import Check, Finding, Report, Severity
 from contactsvc.doctor.sample import Sample
 from contactsvc.doctor.values import Verdict, verdict_on
-from contactsvc.domain.clock import now_utc
+from contactsvc.domain.clock import Clock
 from contactsvc.domain.contact_method import ContactMethod, changed
 from contactsvc.domain.ids import new_etag
 from contactsvc.domain.kinds import ContactMethodType, Environment
@@ -34,6 +34,7 @@ class Repairer:
         rules: how values are read.
         report: receives the results.
         plan: the whole plan.
+        clock: the time of the database.
     """
 
     def __init__(
@@ -44,7 +45,10 @@ class Repairer:
         rules: ValueRules,
         report: Report,
         plan: Plan,
+        *,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._environment = environment
         self._repairs = repairs
         self._recorded = recorded
@@ -96,7 +100,7 @@ class Repairer:
                 await self._repairs.migrate()
                 return ""
             case Repair.FORGET:
-                await self._repairs.remove_expired(now_utc())
+                await self._repairs.remove_expired(self._clock())
                 return ""
             case Repair.CREATE_INDEX:
                 if await self._repairs.create_index(fix.target):
@@ -113,7 +117,7 @@ class Repairer:
         present = await self._repairs.find(fix.target, fix.etag)
         if keeper is None or not keeper.is_primary or present is None:
             return _CHANGED
-        after = changed(present, {"is_primary": False}, now=now_utc(), etag=new_etag())
+        after = changed(present, {"is_primary": False}, now=self._clock(), etag=new_etag())
         if not await self._repairs.replace(present, after):
             return _CHANGED
         self._etags[after.id] = after.etag
@@ -122,7 +126,7 @@ class Repairer:
     async def _record_rules(self) -> str:
         if self._skipped[Repair.RENORMALIZE].count:
             return "some records changed during the repair, and may be stale; run doctor again"
-        await self._recorded.record(RulesVersion.current(self._rules.default_region), now_utc())
+        await self._recorded.record(RulesVersion.current(self._rules.default_region), self._clock())
         return ""
 
     def _after(self, repair: Repair, present: ContactMethod) -> ContactMethod | None:
@@ -133,7 +137,7 @@ class Repairer:
             value = self._rules.read(present.type, present.value.text)
         except InvalidValue:
             return None
-        return changed(present, {"value": value}, now=now_utc(), etag=new_etag())
+        return changed(present, {"value": value}, now=self._clock(), etag=new_etag())
 
     async def _report_equal(self, changes: Sequence[_Change]) -> None:
         """Report records of one client that differ before some changes, and have the same normalized value after."""

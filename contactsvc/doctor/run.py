@@ -84,7 +84,7 @@ async def _check(settings: Settings, report: Report, plan: Plan) -> None:
             name = f"{settings.database}_{environment}"
             inspection, recorded = inspection_of(deployment, name), recorded_rules_of(deployment, name)
             with _reporting_refusals(report):
-                await Checkup(environment, inspection, recorded, rules, report, plan).run()
+                await Checkup(environment, inspection, recorded, rules, report, plan, clock=deployment.clock).run()
 
 
 async def _repair(settings: Settings, report: Report, plan: Plan) -> None:
@@ -95,7 +95,7 @@ async def _repair(settings: Settings, report: Report, plan: Plan) -> None:
         for environment, of_environment in groupby(groups, key=lambda fixes: fixes[0].environment):
             name = f"{settings.database}_{environment}"
             repairs, recorded = repairs_of(deployment, name), recorded_rules_of(deployment, name)
-            repairer = Repairer(environment, repairs, recorded, rules, report, plan)
+            repairer = Repairer(environment, repairs, recorded, rules, report, plan, clock=deployment.clock)
             try:
                 for fixes in of_environment:
                     await repairer.carry_out(fixes)

@@ -281,6 +281,7 @@ class Ledger:
 
     def _upsert(self, operation: Upsert) -> Written:
         present = self.find_by_external_id(operation.external_id)
+        operation.patch.check_value_upon(present if present and present.client_id == operation.client_id else None)
         if present is None:
             if operation.etag:
                 raise EtagMismatch

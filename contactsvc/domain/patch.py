@@ -50,14 +50,24 @@ class Patch:
     external_id: str | Unset | None = UNSET
     metadata: MetadataChange | Unset = UNSET
 
+    def check_value_upon(self, present: ContactMethod | None) -> None:
+        """Refuse an unreadable value, unless this record has it already; None for no record.
+
+        Raises:
+            InvalidFields: naming `value`.
+        """
+        if isinstance(self.value, UnreadableValue) and not (
+            present is not None and self.type is present.type and same_text(self.value.text, present.value.text)
+        ):
+            raise InvalidFields([FieldViolation("value", self.value.rule)])
+
     def create(self, *, id_: str, client_id: str, etag: str, now: datetime) -> ContactMethod:
         """Return the new record that the patch describes.
 
         Raises:
             InvalidFields: its value is unreadable.
         """
-        if isinstance(self.value, UnreadableValue):
-            raise InvalidFields([FieldViolation("value", self.value.rule)])
+        self.check_value_upon(None)
         if isinstance(self.type, Unset) or not isinstance(self.value, ContactValue):
             raise TypeError("a new contact method needs a type and a normalized value")
         plain: dict[str, Any] = {

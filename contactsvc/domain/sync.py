@@ -111,6 +111,7 @@ class _Matches:
                     of_another = ExternalIdTaken(present.id)
                 self._match(path, item, present, of_another, may_be_missing=True)
         self._match_by_value(ledger)
+        self._refuse_unreadable_values()
 
     def _match_by_value(self, ledger: Ledger) -> None:
         """Match items by type and value. None takes a record whose external id differs from its own."""
@@ -149,6 +150,15 @@ class _Matches:
             if item.patch is not None and item.delete:
                 for key in searched_identities(*_value_of(item.patch)):
                     self._refuse_if_another(path, written.get(key, path))
+
+    def _refuse_unreadable_values(self) -> None:
+        """Refuse values that cannot be read and that no record has; that is wrong with an item before all else."""
+        for path, item in self.items:
+            if item.patch is not None and not item.delete:
+                try:
+                    item.patch.check_value_upon(self.by_path.get(path))
+                except InvalidFields as error:
+                    self.refused[path] = error.below(path)
 
     def _unmatched(self) -> list[tuple[str, SyncItem]]:
         matched = {*self.refused, *self.by_path, *(path for path, _, _ in self.deletions)}

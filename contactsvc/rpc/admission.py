@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from contactsvc.errors import Overloaded
+from contactsvc.memory import CallMemory
 from contactsvc.telemetry.limit import Limit
 
 
@@ -28,8 +29,8 @@ class ConcurrencyLimiter:
         self._by_key: Counter[str] = Counter()
         self.count = 0
 
-    def enter(self, key_id: str | None) -> None:
-        """Count a call.
+    def enter(self, key_id: str | None) -> Admission:
+        """Count a call until its admission is released.
 
         Raises:
             Overloaded: a limit is reached; the call is not counted.
@@ -43,6 +44,7 @@ class ConcurrencyLimiter:
                 raise Overloaded("with this API key")
             self._by_key[key_id] += 1
         self.count += 1
+        return Admission(self, key_id)
 
     def leave(self, key_id: str | None) -> None:
         """Stop counting a call that has entered."""
@@ -51,3 +53,33 @@ class ConcurrencyLimiter:
             self._by_key[key_id] -= 1
             if not self._by_key[key_id]:
                 del self._by_key[key_id]
+
+
+class Admission:
+    """The place of a call among those in flight, free once everything that holds it has released it.
+
+    It is made with one holder.
+
+    Attributes:
+        memory: the memory of the call, freed at the same time.
+    """
+
+    __slots__ = ("_holders", "_key_id", "_limiter", "memory")
+
+    def __init__(self, limiter: ConcurrencyLimiter, key_id: str | None) -> None:
+        self.memory: CallMemory | None = None
+        self._limiter = limiter
+        self._key_id = key_id
+        self._holders = 1
+
+    def retain(self) -> None:
+        """Add a holder."""
+        self._holders += 1
+
+    def release(self, _: object = None) -> None:
+        """Remove a holder; also a done callback of tasks."""
+        self._holders -= 1
+        if not self._holders:
+            self._limiter.leave(self._key_id)
+            if self.memory is not None:
+                self.memory.close()

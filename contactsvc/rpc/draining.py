@@ -63,11 +63,11 @@ class DrainingHandler(grpc.GenericRpcHandler):
                 return
 
 
-async def _refuse(_: bytes, context: Any) -> bytes:
+async def _refuse(_: object, context: Any) -> bytes:
     trailing = (("grpc-retry-pushback-ms", str(_RETRY_PUSHBACK_MS)),)
     await context.abort(UNAVAILABLE, "the server is shutting down: retry on another connection", trailing)
     raise AssertionError("abort returned")
 
 
-# Serves streaming RPCs as well: a response that is only a status has the same form for both.
-_REFUSAL: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(_refuse)
+# Serves streaming RPCs as well: a response that is only a status has the same form for both. The request is not read.
+_REFUSAL: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(_refuse)

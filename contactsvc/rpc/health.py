@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
 from contactsvc.errors import ContactsvcError
-from contactsvc.rpc.status import INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED
+from contactsvc.rpc.status import DEADLINE_EXCEEDED, INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED
 
 SERVICE = "grpc.health.v1.Health"
 LIVENESS = "liveness"
@@ -25,6 +25,8 @@ LIVENESS = "liveness"
 
 _MAX_REQUEST_BYTES = 1_024
 _MAX_WATCHERS = 1_000
+_MAX_READS = 16
+_READ_TIMEOUT_SECONDS = 5.0
 _PING_INTERVAL_SECONDS = 2.0
 _PING_TIMEOUT_SECONDS = 2.0
 # Pings in a row that change the status: a single lost ping must not take a replica out of load balancing.
@@ -54,6 +56,8 @@ class Health:
         self._draining = False
         self._ended = False
         self._watchers = 0
+        # In the order in which they were begun.
+        self._reads: dict[asyncio.Timeout, None] = {}
 
     async def set_serving(self, serving: bool) -> None:
         """Set the status of the services that follow the database. Without effect after `drain`."""
@@ -77,19 +81,20 @@ class Health:
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
-                "Check": grpc.unary_unary_rpc_method_handler(self._check),
-                "Watch": grpc.unary_stream_rpc_method_handler(self._watch),
+                # Requests as streams: the same on the wire, but the reading of the message is ours.
+                "Check": grpc.stream_unary_rpc_method_handler(self._check),
+                "Watch": grpc.stream_stream_rpc_method_handler(self._watch),
             },
         )
 
-    async def _check(self, raw: bytes, context: Any) -> bytes:
-        status = self._statuses.get(await _service(raw, context))
+    async def _check(self, _: object, context: Any) -> bytes:
+        status = self._statuses.get(await _service(await self._read(context), context))
         if status is None:
             await context.abort(NOT_FOUND, "unknown service")
         return _encoded(status)
 
-    async def _watch(self, raw: bytes, context: Any) -> AsyncGenerator[bytes]:
-        service = await _service(raw, context)
+    async def _watch(self, _: object, context: Any) -> AsyncGenerator[bytes]:
+        service = await _service(await self._read(context), context)
         if self._watchers >= _MAX_WATCHERS:
             await context.abort(RESOURCE_EXHAUSTED, "too many watches")
         self._watchers += 1
@@ -106,6 +111,27 @@ class Health:
         finally:
             self._watchers -= 1
 
+    async def _read(self, context: Any) -> Any:
+        """Return the message of a request; end the call when it does not arrive in time.
+
+        Callers are unauthenticated, and an unfinished message may hold 4 MiB. Beyond a number of unfinished ones the
+        oldest is given up rather than the newest refused: that of a load balancer arrives together with its headers.
+        """
+        if len(self._reads) >= _MAX_READS:
+            oldest = next(iter(self._reads))
+            del self._reads[oldest]
+            oldest.reschedule(0)
+        try:
+            async with asyncio.timeout(_READ_TIMEOUT_SECONDS) as timeout:
+                self._reads[timeout] = None
+                try:
+                    return await context.read()
+                finally:
+                    self._reads.pop(timeout, None)
+        except TimeoutError:
+            await context.abort(DEADLINE_EXCEEDED, "the request did not arrive in time")
+        raise AssertionError("abort returned")
+
     async def _set(self, services: Iterable[str], status: Any) -> None:
         async with self._changed:
             for service in services:
@@ -113,12 +139,12 @@ class Health:
             self._changed.notify_all()
 
 
-async def _service(raw: bytes, context: Any) -> str:
+async def _service(raw: Any, context: Any) -> str:
     """Return the service name of a request.
 
     Callers are unauthenticated: long requests are rejected unparsed, and nothing is stored.
     """
-    if len(raw) <= _MAX_REQUEST_BYTES:
+    if raw is not grpc.aio.EOF and len(raw) <= _MAX_REQUEST_BYTES:
         try:
             service: str = health_pb2.HealthCheckRequest.FromString(raw).service
         except DecodeError:

@@ -1,7 +1,9 @@
 """The pipeline around every RPC: deadline, authentication, admission, decoding, errors -> status, metrics, log line.
 
-Requests are decoded here: bytes that gRPC itself cannot decode would end before any code of ours, as INTERNAL with the
-decoder's text. Health and reflection bypass the pipeline, since their handlers have another shape.
+Requests are read and decoded here: a caller is known before its message may follow (request_reader.py), and bytes that
+gRPC itself cannot decode would end before any code of ours, as INTERNAL with the decoder's text. A call is in flight
+until its answer is out or given up (answers.py), and a write until it has ended. Health and reflection bypass the
+pipeline, since their handlers have another shape.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import grpc
 from google.protobuf import symbol_database
@@ -23,57 +25,33 @@ from google.protobuf.message import DecodeError, Message
 from contactsvc import deadlines
 from contactsvc.domain.ids import new_request_id
 from contactsvc.domain.kinds import Environment
-from contactsvc.errors import ContactsvcError, DeadlineExceeded, InternalFault, MalformedRequest
-from contactsvc.rpc.admission import ConcurrencyLimiter
+from contactsvc.errors import ContactsvcError, DeadlineExceeded, InternalFault, MalformedRequest, Overloaded
+from contactsvc.memory import CallMemory, MemoryBudget
+from contactsvc.rpc.admission import Admission, ConcurrencyLimiter
+from contactsvc.rpc.answers import Answer, AnswerBudget
 from contactsvc.rpc.auth import Authenticator, Caller
+from contactsvc.rpc.call_ports import Context, Tracing
+from contactsvc.rpc.call_tasks import running_task
 from contactsvc.rpc.rate_limit import RateLimiter
+from contactsvc.rpc.request_reader import RequestReader
 from contactsvc.rpc.status import code_of, status_of, trailing_of
 from contactsvc.rpc.visibility import visible, visible_error
 from contactsvc.telemetry.call_report import CallReport
+from contactsvc.telemetry.limit import Limit
 from contactsvc.telemetry.metrics import MethodMetrics, Metrics
 
 REQUEST_ID_HEADER = "x-request-id"
 
 # No spaces: it is one field of a log line.
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
-# How long the caller of a stream may take to read a page.
-_SEND_TIMEOUT_SECONDS = 60.0
+# Calls that wait at a time for the API keys to be read.
+_MAX_AUTHENTICATING = 200
+# What a write needs for each byte of its request: the message, records, documents, BSON and the answer, and four bytes
+# in Python for a character of one. Small requests are bounded by the limits of calls in flight.
+_MEMORY_PER_REQUEST_BYTE = 12
+_MAX_UNCOUNTED_REQUEST_BYTES = 8 * 1024
 
 _log = logging.getLogger(__name__)
-
-
-class Context(Protocol):
-    """What the pipeline uses of gRPC's ServicerContext."""
-
-    def invocation_metadata(self) -> Any:
-        """Return the metadata that came with the call."""
-
-    def time_remaining(self) -> float | None:
-        """Return the seconds until the caller's deadline; None when it has none."""
-
-    async def write(self, message: bytes) -> None:
-        """Send a message of a stream; return once the transport has accepted it."""
-
-    def set_trailing_metadata(self, trailing_metadata: Any) -> None:
-        """Set the metadata that is sent with the status."""
-
-    async def abort(self, code: Any, details: str = "", trailing_metadata: Any = ()) -> Any:
-        """End the call with a status; raises."""
-
-
-class Span(Protocol):
-    """The trace of one call."""
-
-    def end(self, code: str, reason: str, request_id: str) -> None:
-        """End with the status of the call."""
-
-
-class Tracing(Protocol):
-    """Traces calls."""
-
-    def start(self, method: str, headers: dict[str, tuple[str | bytes, ...]]) -> Span:
-        """Begin the trace of a call."""
-        ...
 
 
 class CallPipeline:
@@ -82,6 +60,9 @@ class CallPipeline:
     Args:
         authenticator: authenticates callers.
         limiter: limits concurrent calls.
+        answers: limits the bytes of answers.
+        memory: limits the memory of calls.
+        reader: reads requests.
         metrics: counts calls.
         max_seconds: the longest time that a unary call may take, whatever deadline its caller has set.
         rate_limiter: limits the rate of calls per API key; None sets no limits.
@@ -93,6 +74,9 @@ class CallPipeline:
         self,
         authenticator: Authenticator,
         limiter: ConcurrencyLimiter,
+        answers: AnswerBudget,
+        memory: MemoryBudget,
+        reader: RequestReader,
         metrics: Metrics,
         *,
         max_seconds: float,
@@ -102,12 +86,16 @@ class CallPipeline:
     ) -> None:
         self._authenticator = authenticator
         self._limiter = limiter
+        self._answers = answers
+        self._memory = memory
+        self._reader = reader
         self._metrics = metrics
         self._max_seconds = max_seconds
         self._rate_limiter = rate_limiter
         self._tracing = tracing
         self._on_end = on_end
         self._writes: set[asyncio.Task[Any]] = set()
+        self._authenticating = 0
 
     def handler(self, service: ServiceDescriptor, servicers: Mapping[Environment, object]) -> grpc.GenericRpcHandler:
         """Return the handler of a service.
@@ -132,8 +120,8 @@ class CallPipeline:
     def _method_handler(self, method: MethodDescriptor, servicers: Mapping[Environment, object]) -> Any:
         rpcs = {environment: getattr(servicer, method.name) for environment, servicer in servicers.items()}
         if method.server_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._streaming(method, rpcs))
-        return grpc.unary_unary_rpc_method_handler(self._unary(method, rpcs))
+            return grpc.stream_stream_rpc_method_handler(self._streaming(method, rpcs))
+        return grpc.stream_unary_rpc_method_handler(self._unary(method, rpcs))
 
     def _call_contexts(self, method: MethodDescriptor, kind: str) -> Callable[[Context], CallContext]:
         """Return what begins the call of a call of this method."""
@@ -144,17 +132,18 @@ class CallPipeline:
         self,
         method: MethodDescriptor,
         rpcs: Mapping[Environment, Callable[[Any, Caller], Coroutine[Any, Any, Message]]],
-    ) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    ) -> Callable[[object, Context], Awaitable[bytes]]:
         begin = self._call_contexts(method, "unary")
         request_class = symbol_database.Default().GetSymbol(method.input_type.full_name)
         reads_only = method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
         carry_out = self._read if reads_only else self._write
 
-        async def handle(raw: bytes, context: Context) -> bytes:
+        async def handle(_: object, context: Context) -> bytes:
             call = begin(context)
             try:
                 try:
                     caller = await self._admitted(call, self._max_seconds)
+                    raw = await self._request(call)
                     rpc = rpcs[caller.environment]
                     answer = await carry_out(lambda: rpc(_decoded(request_class, raw), caller), call)
                     context.set_trailing_metadata(call.trailing)
@@ -171,25 +160,23 @@ class CallPipeline:
 
     def _streaming(
         self, method: MethodDescriptor, rpcs: Mapping[Environment, Callable[[Any, Caller], AsyncGenerator[Message]]]
-    ) -> Callable[[bytes, Context], Awaitable[None]]:
+    ) -> Callable[[object, Context], Awaitable[None]]:
         begin = self._call_contexts(method, "server_stream")
         request_class = symbol_database.Default().GetSymbol(method.input_type.full_name)
 
-        async def handle(raw: bytes, context: Context) -> None:
+        async def handle(_: object, context: Context) -> None:
             call = begin(context)
             try:
                 try:
                     # A stream takes as long as its caller reads: only the caller's own deadline counts.
                     caller = await self._admitted(call, None)
-                    try:
-                        rpc = rpcs[caller.environment]
-                        async with aclosing(rpc(_decoded(request_class, raw), caller)) as messages:
-                            async for message in messages:
-                                self._authenticator.check_still_good(call.caller)
-                                await _send(context, visible(message, caller))
-                                call.sent()
-                    finally:
-                        self._limiter.leave(call.key_id)
+                    raw = await self._request(call)
+                    rpc = rpcs[caller.environment]
+                    async with aclosing(rpc(_decoded(request_class, raw), caller)) as messages:
+                        async for message in messages:
+                            self._authenticator.check_still_good(call.caller)
+                            await call.answer.send(context, visible(message, caller).SerializeToString())
+                            call.sent()
                     context.set_trailing_metadata(call.trailing)
                 except BaseException as error:
                     failure = call.failure(error)
@@ -202,71 +189,86 @@ class CallPipeline:
         return handle
 
     async def _admitted(self, call: CallContext, max_seconds: float | None) -> Caller:
-        """Begin the deadline of a call, authenticate it and admit it; afterwards its admission must be released."""
+        """Begin the deadline of a call, authenticate it and admit it until its task has ended."""
         left = call.context.time_remaining()
         deadlines.begin(max_seconds if left is None else left if max_seconds is None else min(left, max_seconds))
         caller = self._authenticator.authenticate_cached(call.metadata, call.method)
         if caller is None:
+            # Strangers wait here, each with up to 64 KiB of a request.
+            if self._authenticating >= _MAX_AUTHENTICATING:
+                self._metrics.rejected(Limit.REQUESTS)
+                raise Overloaded.by_requests()
+            self._authenticating += 1
             try:
                 async with asyncio.timeout_at(deadlines.when()):
                     caller = await self._authenticator.authenticate(call.metadata, call.method)
             except TimeoutError:
                 raise DeadlineExceeded from None
+            finally:
+                self._authenticating -= 1
         call.caller = caller
         # Unauthenticated calls neither take tokens nor count as in flight.
         if self._rate_limiter is not None:
             self._rate_limiter.take(caller)
-        self._limiter.enter(caller.key_id)
+        call.answer = self._answers.answer(call.peer, caller.key_id, call.task)
+        call.admission = self._limiter.enter(caller.key_id)
+        call.task.add_done_callback(call.admission.release)
+        call.admission.memory = call.memory = CallMemory(self._memory, caller.key_id or call.peer)
+        call.memory.begin()
         return caller
+
+    async def _request(self, call: CallContext) -> bytes:
+        """Return the message of an admitted call once there is memory for what it will become."""
+        raw = await self._reader.read(call.context, call.memory.owner, call.task)
+        if len(raw) > _MAX_UNCOUNTED_REQUEST_BYTES:
+            await call.memory.hold(_MEMORY_PER_REQUEST_BYTE * len(raw))
+        return raw
 
     async def _read(self, work: Callable[[], Coroutine[Any, Any, Message]], call: CallContext) -> bytes:
         """Return the answer of a read, which ends when its caller leaves or its deadline passes."""
         try:
             async with asyncio.timeout_at(deadlines.when()) as timeout:
-                return visible(await work(), call.caller).SerializeToString()
+                return await self._answer(await work(), call)
         except TimeoutError:
             if timeout.expired():
                 raise DeadlineExceeded from None
             raise
-        finally:
-            self._limiter.leave(call.key_id)
 
     async def _write(self, work: Callable[[], Coroutine[Any, Any, Message]], call: CallContext) -> bytes:
         """Return the answer of a write, which is completed also when its caller leaves or its deadline passes.
 
         Until then it counts as in flight.
         """
-        try:
-            running = asyncio.create_task(work(), name=call.method)
-        except BaseException:
-            self._limiter.leave(call.key_id)
-            raise
+        running = asyncio.create_task(work(), name=call.method)
         self._writes.add(running)
-        running.add_done_callback(lambda _: self._write_ended(running, call.key_id))
+        call.admission.retain()
+        running.add_done_callback(self._writes.discard)
+        running.add_done_callback(call.admission.release)
         delivered = False
         try:
             await asyncio.wait({running}, timeout=deadlines.remaining())
             delivered = running.done()
             if delivered:
-                return visible(running.result(), call.caller).SerializeToString()
-            raise DeadlineExceeded
+                return await self._answer(running.result(), call)
+        except Overloaded:
+            # The write has happened: only its answer finds no room.
+            if running.exception() is not None:
+                raise
         finally:
             # Also when it ended in the moment its caller left.
             if not delivered:
                 running.add_done_callback(_log_lost_failure)
+        raise DeadlineExceeded
 
-    def _write_ended(self, running: asyncio.Task[Message], key_id: str | None) -> None:
-        self._writes.discard(running)
-        self._limiter.leave(key_id)
-
-
-async def _send(context: Context, message: Message) -> None:
-    """Send a message at the pace of its reader; raise DeadlineExceeded when it is not read in time."""
-    try:
-        async with asyncio.timeout(_SEND_TIMEOUT_SECONDS):
-            await context.write(message.SerializeToString())
-    except TimeoutError:
-        raise DeadlineExceeded from None
+    async def _answer(self, message: Message, call: CallContext) -> bytes:
+        """Return the bytes of an answer once there is room for them, counted until the task of the call has ended."""
+        call.task.add_done_callback(call.answer.end)
+        raw = visible(message, call.caller).SerializeToString()
+        del message
+        await call.answer.reserve(len(raw))
+        call.answer.begin()
+        call.memory.release()
+        return raw
 
 
 class CallContext:
@@ -279,11 +281,16 @@ class CallContext:
         "_reason",
         "_span",
         "_started",
+        "admission",
+        "answer",
         "caller",
         "context",
+        "memory",
         "metadata",
         "method",
+        "peer",
         "request_id",
+        "task",
         "trailing",
     )
 
@@ -305,6 +312,11 @@ class CallContext:
         self.request_id = _request_id(self.metadata.get(REQUEST_ID_HEADER, ()))
         self.trailing = ((REQUEST_ID_HEADER, self.request_id),)
         self.caller: Caller | None = None
+        self.peer = context.peer()
+        self.admission: Admission
+        self.answer: Answer
+        self.memory: CallMemory
+        self.task = running_task()
         self._code = "OK"
         self._reason = ""
         self._span = tracing.start(method, self.metadata) if tracing else None

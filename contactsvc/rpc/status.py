@@ -13,6 +13,7 @@ NOT_FOUND = StatusCode.NOT_FOUND
 INVALID_ARGUMENT = StatusCode.INVALID_ARGUMENT
 RESOURCE_EXHAUSTED = StatusCode.RESOURCE_EXHAUSTED
 UNAVAILABLE = StatusCode.UNAVAILABLE
+DEADLINE_EXCEEDED = StatusCode.DEADLINE_EXCEEDED
 """The codes of health checks and of the drain, which have no errors of the service."""
 
 # Details travel in the trailing metadata, of which gRPC clients accept at least 8 KiB; encoding adds a half.

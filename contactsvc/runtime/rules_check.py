@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from contactsvc.domain.clock import now_utc
 from contactsvc.domain.kinds import Environment
 from contactsvc.domain.normalization import RulesVersion, ValueRules
 from contactsvc.store import Deployment, recorded_rules_of
@@ -29,7 +28,9 @@ async def warn_of_other_rules(deployment: Deployment, database: str, rules: Valu
     current = RulesVersion.current(rules.default_region)
     others: dict[RulesVersion | None, list[Environment]] = {}
     for environment in Environment:
-        recorded = await recorded_rules_of(deployment, f"{database}_{environment}").record_if_empty(current, now_utc())
+        recorded = await recorded_rules_of(deployment, f"{database}_{environment}").record_if_empty(
+            current, deployment.clock()
+        )
         if recorded != current:
             others.setdefault(recorded, []).append(environment)
     for recorded, environments in others.items():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import grpc
 
@@ -15,18 +16,24 @@ from contactsvc.domain.ids import ContactMethodIds
 from contactsvc.domain.kinds import Environment
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.domain.verification import VerificationSecrets, new_secret
+from contactsvc.memory import MemoryBudget
 from contactsvc.rpc import health, reflection
 from contactsvc.rpc.admission import ConcurrencyLimiter
+from contactsvc.rpc.answers import AnswerBudget, AnswerLimits
 from contactsvc.rpc.auth import Authenticator, check_permissions
+from contactsvc.rpc.call_ports import Tracing
+from contactsvc.rpc.call_tasks import track_calls
 from contactsvc.rpc.draining import DrainingHandler
 from contactsvc.rpc.health import Health
-from contactsvc.rpc.pipeline import CallPipeline, Tracing
+from contactsvc.rpc.pipeline import CallPipeline
 from contactsvc.rpc.rate_limit import RateLimiter
+from contactsvc.rpc.request_reader import READ_TIMEOUT_SECONDS, RequestReader
 from contactsvc.rpc.requests import RequestParser
 from contactsvc.rpc.servicer import ContactMethodsServicer
 from contactsvc.runtime.port import cannot_listen
 from contactsvc.service import ContactMethods, Store
 from contactsvc.telemetry.call_report import CallReport
+from contactsvc.telemetry.limit import Limit
 from contactsvc.telemetry.metrics import Metrics
 from contactsvc.v1 import contact_methods_pb2 as pb
 
@@ -49,6 +56,9 @@ class Limits:
         max_message_bytes: size of a request.
         max_deadline: seconds that a unary call may take.
         max_connection_age: seconds after which a connection is closed; 0 means never.
+        max_connections: connections; further ones are closed at once.
+        request_timeout: seconds after which an unfinished request is given up.
+        answers: bytes of answers under way.
     """
 
     max_in_flight: int = Settings.max_in_flight
@@ -57,6 +67,9 @@ class Limits:
     max_message_bytes: int = Settings.max_message_bytes
     max_deadline: float = Settings.max_deadline
     max_connection_age: float = Settings.max_connection_age
+    max_connections: int = Settings.max_connections
+    request_timeout: float = READ_TIMEOUT_SECONDS
+    answers: AnswerLimits = field(default_factory=lambda: AnswerLimits(timeout=Settings.answer_timeout))
 
 
 class Server:
@@ -79,6 +92,9 @@ class Server:
 
     Attributes:
         health: health of the server.
+        answers: the answers under way.
+        memory: the memory of calls.
+        reader: the requests being read.
     """
 
     def __init__(
@@ -104,9 +120,15 @@ class Server:
         in_flight = ConcurrencyLimiter(limits.max_in_flight, limits.max_in_flight_per_key, metrics.rejected)
         metrics.in_flight.set_function(lambda: in_flight.count)
         authenticator = authenticator or Authenticator(None, monotonic=time.monotonic)
+        self.answers = AnswerBudget(limits.answers, metrics.rejected)
+        self.memory = MemoryBudget(partial(metrics.rejected, Limit.BYTES), self.answers.make_room)
+        self.reader = RequestReader(metrics.rejected, timeout=min(limits.request_timeout, limits.max_deadline))
         self._calls = CallPipeline(
             authenticator,
             in_flight,
+            self.answers,
+            self.memory,
+            self.reader,
             metrics,
             max_seconds=limits.max_deadline,
             rate_limiter=RateLimiter(limits.max_rate_per_key, monotonic=monotonic, on_rejected=metrics.rejected),
@@ -146,6 +168,7 @@ class Server:
                 port = self._server.add_secure_port(str(listen), credentials)
         except RuntimeError as error:
             raise cannot_listen(listen) from error
+        track_calls()
         await self._server.start()
         await self.health.set_serving(True)
         return ListenAddress(listen.host, port)
@@ -203,9 +226,12 @@ def _options(limits: Limits, shares_port: bool) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-        # Per connection, health checks included. More than the calls in flight: excess calls must be refused with a
-        # status rather than queue in their client.
+        # Per connection, health checks included. Without API keys more than the calls in flight, with them more than
+        # those of a key: excess calls must be refused with a status rather than queue in their client.
         ("grpc.max_concurrent_streams", max(1_000, 2 * limits.max_in_flight)),
+        ("grpc.max_allowed_incoming_connections", limits.max_connections),
+        # The probe of the bandwidth would widen the window of a call whose message is not read yet, 64 KiB.
+        ("grpc.http2.bdp_probe", 0),
         ("grpc.server_handshake_timeout_ms", 20_000),
     ]
     if limits.max_connection_age:

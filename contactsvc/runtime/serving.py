@@ -16,9 +16,10 @@ from contactsvc.config import Settings, refuse_network_without_keys
 from contactsvc.domain.kinds import Environment
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import StartupError
+from contactsvc.rpc.answers import AnswerLimits
 from contactsvc.rpc.auth import Authenticator
 from contactsvc.rpc.health import follow_database
-from contactsvc.runtime import embedded
+from contactsvc.runtime import embedded, malloc
 from contactsvc.runtime.rules_check import warn_of_other_rules
 from contactsvc.runtime.secrets import SecretRing
 from contactsvc.runtime.server import LAST_WRITES_TIMEOUT_SECONDS, SERVICE, Limits, Server, count_writes
@@ -61,6 +62,7 @@ async def serve(
     Raises:
         StartupError: the service cannot start, or has lost its embedded database.
     """
+    malloc.configure()
     worker = None if supervisor is None else supervisor.worker
     logs.configure(as_json=settings.log_json, level=settings.log_level, worker=worker)
     signals = Signals()
@@ -128,6 +130,7 @@ async def _serve(
             reflects=settings.reflects,
             shares_port=supervisor is not None,
             secrets={environment: secrets.of(environment) for environment in Environment},
+            clock=deployment.clock,
         )
         if supervisor is not None:
             supervisor.expose(metrics.registry)
@@ -221,6 +224,8 @@ def _limits(settings: Settings) -> Limits:
         max_message_bytes=settings.max_message_bytes,
         max_deadline=settings.max_deadline,
         max_connection_age=settings.max_connection_age,
+        max_connections=settings.max_connections,
+        answers=AnswerLimits(timeout=settings.answer_timeout),
     )
 
 

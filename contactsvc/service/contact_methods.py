@@ -11,7 +11,6 @@ from contactsvc.domain.clock import Clock
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.idempotency import RequestFingerprint
 from contactsvc.domain.kinds import Slot
-from contactsvc.domain.ledger import Ledger
 from contactsvc.domain.listing import Listing, Page
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.domain.operations import Create, Delete, Operation, Sync, Update, Upsert
@@ -178,13 +177,8 @@ class ContactMethods:
         return synced
 
     async def erase_client(self, client_id: str, request: RequestFingerprint | None = None) -> int:
-        """Delete all records of a client; return how many."""
-
-        def erase(ledger: Ledger) -> list[Result]:
-            erased = [ledger.delete(Delete(record.id)) for record in ledger.of_client(client_id)]
-            return [Erased(len(erased))]
-
-        plan = WritePlan(erase, client_id=client_id, keys=_client_key(client_id))
+        """Delete all records of a client, in one transaction where the database has transactions; return how many."""
+        plan = WritePlan.of_erasure(client_id, keys=_client_key(client_id))
         (result,) = await self._writes.carry_out(plan, request)
         await self.verifications.forget_client(client_id)
         return expected(Erased, result).count

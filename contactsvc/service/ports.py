@@ -88,6 +88,13 @@ class Store(Protocol):
         """Delete this idempotency record, if it is still there, and not a later one of the same request_id."""
         ...
 
+    async def erase_client(self, client_id: str, *, now: datetime) -> int:
+        """Delete all records of the client; return how many. Only inside `atomically`.
+
+        Reads ids and idempotency records only. Idempotency records that are unexpired at `now` stay.
+        """
+        ...
+
     async def write(self, change_set: ChangeSet) -> None:
         """Store a change set; one of several documents only inside `atomically`.
 

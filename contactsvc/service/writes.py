@@ -30,7 +30,7 @@ from contactsvc.domain.operations import (
     contested_by,
 )
 from contactsvc.domain.outcomes import Action, Applied
-from contactsvc.domain.results import Result, outcomes_of, results_of
+from contactsvc.domain.results import Erased, Result, outcomes_of, results_of
 from contactsvc.domain.verification import VerificationSecrets
 from contactsvc.errors import (
     ContactsvcError,
@@ -58,6 +58,7 @@ class WritePlan:
         ids: further records to read.
         external_ids: further records to read, by external id.
         client_id: the client whose records are all read.
+        erased_client_id: the client whose records are all deleted, unread; nothing is applied then.
         keys: the keys over which it may compete with other writes.
         before_write: awaited before a change set is stored; when it raises, nothing is.
     """
@@ -67,6 +68,7 @@ class WritePlan:
     ids: frozenset[str] = frozenset()
     external_ids: frozenset[str] = frozenset()
     client_id: str | None = None
+    erased_client_id: str | None = None
     keys: frozenset[Hashable] = frozenset()
     before_write: Callable[[Sequence[Result]], Awaitable[None]] | None = None
 
@@ -76,6 +78,11 @@ class WritePlan:
     ) -> WritePlan:
         """Return the plan of a single operation."""
         return WritePlan(lambda ledger: [ledger.apply(operation)], [operation], before_write=before_write)
+
+    @staticmethod
+    def of_erasure(client_id: str, *, keys: frozenset[Hashable]) -> WritePlan:
+        """Return the plan of the erasure of a client."""
+        return WritePlan(lambda _: [], erased_client_id=client_id, keys=keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +156,7 @@ class Writes:
         if request is not None:
             keys.add(("request", request.id))
         # Several operations need a transaction anyhow; reading for them outside of it would be in vain.
-        if len(plan.operations) == 1 or not self.store.transactional:
+        if plan.erased_client_id is None and (len(plan.operations) == 1 or not self.store.transactional):
             # A create needs no read as long as its slot and external id are free; the indexes find out if they are not.
             blindly = isinstance(next(iter(plan.operations), None), Create)
             for attempt in range(_MAX_ATTEMPTS):
@@ -188,7 +195,13 @@ class Writes:
         self, plan: WritePlan, request: RequestFingerprint | None, keys: set[Hashable]
     ) -> list[Result]:
         async def work(store: Store) -> list[Result]:
-            results, change_set = _applied(plan, await self._read(store, plan), request)
+            if plan.erased_client_id is None:
+                results, change_set = _applied(plan, await self._read(store, plan), request)
+            else:
+                now = self.clock()
+                results = [Erased(await store.erase_client(plan.erased_client_id, now=now))]
+                record = _idempotency_record(request, results, now)
+                change_set = ChangeSet([], [], [], [] if record is None else [(record,)])
             if len(change_set):
                 if plan.before_write is not None:
                     await plan.before_write(results)

@@ -13,9 +13,10 @@ from pymongo import DESCENDING
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
 
-from contactsvc.domain.clock import now_utc
+from contactsvc.embedded_names import EMBEDDED_SET_NAME
 from contactsvc.errors import ConfigurationError, StartupError, StoreUnavailable
 from contactsvc.store.coalescing.store import CoalescingStore
+from contactsvc.store.database_clock import DatabaseClock
 from contactsvc.store.driver_errors import refusal_message, refusals_translated, translated
 from contactsvc.store.drivers import DRIVERS, Collection, Driver
 from contactsvc.store.indexes import ensure_indexes
@@ -58,12 +59,16 @@ class Deployment:
         version: the version of the server.
         transactional: whether it supports transactions.
         reports_each_write: whether it reports the outcome of each write of a command (MongoDB 8.0 and later).
+        is_embedded: whether it is the embedded database, which has to be told of erasures.
+        clock: its time.
     """
 
     driver: Driver
     version: str
     transactional: bool
     reports_each_write: bool
+    is_embedded: bool
+    clock: DatabaseClock
 
     async def open_store(self, database: str, *, batching: bool = True) -> MongoStore:
         """Open the store in a database; creates missing indexes.
@@ -79,17 +84,24 @@ class Deployment:
         collection = self.driver.database(database)[COLLECTION]
         driver, locks = self.driver if self.transactional else None, KeyLocks()
         if batching:
-            store: MongoStore = CoalescingStore(collection, driver, locks, reports_each_write=self.reports_each_write)
+            store: MongoStore = CoalescingStore(
+                collection,
+                driver,
+                locks,
+                reports_each_write=self.reports_each_write,
+                records_erasures=self.is_embedded,
+            )
         else:
-            store = MongoStore(collection, driver, locks)
+            store = MongoStore(collection, driver, locks, records_erasures=self.is_embedded)
         with _startup_errors_translated():
             with refusals_translated("create indexes", database):
                 await ensure_indexes(collection)
+                await store.index_counts()
             with refusals_translated("read the contact methods", database):
                 await _refuse_rollback(collection)
             # MongoDB does so continuously by an index, SecantusDB never.
-            with refusals_translated("delete expired idempotency records", database):
-                await store.remove_expired(now_utc())
+            with refusals_translated("delete what has expired", database):
+                await store.remove_expired(self.clock())
         return store
 
     def existing_store(self, database: str) -> MongoStore:
@@ -106,13 +118,13 @@ class Deployment:
         return MongoSecretStore(self.driver.database(database)[SECRET_COLLECTION])
 
     async def ping(self) -> None:
-        """Check that the database answers.
+        """Check that the database answers, and read its clock.
 
         Raises:
             StoreUnavailable: it does not.
         """
         with translated():
-            await self.driver.database("admin").command("ping")
+            self.clock.read(await self.driver.database("admin").command("hello"))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -154,7 +166,18 @@ async def connect(uri: str, driver_name: str, telemetry: DatabaseTelemetry | Non
     _log.info("connected to MongoDB %s with the %s driver", version, driver_name)
     if not transactional:
         _log.warning(STANDALONE_WARNING)
-    return Deployment(driver, version, transactional, hello.get("maxWireVersion", 0) >= _MONGODB_8_WIRE_VERSION)
+    clock = DatabaseClock()
+    clock.read(hello)
+    if clock.warning is not None:
+        _log.warning(clock.warning)
+    return Deployment(
+        driver,
+        version,
+        transactional,
+        reports_each_write=hello.get("maxWireVersion", 0) >= _MONGODB_8_WIRE_VERSION,
+        is_embedded=hello.get("setName") == EMBEDDED_SET_NAME,
+        clock=clock,
+    )
 
 
 async def _refuse_rollback(collection: Collection) -> None:

@@ -7,30 +7,34 @@ delete do not.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, nullcontext, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pymongo.errors import DuplicateKeyError
 
-from contactsvc import chunks, deadlines
+from contactsvc import deadlines, memory
 from contactsvc.domain.change_set import ChangeSet
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.idempotency import IdempotencyRecord
 from contactsvc.domain.kinds import Slot
 from contactsvc.domain.listing import Listing, Page
+from contactsvc.embedded_names import ERASURES
 from contactsvc.errors import EtagMismatch, StoreUnavailable
 from contactsvc.service.ports import LostRace, Store
 from contactsvc.store import queries
-from contactsvc.store.documents import from_document, is_contact_method, metadata_pair, primary_key, to_records
-from contactsvc.store.driver_errors import CursorLost, duplicates_translated, lost_cursors_translated, translated
+from contactsvc.store.documents import is_contact_method, metadata_pair, primary_key
+from contactsvc.store.driver_errors import CursorLost, duplicates_translated, translated
 from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver, Session
 from contactsvc.store.idempotency_records import replacing_idempotency_records, to_idempotency_records
 from contactsvc.store.paging import Paging
+from contactsvc.store.reading import BATCH_SIZE, DocumentReader
+from contactsvc.store.sizes import MAX_DOCUMENT_BYTES, size_of
+from contactsvc.store.transaction_writes import erase_client, write_in_transaction
 from contactsvc.store.transactions import KeyLocks, in_transaction, retried
-from contactsvc.store.writes import DocumentWrite, writes_of
+from contactsvc.store.writes import DocumentWrite, Insert, Replace, writes_of
 
 T = TypeVar("T")
 
@@ -42,7 +46,7 @@ _LAST_BATCH_TIMEOUT_SECONDS = 1.0
 _IDEMPOTENCY_RECORDS: Document = {"requests": 1, "schema_version": 1}
 
 
-class MongoStore:
+class MongoStore(DocumentReader):
     """Contact methods in one MongoDB collection.
 
     Args:
@@ -50,6 +54,7 @@ class MongoStore:
         driver: opens sessions; None on a deployment without transactions.
         locks: shared by all stores of a process that write to this collection.
         session: the session whose transaction this store works in, if any.
+        records_erasures: whether an erasure leaves a mark in the collection ERASURES.
     """
 
     def __init__(
@@ -58,12 +63,15 @@ class MongoStore:
         driver: Driver | None,
         locks: KeyLocks,
         session: Session | None = None,
+        *,
+        records_erasures: bool = False,
     ) -> None:
         self._collection = collection
         self._counts: MongoCollection = collection.database[COUNTS]
         self._driver = driver
         self._locks = locks
         self._session = session
+        self._records_erasures = records_erasures
         # Whether the collection may contain documents of earlier layouts, as of the last check.
         self._may_have_earlier = True
 
@@ -119,7 +127,8 @@ class MongoStore:
         return list(primaries.values())
 
     async def _find_primaries_by_key(self, slots: Collection[Slot]) -> dict[Slot, ContactMethod]:
-        found = await self._find_records({"primary_key": queries.any_of([primary_key(slot) for slot in slots])})
+        keys = [primary_key(slot) for slot in slots]
+        found = await self._find_records({"primary_key": queries.any_of(keys)}, at_most=len(keys))
         # Releases of layout 1 may leave the key behind when they demote a record.
         return {record.slot: record for record in found if record.is_primary}
 
@@ -138,13 +147,18 @@ class MongoStore:
 
     async def find_page(self, listing: Listing) -> Page:
         """Return one page; raise InvalidPageToken when the token does not belong to the listing."""
+        await memory.hold(min(listing.page_size + 1, BATCH_SIZE) * MAX_DOCUMENT_BYTES)
+        return await self._read_page(listing)
+
+    async def _read_page(self, listing: Listing) -> Page:
+        """Return one page, for a caller that has counted the memory."""
         paging = await self._paging(listing)
         # One record more than requested shows whether there is a next page.
         wanted = listing.page_size + 1
         found: list[Document] = []
         for part in paging.parts:
-            found += await self._find(part, sort=paging.keys, skip=listing.offset, limit=wanted - len(found))
-            if len(found) == wanted:
+            found += await self._find_for_page(paging, part, listing.offset, wanted - len(found))
+            if len(found) == wanted or len(found) > paging.fitting(found):
                 break
         total_size = await self._count(paging.query) if listing.include_total_size else None
         count = paging.fitting(found)
@@ -153,13 +167,15 @@ class MongoStore:
     async def stream_pages(self, listing: Listing) -> AsyncGenerator[Page]:
         """Yield all pages on demand, at most two in memory at a time; errors as in `find_page`."""
         paging = await self._paging(listing)
+        batch_size = min(listing.page_size, BATCH_SIZE)
         held: list[Document] = []
-        async with aclosing(self._batches(paging, listing.page_size)) as batches:
+        async with aclosing(self._batches(paging, batch_size)) as batches:
             async for batch in batches:
                 held += batch
                 # A page is complete once there is a document after it; until then it may be the last one.
                 while len(held) > (count := paging.fitting(held)):
                     yield await paging.page(held[:count], more=True)
+                    memory.free(size_of(held[:count]))
                     held = held[count:]
         while held:
             count = paging.fitting(held)
@@ -228,17 +244,28 @@ class MongoStore:
                 )
 
     async def remove_expired(self, now: datetime) -> None:
-        """Remove expired idempotency documents."""
+        """Remove expired idempotency documents and counts."""
         with self._translated():
             await self._collection.delete_many({"forget_at": {"$lt": now}})
+            await self._counts.delete_many({"forget_at": {"$lt": now}})
+
+    async def erase_client(self, client_id: str, *, now: datetime) -> int:
+        """Delete all records of the client except their unexpired idempotency records; return how many."""
+        with self._translated():
+            if self._records_erasures:
+                await self._collection.database[ERASURES].insert_one({"at": now}, session=self._session)
+            return await erase_client(self._collection, self._session, client_id, now)
 
     async def write(self, change_set: ChangeSet) -> None:
         """Store a change set; one of several documents only inside `atomically`."""
         writes = writes_of(change_set)
         with self._translated(), duplicates_translated():
             if self._session is not None:
-                result = await self._collection.bulk_write([write.bulk() for write in writes], session=self._session)
-                if result.inserted_count + result.matched_count + result.deleted_count != len(writes):
+                # The documents, and their BSON twice.
+                await memory.hold(
+                    3 * size_of([write.document for write in writes if isinstance(write, Insert | Replace)])
+                )
+                if not await write_in_transaction(self._collection, self._session, writes):
                     raise LostRace(EtagMismatch())
                 return
             # Without a driver there are no transactions to wait for.
@@ -278,6 +305,10 @@ class MongoStore:
                 return result.matched_count == 1
         return True
 
+    async def index_counts(self) -> None:
+        """Make MongoDB remove expired counts."""
+        await self._counts.create_index([("forget_at", 1)], name="forget_at", expireAfterSeconds=0)
+
     async def remove_counts(self, keys: Collection[str]) -> None:
         """Remove the counts under these keys."""
         with translated():
@@ -293,76 +324,17 @@ class MongoStore:
         async def once() -> T:
             if self._driver is None:
                 return await work(self)
-            return await in_transaction(self._driver, lambda session: work(self._within(session)))
+            held = memory.held()
+            try:
+                return await in_transaction(self._driver, lambda session: work(self._within(session)))
+            except BaseException:
+                # The next attempt reads everything again.
+                memory.free(memory.held() - held)
+                raise
 
         async with self._locks.held(keys):
             with self._translated():
                 return await retried(once)
 
     def _within(self, session: Session) -> MongoStore:
-        return MongoStore(self._collection, self._driver, self._locks, session)
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Translate driver errors; not inside a transaction, whose retries need the original ones."""
-        if self._session is not None:
-            yield
-        else:
-            with translated():
-                yield
-
-    async def _fetch(self, cursor: Any, size: int) -> list[Document]:
-        with translated(), lost_cursors_translated():
-            found: list[Document] = await cursor.to_list(length=size)
-        return found
-
-    async def _find_one(self, query: Document) -> ContactMethod | None:
-        with self._translated():
-            document = await self._collection.find_one(query, session=self._session, **_time_limit())
-        return None if document is None else next(iter(to_records([document])), None)
-
-    async def _find_any(self, field: str, wanted: Collection[str]) -> list[ContactMethod]:
-        """Return the records with one of these values in a field that is unique."""
-        if len(wanted) == 1:
-            # Motor is slower with a cursor.
-            (value,) = wanted
-            record = await self._find_one({field: value})
-            return [] if record is None else [record]
-        return await self._find_records({field: queries.any_of(list(wanted))})
-
-    async def _find_records(self, query: Document, *, limit: int = 0) -> list[ContactMethod]:
-        documents = await self._find(query, limit=limit)
-        return await chunks.map_yielding(
-            from_document, [document for document in documents if is_contact_method(document)]
-        )
-
-    async def _find(
-        self,
-        query: Document,
-        projection: Document | None = None,
-        *,
-        sort: Sequence[tuple[str, int]] = (),
-        skip: int = 0,
-        limit: int = 0,
-    ) -> list[Document]:
-        with self._translated():
-            cursor = self._collection.find(query, projection, session=self._session, **_time_limit())
-            cursor = cursor.skip(skip).limit(limit)
-            if sort:
-                cursor = cursor.sort(list(sort))
-            return await cursor.to_list(length=None)
-
-    async def _count(self, query: Document) -> int:
-        with self._translated():
-            milliseconds = deadlines.remaining_ms()
-            limit = {} if milliseconds is None else {"maxTimeMS": milliseconds}
-            return await self._collection.count_documents(query, session=self._session, **limit)
-
-
-def _time_limit() -> dict[str, Any]:
-    """Return the option that makes the database stop a query at the deadline of the call.
-
-    Not pymongo.timeout, which does not reach Motor's threads.
-    """
-    milliseconds = deadlines.remaining_ms()
-    return {} if milliseconds is None else {"max_time_ms": milliseconds}
+        return MongoStore(self._collection, self._driver, self._locks, session, records_erasures=self._records_erasures)

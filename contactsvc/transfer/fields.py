@@ -1,7 +1,7 @@
 """The fields of a contact method in a file: how each one is written, read and checked.
 
 `FIELDS` is the only table: JSON Lines and CSV are written and read from it, so that a new optional field is one line
-here. The rules of each value are in domain/validation.py and domain/normalization.py.
+here. The rules of each value are in domain/validation.py and domain/normalization/.
 """
 
 from __future__ import annotations

@@ -407,7 +407,7 @@ class ContactMethodsServiceServicer(object):
 
     def StreamContactMethods(self, request, context):
         """Streams all contact methods that match a filter, in pages of up to 200. The service reads no faster than the caller
-        and buffers at most two pages. Cancel the call to stop.
+        and buffers at most a page and 100 further records. Cancel the call to stop.
 
         Order: as requested. Concurrent writes neither skip nor repeat a record that is not written meanwhile.
         Retry: safe; read only. Resume a broken stream with the next_page_token of the last page received.

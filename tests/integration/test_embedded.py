@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import stat
-import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo import AsyncMongoClient
-from pymongo.errors import PyMongoError
 
 from contactsvc import store
 from contactsvc.errors import StartupError
 from contactsvc.runtime import embedded
-from tests.robustness.faults import disk, processes
 
 STALE = "mongodb://127.0.0.1:1/?directConnection=true"
 
@@ -61,7 +57,7 @@ async def test_without_a_service_the_database_is_started(tmp_path: Path) -> None
             async with embedded.running(tmp_path):
                 pass
 
-    assert earlier.startswith("mongodb://127.0.0.1:")
+    assert "@127.0.0.1:" in earlier
 
 
 async def test_a_service_that_is_starting_is_waited_for(tmp_path: Path) -> None:
@@ -100,29 +96,6 @@ async def test_commands_that_only_read_create_nothing(tmp_path: Path, name: str)
 async def test_commands_that_write_can_create_a_database(tmp_path: Path) -> None:
     async with embedded.reached(tmp_path / "new", create=True) as uri:
         assert await answers(uri)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can limit the file size of another process")
-async def test_a_database_on_a_full_disk_ends_and_keeps_what_it_acknowledged(tmp_path: Path) -> None:
-    acknowledged = 0
-    async with embedded.running(tmp_path) as database:
-        (pid,) = processes.with_argument(str(tmp_path / "database"))
-        disk.limit_files(pid)
-        uri = f"{database.uri}&serverSelectionTimeoutMS=1000"
-        async with AsyncMongoClient[dict[str, object]](uri) as client:
-            # More than fits into the preallocated journal.
-            for _ in range(2_000):
-                with suppress(PyMongoError):
-                    await client["full"]["disk"].insert_one({"text": "x" * 10_000})
-                    acknowledged += 1
-                if database.died.done():
-                    break
-        async with asyncio.timeout(20):
-            assert "embedded database ended" in await database.died
-
-    async with embedded.running(tmp_path) as database, AsyncMongoClient[dict[str, object]](database.uri) as client:
-        assert acknowledged <= await client["full"]["disk"].count_documents({}) <= acknowledged + 10
-    assert 0 < acknowledged < 2_000
 
 
 async def test_an_abandoned_transaction_is_aborted_after_the_idle_time(tmp_path: Path) -> None:

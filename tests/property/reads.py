@@ -156,7 +156,7 @@ class Reads(Conversation):
             "values": lambda _, record, wanted: (
                 record.normalized in {NORMALIZED[record.type].get(text.strip()) for text in wanted}
             ),
-            "value_contains": lambda _, record, wanted: wanted in record.value,
+            "value_contains": lambda _, record, wanted: _contains(record, wanted),
             "is_primary": lambda _, record, wanted: record.is_primary is wanted,
             "is_verified": lambda _id, _record, wanted: not wanted,
             "external_ids": lambda _, record, wanted: record.external_id in wanted,
@@ -182,3 +182,14 @@ class Reads(Conversation):
             # Stable with `reverse`, too: equal elements keep their order.
             ordered.sort(key=by, reverse=key.descending)
         return [self.messages[id_] for id_ in ordered]
+
+
+def _contains(record: Record, part: str) -> bool:
+    """Whether the value has this part: literally, an email in any case, a number whatever stands between its digits."""
+    if part in record.value:
+        return True
+    if record.type == pb.CONTACT_METHOD_TYPE_EMAIL:
+        return part.lower() in record.normalized
+    digits = part.replace(" ", "")
+    is_number = record.type in {pb.CONTACT_METHOD_TYPE_PHONE, pb.CONTACT_METHOD_TYPE_FAX}
+    return is_number and digits.removeprefix("+").isdecimal() and digits in record.normalized

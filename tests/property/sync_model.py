@@ -144,6 +144,8 @@ def _matches(
             for id_, record in world.records.items()
             if record.slot == (request.client_id, item.type)
             and record.normalized == NORMALIZED[item.type][item.value.strip()]
+            # No other system's record is renamed.
+            and (not item.external_id or record.external_id in {None, item.external_id})
             and id_ not in taken()
         ]
         for id_ in candidates if item.delete else candidates[:1]:

@@ -56,16 +56,18 @@ class Database:
     Attributes:
         directory: its data directory.
         address: its address; the port changes with each start.
+        password: its password, which stays.
     """
 
     directory: Path
     address: str = ""
+    password: str = field(default="", repr=False)
     _running: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def start(self) -> None:
         """Start it."""
         database = await self._running.enter_async_context(embedded.running(self.directory))
-        self.address = database.uri.removeprefix("mongodb://").partition("/")[0]
+        self.address, self.password = database.address, database.password
 
     def kill(self) -> None:
         """Kill it with SIGKILL."""
@@ -82,7 +84,7 @@ class Database:
     @property
     def uri(self) -> str:
         """The URI for drivers."""
-        return embedded.uri_of(self.address)
+        return embedded.uri_of(self.address, self.password)
 
     @property
     def pid(self) -> int:
@@ -104,23 +106,24 @@ class Service:
         back: the proxy between service and database.
     """
 
-    def __init__(self, name: str, front: Proxy, back: Proxy) -> None:
+    def __init__(self, name: str, front: Proxy, back: Proxy, password: str) -> None:
         self.name = name
         self.front = front
         self.back = back
+        self._password = password
 
     @property
     def uri(self) -> str:
         """The URI of the database for this service."""
         bounds = "serverSelectionTimeoutMS=2000&connectTimeoutMS=2000&socketTimeoutMS=4000"
-        return f"{embedded.uri_of(self.back.target)}&{bounds}"
+        return f"{embedded.uri_of(self.back.target, self._password)}&{bounds}"
 
 
 class ServiceProcess(Service):
     """A service in one or more processes of its own."""
 
-    def __init__(self, name: str, front: Proxy, back: Proxy, *, workers: int, log: Path) -> None:
-        super().__init__(name, front, back)
+    def __init__(self, name: str, front: Proxy, back: Proxy, password: str, *, workers: int, log: Path) -> None:
+        super().__init__(name, front, back, password)
         self.workers = workers
         self._log = log
         self.process: asyncio.subprocess.Process | None = None
@@ -210,8 +213,8 @@ class ServiceHere(Service):
         clock: the clock of its timestamps.
     """
 
-    def __init__(self, name: str, front: Proxy, back: Proxy) -> None:
-        super().__init__(name, front, back)
+    def __init__(self, name: str, front: Proxy, back: Proxy, password: str) -> None:
+        super().__init__(name, front, back, password)
         self.plan = ErrorPlan()
         self.clock = Clock()
 
@@ -289,9 +292,9 @@ async def standing(directory: Path) -> AsyncIterator[Stand]:
         stack.push_async_callback(database.stop)
         fronts = [await stack.enter_async_context(proxied("127.0.0.1:9")) for _ in range(3)]
         backs = [await stack.enter_async_context(proxied(database.address, mongodb_message)) for _ in range(3)]
-        one = ServiceProcess("one", fronts[0], backs[0], workers=1, log=directory / "one.log")
-        two = ServiceProcess("two", fronts[1], backs[1], workers=2, log=directory / "two.log")
-        here = ServiceHere("here", fronts[2], backs[2])
+        one = ServiceProcess("one", fronts[0], backs[0], database.password, workers=1, log=directory / "one.log")
+        two = ServiceProcess("two", fronts[1], backs[1], database.password, workers=2, log=directory / "two.log")
+        here = ServiceHere("here", fronts[2], backs[2], database.password)
         for service in (one, two):
             stack.push_async_callback(_end, service)
             await service.start()

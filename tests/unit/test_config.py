@@ -41,6 +41,8 @@ VALUES: dict[str, tuple[str, object]] = {
     "max_message_bytes": ("20000", 20_000),
     "max_deadline": ("2.5", 2.5),
     "max_connection_age": ("300", 300.0),
+    "max_connections": ("500", 500),
+    "answer_timeout": ("20", 20.0),
     "drain_wait": ("1", 1.0),
     "drain_grace": ("0", 0.0),
     "log_format": ("JSON", "json"),

@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 
 from contactsvc.domain.kinds import Environment
 from contactsvc.errors import DeadlineExceeded
+from contactsvc.memory import MemoryBudget
 from contactsvc.rpc.admission import ConcurrencyLimiter
+from contactsvc.rpc.answers import AnswerBudget, AnswerLimits
 from contactsvc.rpc.auth import Authenticator
 from contactsvc.rpc.pipeline import CallPipeline
+from contactsvc.rpc.request_reader import RequestReader
 from contactsvc.runtime.server import SERVICE
 from contactsvc.telemetry.metrics import Metrics
 
@@ -43,6 +46,12 @@ class Context:
     def time_remaining(self) -> None:
         return None
 
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:1"
+
+    async def read(self) -> bytes:
+        return b""
+
 
 class Details(NamedTuple):
     """What gRPC says of a call before it begins."""
@@ -54,14 +63,17 @@ class Details(NamedTuple):
 async def test_a_write_that_fails_as_its_caller_leaves_is_no_error_of_the_loop() -> None:
     servicer, metrics = Servicer(), Metrics()
     in_flight = ConcurrencyLimiter(10, 10, metrics.rejected)
-    calls = CallPipeline(Authenticator(None, monotonic=time.monotonic), in_flight, metrics, max_seconds=30)
+    answers, reader = AnswerBudget(AnswerLimits(timeout=60), metrics.rejected), RequestReader(metrics.rejected)
+    authenticator = Authenticator(None, monotonic=time.monotonic)
+    memory = MemoryBudget(lambda: None)
+    calls = CallPipeline(authenticator, in_flight, answers, memory, reader, metrics, max_seconds=30)
     handler: Any = calls.handler(SERVICE, dict.fromkeys(Environment, servicer))
     method = handler.service(Details(f"/{SERVICE.full_name}/DeleteContactMethod"))
     complaints: list[str] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: complaints.append(context["message"]))
     try:
-        call = asyncio.create_task(method.unary_unary(b"", Context()))
+        call = asyncio.create_task(method.stream_unary(None, Context()))
         await servicer.began.wait()
         servicer.go.set()
         while not servicer.failed:  # noqa: ASYNC110 - turn by turn: the moment matters

@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo.errors import BulkWriteError, OperationFailure
 
-from contactsvc import deadlines
+from contactsvc import deadlines, memory
 from contactsvc.domain.change_set import ChangeSet
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.kinds import ContactMethodType, Slot
@@ -23,6 +23,7 @@ from contactsvc.store.driver_errors import NO_SUCH_COMMAND_CODES, duplicates_tra
 from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver
 from contactsvc.store.paging import Paging
+from contactsvc.store.sizes import MAX_DOCUMENT_BYTES
 from contactsvc.store.store import MongoStore
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.store.writes import DocumentWrite, Insert, Remove, Replace, writes_of
@@ -30,6 +31,8 @@ from contactsvc.store.writes import DocumentWrite, Insert, Remove, Replace, writ
 # Lookups by metadata pair only ask whether there is exactly one record, so a pair of thousands must not make all calls
 # of a command wait.
 _MAX_RECORDS_PER_PAIR = 4
+# Larger first pages are read alone, in batches, for they may need much memory.
+_MAX_PAGE_SIZE = 40
 
 
 class CoalescingStore(MongoStore):
@@ -41,12 +44,19 @@ class CoalescingStore(MongoStore):
         locks: shared by all stores of a process that write to this collection.
         reports_each_write: whether the deployment reports the outcome of each write of a command (MongoDB 8.0 and
             later). Otherwise replacements and deletions are executed one by one.
+        records_erasures: see MongoStore.
     """
 
     def __init__(
-        self, collection: MongoCollection, driver: Driver | None, locks: KeyLocks, *, reports_each_write: bool = False
+        self,
+        collection: MongoCollection,
+        driver: Driver | None,
+        locks: KeyLocks,
+        *,
+        reports_each_write: bool = False,
+        records_erasures: bool = False,
     ) -> None:
-        super().__init__(collection, driver, locks)
+        super().__init__(collection, driver, locks, records_erasures=records_erasures)
         self._by_id = Batcher[str, ContactMethod](self._read_ids)
         self._by_external_id = Batcher[str, ContactMethod](self._read_external_ids)
         self._primaries = Batcher[Slot, ContactMethod](self._read_primaries)
@@ -89,8 +99,11 @@ class CoalescingStore(MongoStore):
     async def find_page(self, listing: Listing) -> Page:
         """Return one page; raise InvalidPageToken when the token does not belong to the listing."""
         first = _FirstPage.of(listing)
-        page = None if first is None else await self._first_pages(first)
-        return await super().find_page(listing) if page is None else page
+        if first is None:
+            return await super().find_page(listing)
+        await memory.hold((first.page_size + 1) * MAX_DOCUMENT_BYTES)
+        page = await self._first_pages(first)
+        return await self._read_page(listing) if page is None else page
 
     async def write(self, change_set: ChangeSet) -> None:
         """Store a change set; one of several documents only inside `atomically`."""
@@ -103,14 +116,17 @@ class CoalescingStore(MongoStore):
                 await super().write(change_set)
 
     async def _read_ids(self, ids: Collection[str]) -> Mapping[str, ContactMethod]:
-        return {record.id: record for record in await super().find_by_ids(ids)}
+        with memory.uncounted():
+            return {record.id: record for record in await super().find_by_ids(ids)}
 
     async def _read_external_ids(self, external_ids: Collection[str]) -> Mapping[str, ContactMethod]:
-        records = await super().find_by_external_ids(external_ids)
+        with memory.uncounted():
+            records = await super().find_by_external_ids(external_ids)
         return {record.external_id: record for record in records if record.external_id is not None}
 
     async def _read_primaries(self, slots: Collection[Slot]) -> Mapping[Slot, ContactMethod]:
-        return {record.slot: record for record in await self.find_primaries(slots)}
+        with memory.uncounted():
+            return {record.slot: record for record in await self.find_primaries(slots)}
 
     async def _read_pairs(self, pairs: Collection[str]) -> Mapping[str, list[ContactMethod]]:
         limit = _MAX_RECORDS_PER_PAIR * len(pairs)
@@ -131,7 +147,8 @@ class CoalescingStore(MongoStore):
         """Return the pages of clients with few records. The others are omitted, and read alone."""
         if len(firsts) == 1:
             (first,) = firsts
-            return {first: await super().find_page(first.listing)}
+            with memory.uncounted():
+                return {first: await self._read_page(first.listing)}
         clients = {first.client_id for first in firsts}
         limit = sum(first.page_size + 1 for first in firsts)
         documents = await self._find({"client_id": queries.any_of(list(clients))}, limit=limit)
@@ -205,7 +222,7 @@ class _FirstPage:
     def of(cls, listing: Listing) -> _FirstPage | None:
         """Return the request that equals a listing; None if there is none."""
         asked = listing.filter
-        if len(asked.client_ids) != 1 or len(asked.types) > 1:
+        if len(asked.client_ids) != 1 or len(asked.types) > 1 or listing.page_size > _MAX_PAGE_SIZE:
             return None
         first = cls(asked.client_ids[0], asked.types[0] if asked.types else None, listing.page_size)
         return first if first.listing == listing else None

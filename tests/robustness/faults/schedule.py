@@ -80,7 +80,7 @@ async def fill_the_disk(stand: Stand, rng: random.Random) -> str:
         disk.limit_files(pid)
     try:
         # The rest of its journal file lets it continue for a while.
-        written = await _write_until_it_fails(stand.database.address)
+        written = await _write_until_it_fails(stand.database.uri)
         await _for_a_while(rng)
     finally:
         if stand.disk is not None:
@@ -228,10 +228,10 @@ async def _for_a_while(rng: random.Random, max_seconds: float = _MAX_PAUSE_SECON
     await asyncio.sleep(rng.uniform(max_seconds / 4, max_seconds))
 
 
-async def _write_until_it_fails(address: str) -> int:
+async def _write_until_it_fails(uri: str) -> int:
     """Write to the database until it fails; return the number of documents written."""
-    uri = f"mongodb://{address}/?directConnection=true&serverSelectionTimeoutMS=3000&socketTimeoutMS=3000"
-    async with AsyncMongoClient[dict[str, object]](uri, retryWrites=False) as client:
+    bounds = "serverSelectionTimeoutMS=3000&socketTimeoutMS=3000"
+    async with AsyncMongoClient[dict[str, object]](f"{uri}&{bounds}") as client:
         for written in range(_MAX_DOCUMENTS):
             try:
                 await client["robustness"]["ballast"].insert_one({"text": "x" * 100_000})

@@ -67,7 +67,6 @@ class MongoStore(DocumentReader):
         records_erasures: bool = False,
     ) -> None:
         self._collection = collection
-        self._counts: MongoCollection = collection.database[COUNTS]
         self._driver = driver
         self._locks = locks
         self._session = session
@@ -304,6 +303,10 @@ class MongoStore(DocumentReader):
                 result = await self._counts.update_one(below, {"$inc": {"count": 1}})
                 return result.matched_count == 1
         return True
+
+    @property
+    def _counts(self) -> MongoCollection:
+        return self._collection.database[COUNTS]
 
     async def index_counts(self) -> None:
         """Make MongoDB remove expired counts."""

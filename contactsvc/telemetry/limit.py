@@ -19,8 +19,6 @@ class Limit(StrEnum):
     """Calls in flight with one API key."""
     RATE = "rate"
     """Calls per second with one API key."""
-    SCANS = "scans"
-    """Expensive reads at a time: those that scan, count or skip."""
     BYTES = "bytes"
     """Bytes of requests and answers that are under way."""
     REQUESTS = "requests"

@@ -87,6 +87,18 @@ def probes(record: pb.ContactMethod, token: str) -> dict[str, tuple[Any, Any]]:
             "CONTACT_METHOD_NOT_FOUND",
         ),
         "StreamContactMethods": (pb.StreamContactMethodsRequest(page_token=token), "INVALID_PAGE_TOKEN"),
+        "StartContactMethodVerification": (
+            pb.StartContactMethodVerificationRequest(id=id_),
+            "CONTACT_METHOD_NOT_FOUND",
+        ),
+        "CheckContactMethodVerification": (
+            pb.CheckContactMethodVerificationRequest(id=id_, code="123456"),
+            "CONTACT_METHOD_NOT_FOUND",
+        ),
+        "SetContactMethodVerification": (
+            pb.SetContactMethodVerificationRequest(id=id_, verified=True),
+            "CONTACT_METHOD_NOT_FOUND",
+        ),
         "EraseClientContactMethods": (
             pb.EraseClientContactMethodsRequest(client_id="c"),
             pb.EraseClientContactMethodsResponse(),

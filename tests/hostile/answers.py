@@ -32,7 +32,10 @@ REASONS: dict[StatusCode, frozenset[str]] = {
     StatusCode.NOT_FOUND: frozenset({"CONTACT_METHOD_NOT_FOUND"}),
     StatusCode.ALREADY_EXISTS: frozenset({"EXTERNAL_ID_TAKEN"}),
     StatusCode.ABORTED: frozenset({"ETAG_MISMATCH", "PRIMARY_CONFLICT"}),
-    StatusCode.FAILED_PRECONDITION: frozenset({"METADATA_AMBIGUOUS", "PRIMARY_REJECTED"}),
+    StatusCode.FAILED_PRECONDITION: frozenset(
+        {"INVALID_FIELD", "METADATA_AMBIGUOUS", "PRIMARY_REJECTED", "VALUE_CHANGED", "VERIFICATION_NOT_STARTED"}
+    ),
+    StatusCode.RESOURCE_EXHAUSTED: frozenset({"VERIFICATION_EXHAUSTED", "VERIFICATION_LIMIT"}),
 }
 _BY_NUMBER = {code.value[0]: reasons for code, reasons in REASONS.items()}
 _TYPES = {

@@ -191,10 +191,12 @@ class Authenticator:
         try:
             async with asyncio.timeout(_READ_TIMEOUT_SECONDS):
                 while self._last_read <= begun_before:
-                    if self._reading is None:
+                    # Not a flag that the end of a read resets: a call that ran before the reset would wait for a read
+                    # that is over, which does not suspend it, and spin for ever.
+                    if self._reading is None or self._reading.done():
                         wait = max(0.0, self._tried_at + min_interval - self._monotonic())
                         self._reading = asyncio.create_task(self._read_after(wait))
-                        self._reading.add_done_callback(self._read_ended)
+                        self._reading.add_done_callback(_retrieve_failure)
                     await asyncio.shield(self._reading)
         except TimeoutError:
             raise StoreUnavailable from None
@@ -210,14 +212,14 @@ class Authenticator:
         # For good: should all keys disappear, no caller is accepted rather than every caller.
         self._requires_key = self._requires_key or bool(self._keys)
 
-    def _read_ended(self, reading: asyncio.Task[None]) -> None:
-        self._reading = None
-        if not reading.cancelled():
-            # Those who wait get it; when all of them have left, it is retrieved here.
-            reading.exception()
-
     def _is_out_of_date(self) -> bool:
         return self._monotonic() - self._read_at > _MAX_AGE_SECONDS
+
+
+def _retrieve_failure(reading: asyncio.Task[None]) -> None:
+    """Retrieve the exception of a read also when all who waited for it have left."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 def check_permissions(rpcs: Iterable[str]) -> None:

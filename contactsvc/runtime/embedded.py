@@ -12,7 +12,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -179,6 +179,18 @@ async def _start(
         idle_transaction_seconds=idle_transaction_seconds,
         erasure_grace_seconds=erasure_grace_seconds,
     )
+    process, port = await _launch(data, lock, settings)
+    if port is None and process.returncode == DAMAGED_EXIT_CODE:
+        process, port = await _launch(data, lock, replace(settings, repair=True))
+    if port is None:
+        raise StartupError(_why_not_started(data, await process.wait()))
+    return process, port
+
+
+async def _launch(
+    data: DataDirectory, lock: IO[bytes], settings: ChildSettings
+) -> tuple[asyncio.subprocess.Process, int | None]:
+    """Start a process, and return it with its port; with None once it has ended before it was ready."""
     with data.open_log() as log_file:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "contactsvc.runtime.embedded_child"),
@@ -191,13 +203,13 @@ async def _start(
             pass_fds=[lock.fileno()],
         )
     try:
-        if (port := await _port_of(process, data)) is not None:
-            return process, port
-        code = await process.wait()
+        port = await _port_of(process, data)
+        if port is None:
+            await process.wait()
     except BaseException:
         await _stop(process)
         raise
-    raise StartupError(_why_not_started(data, code))
+    return process, port
 
 
 async def _port_of(process: asyncio.subprocess.Process, data: DataDirectory) -> int | None:

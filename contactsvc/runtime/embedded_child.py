@@ -23,6 +23,7 @@ from typing import Any, Final
 from contactsvc.embedded_names import EMBEDDED_SET_NAME
 from contactsvc.runtime.embedded_workaround import decode_indexes_once_per_statement
 from contactsvc.runtime.erased_values import ChangeLogPruner, recover, rewrite
+from contactsvc.runtime.wiredtiger_files import complete_tables
 
 USER: Final = "contactsvc"
 """The only user of the database."""
@@ -57,12 +58,14 @@ class ChildSettings:
         idle_transaction_seconds: idle time after which a transaction is aborted.
         erasure_grace_seconds: time between an erasure and the pruning of the change log; readers of the change log that
             are less than this behind miss no entries.
+        repair: whether to complete half-made tables first, because a start failed.
     """
 
     password_file: str
     note: str
     idle_transaction_seconds: float
     erasure_grace_seconds: float
+    repair: bool = False
 
     def to_json(self) -> str:
         """Return the settings as an argument of the process."""
@@ -121,6 +124,8 @@ def _opened(directory: Path, settings: ChildSettings, report: Any) -> tuple[Any,
     """Open the database, and remove what erasures left in its change log and its files."""
     note = Path(settings.note)
     recover(directory)
+    if settings.repair:
+        complete_tables(directory)
     server = _server(directory, settings)
     pruner = ChangeLogPruner(server.storage, note)
     pruner.poll(grace_seconds=0)

@@ -13,19 +13,19 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from contactsvc.embedded_names import ERASURES
+from contactsvc.runtime.wiredtiger_files import LOGGED, configurations, session
 
 # SecantusDB itself drops what exceeds the retention only at every 1,000th write.
 _RETENTION_POLL_SECONDS = 600.0
 # Pruning holds the lock of the storage: for 35 µs per entry.
 _MAX_ENTRIES_PER_STEP = 1_000
 
-_COPY_CONFIG: Final = "log=(enabled=true,file_max=10MB,prealloc=false)"
 _ROWS_PER_PROGRESS = 10_000
 # For the journal and metadata of the copy, beside its tables.
 _MIN_FREE_BYTES = 32 << 20
@@ -188,15 +188,10 @@ def _copy(source: Path, target: Path, on_progress: Callable[[], None]) -> None:
     """Copy all tables with their indexes, which are tables as well."""
     rows = 0
     with (
-        _session(source, _COPY_CONFIG) as reader,
-        _session(target, f"create,{_COPY_CONFIG}") as writer,
+        session(source, LOGGED) as reader,
+        session(target, f"create,{LOGGED}") as writer,
     ):
-        with closing(reader.open_cursor("metadata:create", None)) as metadata:
-            tables = {}
-            while metadata.next() == 0:
-                if metadata.get_key().startswith("table:"):
-                    tables[metadata.get_key()] = metadata.get_value()
-        for table, config in tables.items():
+        for table, config in configurations(reader, "table:").items():
             writer.create(table, config)
             with (
                 closing(reader.open_cursor(table, None)) as read,
@@ -210,14 +205,3 @@ def _copy(source: Path, target: Path, on_progress: Callable[[], None]) -> None:
                     if rows % _ROWS_PER_PROGRESS == 0:
                         on_progress()
         writer.checkpoint()
-
-
-@contextmanager
-def _session(directory: Path, config: str) -> Iterator[Any]:
-    import wiredtiger
-
-    connection = wiredtiger.wiredtiger_open(str(directory), config)
-    try:
-        yield connection.open_session()
-    finally:
-        connection.close()

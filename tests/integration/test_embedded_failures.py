@@ -12,7 +12,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
 from contactsvc.errors import StartupError
-from contactsvc.runtime import embedded
+from contactsvc.runtime import embedded, wiredtiger_files
 from tests.robustness.faults import disk, processes
 
 
@@ -45,8 +45,10 @@ async def test_a_full_disk_is_named_at_the_end_and_at_the_start(tmp_path: Path) 
         if mounted is None:
             pytest.skip(reason)
         async with embedded.running(path) as database:
-            mounted.fill()
             async with AsyncMongoClient[dict[str, object]](f"{database.uri}&serverSelectionTimeoutMS=1000") as client:
+                await client["kept"]["kept"].insert_one({})
+                mounted.fill()
+                # The first write to a collection makes a table, which the disk has no room for.
                 while not database.died.done():
                     with suppress(PyMongoError):
                         await client["full"]["disk"].insert_one({"text": "x" * 1_000_000})
@@ -59,8 +61,27 @@ async def test_a_full_disk_is_named_at_the_end_and_at_the_start(tmp_path: Path) 
                 pass
 
         mounted.make_room()
-        async with embedded.running(path):
-            pass
+        async with embedded.running(path) as database, AsyncMongoClient[dict[str, object]](database.uri) as client:
+            assert await client["kept"]["kept"].count_documents({}) == 1
+            await client["full"]["disk"].insert_one({})
+
+
+async def test_a_table_whose_creation_was_cut_short_does_not_keep_the_database_from_starting(tmp_path: Path) -> None:
+    async with embedded.running(tmp_path) as database, AsyncMongoClient[dict[str, object]](database.uri) as client:
+        await client["kept"]["kept"].insert_one({})
+        await client["kept"]["other"].insert_one({})
+    with wiredtiger_files.session(tmp_path / "database", wiredtiger_files.LOGGED) as session:
+        tables = wiredtiger_files.configurations(session, "table:secantus_documents_")
+        cursors = {table: session.open_cursor(table, None) for table in tables}
+        (half_made,) = (table for table, cursor in cursors.items() if next(iter(cursor))[1] == "other")
+        for cursor in cursors.values():
+            cursor.close()
+        session.drop(half_made.replace("table:", "colgroup:"))
+
+    async with embedded.running(tmp_path) as database, AsyncMongoClient[dict[str, object]](database.uri) as client:
+        assert await client["kept"]["kept"].count_documents({}) == 1
+        await client["kept"]["other"].insert_one({})
+        assert await client["kept"]["other"].count_documents({}) == 1
 
 
 @pytest.mark.parametrize("name", ["WiredTiger.turtle", "WiredTiger.wt", "secantus_collections.wt"])

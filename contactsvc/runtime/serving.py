@@ -116,7 +116,11 @@ async def _serve(
         await authenticator.refresh()
         if authenticator.open:
             refuse_network_without_keys(settings)
-        secrets = SecretRing(deployment.secret_store(f"{settings.database}_keys"), settings.verification_secret_file)
+        secrets = SecretRing(
+            deployment.secret_store(f"{settings.database}_keys"),
+            settings.verification_secret_file,
+            clock=deployment.clock,
+        )
         await secrets.read()
         call_log = _call_log(settings, supervisor)
         server = Server(

@@ -82,7 +82,7 @@ class Verifications:
         """Remove the counts of a client's sends."""
         now, secrets = self._clock(), self._secrets()
         await self._store.remove_counts(
-            [_client_key(secrets, client_id, now - timedelta(days=days)) for days in (0, 1)]
+            [key for days in (0, 1) for key in _client_keys(secrets, client_id, now - timedelta(days=days))]
         )
 
 
@@ -101,19 +101,19 @@ class _CountedSend:
         if self._is_counted or not isinstance(result, Challenged):
             return
         record, day = result.record, _day(self._now)
-        value_key = self._secrets.digest("value", record.type.value, record.value.normalized or "", day)
-        for limit, key, cap in (
-            ("value_day", value_key, MAX_DAILY_SENDS_PER_VALUE),
-            ("client_day", _client_key(self._secrets, record.client_id, self._now), MAX_DAILY_SENDS_PER_CLIENT),
+        value_keys = self._secrets.digests("value", record.type.value, record.value.normalized or "", day)
+        for limit, keys, cap in (
+            ("value_day", value_keys, MAX_DAILY_SENDS_PER_VALUE),
+            ("client_day", _client_keys(self._secrets, record.client_id, self._now), MAX_DAILY_SENDS_PER_CLIENT),
         ):
-            if not await self._store.count_within(key, cap, expires_at=self._now + _COUNT_LIFETIME):
+            if not await self._store.count_within(keys, cap, expires_at=self._now + _COUNT_LIFETIME):
                 midnight = self._now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
                 raise VerificationLimit(limit, (midnight - self._now).total_seconds())
         self._is_counted = True
 
 
-def _client_key(secrets: VerificationSecrets, client_id: str, now: datetime) -> str:
-    return secrets.digest("client", client_id, _day(now))
+def _client_keys(secrets: VerificationSecrets, client_id: str, now: datetime) -> tuple[str, ...]:
+    return secrets.digests("client", client_id, _day(now))
 
 
 def _day(now: datetime) -> str:

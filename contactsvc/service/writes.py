@@ -141,7 +141,7 @@ class Writes:
             raise RequestAlreadyApplied
 
     async def _recall(self, request: RequestFingerprint, remembered: IdempotencyRecord) -> list[Result]:
-        if remembered.fingerprint != request:
+        if not request.repeats(remembered.fingerprint):
             raise RequestIdReused
         ids = {
             outcome.id

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 from contactsvc.domain.kinds import ContactMethodType
@@ -41,6 +42,31 @@ digests.
 
 _ID_BYTES: Final = 8
 _SECRET_BYTES: Final = 32
+
+
+class VerificationEvent(StrEnum):
+    """What became of a start or a check, for metrics; repetitions of a request are no events."""
+
+    STARTED = "started"
+    """A new challenge."""
+    RESENT = "resent"
+    """The code of a running challenge once more."""
+    VERIFIED = "verified"
+    """The right code."""
+    WRONG_CODE = "wrong_code"
+    """A wrong code."""
+    EXHAUSTED = "exhausted"
+    """A check after the last try."""
+    EXPIRED = "expired"
+    """A check after the challenge has expired."""
+    NOT_STARTED = "not_started"
+    """A check without a challenge: never started, or voided by another value."""
+    LIMIT_SENDS = "limit_sends"
+    """A start beyond the sends of its challenge."""
+    LIMIT_VALUE_DAY = "limit_value_day"
+    """A start beyond the daily sends to its value."""
+    LIMIT_CLIENT_DAY = "limit_client_day"
+    """A start beyond the daily sends of its client."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,14 @@ class Server:
         secrets = secrets or {environment: _random_secrets() for environment in stores}
         servicers = {
             environment: ContactMethodsServicer(
-                ContactMethods(store_, rules, clock=clock, make_id=make_id, secrets=secrets[environment]),
+                ContactMethods(
+                    store_,
+                    rules,
+                    clock=clock,
+                    make_id=make_id,
+                    secrets=secrets[environment],
+                    on_verification_event=metrics.verification_event,
+                ),
                 RequestParser(rules, clock=clock, secrets=secrets[environment]),
             )
             for environment, store_ in stores.items()

@@ -15,10 +15,11 @@ from contactsvc.domain.verification import (
     MAX_DAILY_SENDS_PER_CLIENT,
     MAX_DAILY_SENDS_PER_VALUE,
     Challenge,
+    VerificationEvent,
     VerificationSecrets,
 )
 from contactsvc.domain.verifying import code_of
-from contactsvc.errors import VerificationLimit
+from contactsvc.errors import VerificationExhausted, VerificationLimit, VerificationNotStarted
 from contactsvc.service.ports import Store
 from contactsvc.service.writes import WritePlan, Writes
 
@@ -48,9 +49,18 @@ class Verifications:
         writes: carries out writes.
         clock: the time of challenges.
         secrets: returns the secrets of the environment as they are now.
+        on_event: receives what became of each start and check.
     """
 
-    def __init__(self, store: Store, writes: Writes, clock: Clock, secrets: Callable[[], VerificationSecrets]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        writes: Writes,
+        clock: Clock,
+        secrets: Callable[[], VerificationSecrets],
+        on_event: Callable[[VerificationEvent], None],
+    ) -> None:
+        self._on_event = on_event
         self._store = store
         self._writes = writes
         self._clock = clock
@@ -59,10 +69,16 @@ class Verifications:
     async def start(self, start: StartVerification, request: RequestFingerprint | None) -> StartedVerification:
         """Start a challenge, or send its code again."""
         send = _CountedSend(self._store, self._clock(), self._secrets())
-        (result,) = await self._writes.carry_out(WritePlan.of_one(start, before_write=send.count), request)
+        try:
+            (result,) = await self._writes.carry_out(WritePlan.of_one(start, before_write=send.count), request)
+        except VerificationLimit as refusal:
+            self._on_event(VerificationEvent(f"limit_{refusal.limit}"))
+            raise
         challenged = expected(Challenged, result)
         record, challenge = challenged.record, challenged.record.challenge
-        if challenge is None or challenge.id != challenged.challenge_id or self._clock() >= challenge.expires_at:
+        if challenge is not None and not challenged.repeated:
+            self._on_event(VerificationEvent.STARTED if challenge.sends == 1 else VerificationEvent.RESENT)
+        if challenge is None or challenge.id != challenged.challenge_id or challenge.is_expired(self._clock()):
             return StartedVerification(record, None, None)
         return StartedVerification(record, challenge, code_of(record, self._secrets()))
 
@@ -70,8 +86,18 @@ class Verifications:
         """Check a code."""
         # One at a time: codes are compared before the write that counts the try.
         async with self._store.exclusively({("check", check.id)}):
-            (result,) = await self._writes.carry_out(WritePlan.of_one(check), request)
-        return expected(Checked, result)
+            try:
+                (result,) = await self._writes.carry_out(WritePlan.of_one(check), request)
+            except VerificationExhausted:
+                self._on_event(VerificationEvent.EXHAUSTED)
+                raise
+            except VerificationNotStarted as refusal:
+                self._on_event(VerificationEvent.EXPIRED if refusal.is_expired else VerificationEvent.NOT_STARTED)
+                raise
+        checked = expected(Checked, result)
+        if not checked.repeated:
+            self._on_event(VerificationEvent.VERIFIED if checked.verified else VerificationEvent.WRONG_CODE)
+        return checked
 
     async def set(self, wanted: SetVerification, request: RequestFingerprint | None) -> Written:
         """Set or clear a verification on the caller's word."""

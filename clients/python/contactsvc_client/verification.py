@@ -49,7 +49,7 @@ class CheckedVerification:
     Attributes:
         result: whether it was right.
         attempts_left: the number of wrong codes that may still be given.
-        contact_method: the contact method; None for a key without the permission `read`.
+        contact_method: the contact method; for a key without the permission `read` only its id.
     """
 
     result: VerificationResult

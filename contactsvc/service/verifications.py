@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from contactsvc.domain.clock import Clock
@@ -19,7 +19,14 @@ from contactsvc.domain.verification import (
     VerificationSecrets,
 )
 from contactsvc.domain.verifying import code_of
-from contactsvc.errors import VerificationExhausted, VerificationLimit, VerificationNotStarted
+from contactsvc.errors import (
+    ContactsvcError,
+    DeadlineExceeded,
+    StoreUnavailable,
+    VerificationExhausted,
+    VerificationLimit,
+    VerificationNotStarted,
+)
 from contactsvc.service.ports import Store
 from contactsvc.service.writes import WritePlan, Writes
 
@@ -38,7 +45,7 @@ class StartedVerification:
 
     record: ContactMethod
     challenge: Challenge | None
-    code: str | None
+    code: str | None = field(repr=False)
 
 
 class Verifications:
@@ -71,16 +78,26 @@ class Verifications:
         send = _CountedSend(self._store, self._clock(), self._secrets())
         try:
             (result,) = await self._writes.carry_out(WritePlan.of_one(start, before_write=send.count), request)
-        except VerificationLimit as refusal:
-            self._on_event(VerificationEvent(f"limit_{refusal.limit}"))
+            challenged = expected(Challenged, result)
+        except (StoreUnavailable, DeadlineExceeded):
+            # It may be stored.
             raise
-        challenged = expected(Challenged, result)
+        except ContactsvcError as refusal:
+            await send.take_back()
+            if isinstance(refusal, VerificationLimit):
+                self._on_event(VerificationEvent(f"limit_{refusal.limit}"))
+            raise
         record, challenge = challenged.record, challenged.record.challenge
-        if challenge is not None and not challenged.repeated:
+        if challenged.repeated:
+            # It was counted the first time.
+            await send.take_back()
+        elif challenge is not None:
             self._on_event(VerificationEvent.STARTED if challenge.sends == 1 else VerificationEvent.RESENT)
-        if challenge is None or challenge.id != challenged.challenge_id or challenge.is_expired(self._clock()):
+        code = code_of(record, self._secrets())
+        is_over = challenge is None or challenge.id != challenged.challenge_id or not challenge.is_live(self._clock())
+        if is_over or code is None:
             return StartedVerification(record, None, None)
-        return StartedVerification(record, challenge, code_of(record, self._secrets()))
+        return StartedVerification(record, challenge, code)
 
     async def check(self, check: CheckVerification, request: RequestFingerprint | None) -> Checked:
         """Check a code."""
@@ -119,23 +136,31 @@ class _CountedSend:
         self._store = store
         self._now = now
         self._secrets = secrets
-        self._is_counted = False
+        self._counted: list[str] = []
 
     async def count(self, results: Sequence[Result]) -> None:
         """Count the send; raise VerificationLimit when there are none left today."""
         (result,) = results
-        if self._is_counted or not isinstance(result, Challenged):
+        if not isinstance(result, Challenged):
             return
         record, day = result.record, _day(self._now)
         value_keys = self._secrets.digests("value", record.type.value, record.value.normalized or "", day)
+        # The value last: a client that has no sends left must not use up those of values.
         for limit, keys, cap in (
-            ("value_day", value_keys, MAX_DAILY_SENDS_PER_VALUE),
             ("client_day", _client_keys(self._secrets, record.client_id, self._now), MAX_DAILY_SENDS_PER_CLIENT),
+            ("value_day", value_keys, MAX_DAILY_SENDS_PER_VALUE),
         ):
+            if keys[0] in self._counted:
+                continue
             if not await self._store.count_within(keys, cap, expires_at=self._now + _COUNT_LIFETIME):
                 midnight = self._now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
                 raise VerificationLimit(limit, (midnight - self._now).total_seconds())
-        self._is_counted = True
+            self._counted.append(keys[0])
+
+    async def take_back(self) -> None:
+        """Uncount a send that was not made."""
+        while self._counted:
+            await self._store.uncount(self._counted.pop())
 
 
 def _client_keys(secrets: VerificationSecrets, client_id: str, now: datetime) -> tuple[str, ...]:

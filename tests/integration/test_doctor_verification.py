@@ -25,7 +25,7 @@ def challenge(*, started: float, sent: float | None = None, **fields: Any) -> di
         "sends": 1,
         "tries": 0,
         "is_passed": False,
-        "counter": 7,
+        "etag": "etag of the challenge",
         **fields,
     }
 

@@ -30,8 +30,8 @@ class ContactMethods(Reads, Writes, Batches, Verifications):
     is that of the record as the caller last read it: if the record has changed since, the write raises ConflictError
     with reason ETAG_MISMATCH.
 
-    With an API key that lacks the permission `read`, only creates that make no primary, deletes, erasures and
-    verifications are permitted, and they show nothing but ids: the records that they return have their `id` alone (see
+    An API key that lacks the permission `read` can create contact methods that are not primary, delete, erase and
+    verify, as its other permissions allow. The records that these methods return have their `id` alone (see
     `ContactMethod`), `demoted_ids` is empty, and `promoted_id` None.
     """
 
@@ -52,8 +52,8 @@ class ContactsClient:
             none.
         environment: "live" or "test". None sends none: the service uses that of the API key, or `live` without keys.
         timeout: seconds that a call may take, retries included; each method can override it.
-        max_retries: how often a call is repeated while the service is unavailable; gRPC stops after 4. 0 disables all
-            retries.
+        max_retries: the number of retries while the service is unavailable, at most 4; a larger one counts as 4. 0
+            disables all retries.
         tls: True connects with TLS and trusts the authorities that gRPC trusts; a dictionary has certificates, such as
             `{"ca": Path("ca.crt")}` (see `TlsOptions`). False connects in plain text.
         credentials: gRPC credentials, where `tls` does not suffice.

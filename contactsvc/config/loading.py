@@ -21,7 +21,7 @@ def variable_of(name: str) -> str:
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each environment variable that has the prefix of the settings but belongs to none; values are not quoted."""
+    """Return a sentence for each unknown variable with the prefix of the settings; values are not quoted."""
     return describe_unknown(environ, [variable_of(name) for name in ROWS])
 
 

@@ -39,6 +39,8 @@ WRITES: dict[str, tuple[Callable[[Any, str], Awaitable[Any]], int]] = {
     "upsert": (lambda do, _: do.upsert_by_external_id("x", client_id=CLIENT, type="other", value="x"), 2),
     "sync": (lambda do, _: do.sync(CLIENT, [{"type": "other", "value": "x"}], replace=True), 1),
     "erase": (lambda do, _: do.erase_client(CLIENT), 0),
+    "start_verification": (lambda do, id_: do.start_verification(id_), 1),
+    "set_verification": (lambda do, id_: do.set_verification(id_, True), 1),
 }
 
 
@@ -55,6 +57,8 @@ async def test_a_write_whose_answer_is_lost_is_executed_once_and_answered(embedd
     assert await embedded_api.total() == left
     if write == "erase":
         assert answer == 1
+    if write == "start_verification":
+        assert answer.sends_left == 4
 
 
 async def test_a_read_whose_answer_is_lost_is_repeated(embedded_api: Api) -> None:

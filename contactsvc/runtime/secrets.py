@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 from contactsvc.domain.clock import Clock
@@ -23,9 +24,18 @@ class SecretRing:
         store: where they are, unless there is a file.
         file: holds them instead.
         clock: the time of the database.
+        interval: the time between two readings of `keep_fresh`.
     """
 
-    def __init__(self, store: MongoSecretStore, file: Path | None, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: MongoSecretStore,
+        file: Path | None,
+        *,
+        clock: Clock,
+        interval: timedelta = SECRET_READ_INTERVAL,
+    ) -> None:
+        self._interval = interval
         self._store = store
         self._file = file
         self._clock = clock
@@ -46,7 +56,7 @@ class SecretRing:
     async def keep_fresh(self) -> None:
         """Read the secrets at intervals, until cancelled."""
         while True:
-            await asyncio.sleep(SECRET_READ_INTERVAL.total_seconds())
+            await asyncio.sleep(self._interval.total_seconds())
             try:
                 await self.read()
             except (ContactsvcError, StartupError) as error:

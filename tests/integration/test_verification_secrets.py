@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -250,3 +252,30 @@ async def test_a_file_that_can_no_longer_be_used_leaves_the_secrets_as_they_were
             assert str(file) in str(refused.value)
 
         assert (await replicas.one.calls.check(record, code)).result == VERIFIED
+
+
+async def test_readings_go_on_after_one_that_failed(
+    tmp_path: Path, deployment: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "secrets"
+    file.write_text(LINES[0])
+    store = deployment.secret_store(f"{World.new_name()}_keys")
+    ring = SecretRing(store, file, clock=Clock(), interval=timedelta(0))
+    await ring.read()
+    current = ring.of(Environment.LIVE)
+    first = current().current
+    reading = asyncio.create_task(ring.keep_fresh())
+    file.write_text("short")
+    while not caplog.records:  # noqa: ASYNC110 - nothing signals a reading
+        await asyncio.sleep(0)
+    kept = current().current
+    file.write_text("\n".join([LINES[1], LINES[0]]))
+    while current().current == first:  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+
+    assert kept == first
+    assert first.id in current().all
+    assert f"the verification secret file {file} must have a line of at least 32 characters" in caplog.text
+    assert LINES[0] not in caplog.text

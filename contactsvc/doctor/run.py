@@ -21,8 +21,8 @@ from contactsvc.runtime.secrets import secrets_of_file
 from contactsvc.store import MAX_REPAIRS, STANDALONE_WARNING, inspection_of, recorded_rules_of, repairs_of
 
 _KEY_IN_DATABASE = (
-    "the database holds both the verification secret and the challenges, so that whoever reads it, or a backup of it, "
-    "can derive the codes that are valid; --verification-secret-file keeps the secret outside"
+    "the database holds both the verification secret and the challenges, so that read access to it, or to a backup, is "
+    "enough to derive the valid codes; --verification-secret-file keeps the secret outside"
 )
 
 

@@ -46,7 +46,7 @@ _SECRET_BYTES: Final = 32
 
 
 class VerificationEvent(StrEnum):
-    """What became of a start or a check, for metrics; repetitions of a request are no events."""
+    """The result of a start or a check, for metrics; a repeated request has none."""
 
     STARTED = "started"
     """A new challenge."""

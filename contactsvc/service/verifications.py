@@ -56,7 +56,7 @@ class Verifications:
         writes: carries out writes.
         clock: the time of challenges.
         secrets: returns the secrets of the environment as they are now.
-        on_event: receives what became of each start and check.
+        on_event: receives the result of each start and check.
     """
 
     def __init__(

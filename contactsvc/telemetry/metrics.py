@@ -116,7 +116,7 @@ class Metrics:
         self._rejected_by[limit].inc()
 
     def verification_event(self, event: VerificationEvent) -> None:
-        """Count what became of a start or a check of a verification."""
+        """Count the result of a start or a check of a verification."""
         self._verifications_by[event].inc()
 
     def command_ended(self, command: str, *, ok: bool, seconds: float) -> None:

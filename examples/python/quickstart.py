@@ -1,0 +1,51 @@
+"""Creates two contact methods, promotes one, reads the reason of an error, and repeats a write safely.
+
+CONTACTSVC_TARGET is the address of the service (localhost:50051 by default), CONTACTSVC_API_KEY a key, if it has keys.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+
+from contactsvc_client import ContactsClient, ValidationError
+
+
+def main() -> None:
+    """Run the calls against a fresh client id, so that the program can be run again."""
+    client_id = f"client_{uuid.uuid4().hex[:12]}"
+    # Calls are retried while the service is unavailable, within this timeout: reads, and writes with their request id.
+    with ContactsClient(
+        os.environ.get("CONTACTSVC_TARGET", "localhost:50051"),
+        api_key=os.environ.get("CONTACTSVC_API_KEY"),
+        timeout=5.0,
+    ) as sdk:
+        contacts = sdk.contact_methods
+
+        request_id = str(uuid.uuid4())
+        personal = contacts.create(
+            client_id=client_id, type="email", value="juan@example.com", is_primary=True, request_id=request_id
+        )
+        print(f"created {personal.value}, primary: {str(personal.is_primary).lower()}")
+
+        # Promoting one record demotes the other, in the same step.
+        work = contacts.create(client_id=client_id, type="email", value="juan@work.example.com")
+        contacts.update(work.id, is_primary=True)
+        primary = contacts.get_primary(client_id, "email")
+        if primary is not None:
+            print(f"primary is now {primary.value}")
+
+        try:
+            contacts.create(client_id=client_id, type="phone", value="12")
+        except ValidationError as error:
+            print(f"refused: {error.code} {error.reason}, field {error.issues[0].field}")
+
+        # The client makes a request id for every write. With your own, you can repeat one: it has no further effect.
+        again = contacts.create(
+            client_id=client_id, type="email", value="juan@example.com", is_primary=True, request_id=request_id
+        )
+        print(f"repeated: {'the same record' if again.id == personal.id else 'another record'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""The Go program in examples/go: its generated code is fresh, and it runs. Needs Go and the modules of go.mod."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import trustme
+
+from contactsvc.config import ListenAddress
+from contactsvc.domain.normalization import ValueRules
+from contactsvc.rpc.auth import Authenticator
+from contactsvc.rpc.tls import ReloadingCertificates, TlsFiles
+from contactsvc.runtime.server import Server
+from tests.conftest import Api, OpenStores
+from tests.integration.example_runs import EXAMPLES, expected, output_of
+from tests.operations.guarded import FakeKeyStore
+
+FOLDER = EXAMPLES / "go"
+BUF = str(Path(sys.executable).parent / "buf")
+# How Go reports that it cannot reach the modules.
+OFFLINE = re.compile(r"dial tcp|no such host|i/o timeout|connection refused|network is unreachable|GOPROXY=off")
+
+pytestmark = pytest.mark.skipif(shutil.which("go") is None, reason="Go is not installed")
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=FOLDER, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def modules() -> None:
+    """Have the modules of go.sum, from the cache of Go or over the network."""
+    downloaded = run("go", "mod", "download")
+    if downloaded.returncode != 0:
+        if OFFLINE.search(downloaded.stdout):
+            pytest.skip("the modules of examples/go are neither in the cache of Go nor to be downloaded")
+        pytest.fail(downloaded.stdout)
+
+
+@pytest.fixture(scope="module")
+def program(modules: None, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Build the program."""
+    path = tmp_path_factory.mktemp("go") / "quickstart"
+    built = run("go", "build", "-o", str(path), ".")
+    assert built.returncode == 0, built.stdout
+    return str(path)
+
+
+@pytest.mark.long
+def test_the_generated_code_is_fresh(modules: None, tmp_path: Path) -> None:
+    # Go compiles the generators first, which takes a minute on a new machine.
+    generated = run(BUF, "generate", "--output", str(tmp_path))
+
+    assert generated.returncode == 0, generated.stdout
+    paths = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.go"))
+    assert paths == sorted(path.relative_to(FOLDER) for path in FOLDER.rglob("*.pb.go"))
+    for path in paths:
+        assert (tmp_path / path).read_bytes() == (FOLDER / path).read_bytes(), f"{path} is stale; run `make protos`"
+
+
+async def test_the_example_prints_what_it_promises(program: str, embedded_api: Api) -> None:
+    output = await output_of(program, environ={"CONTACTSVC_TARGET": embedded_api.target})
+
+    assert output == expected("InvalidArgument")
+
+
+async def test_the_example_calls_a_service_with_tls_and_keys(
+    program: str, on_embedded: OpenStores, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.crt")
+    certificate = authority.issue_cert("localhost")
+    files = TlsFiles(tmp_path / "tls.crt", tmp_path / "tls.key")
+    files.key.write_bytes(certificate.private_key_pem.bytes())
+    files.certificate.write_bytes(b"".join(pem.bytes() for pem in certificate.cert_chain_pems))
+    keys = FakeKeyStore()
+    key = keys.make(expires_at=None)
+    authenticator = Authenticator(keys, monotonic=time.monotonic)
+    await authenticator.refresh()
+    server = Server(await on_embedded(), ValueRules(), authenticator=authenticator)
+    credentials = ReloadingCertificates(files, lambda expiry: None).credentials()
+    address = await server.start(ListenAddress("127.0.0.1", 0), credentials)
+    try:
+        output = await output_of(
+            program,
+            environ={
+                "CONTACTSVC_TARGET": f"localhost:{address.port}",
+                "CONTACTSVC_TLS_CA": str(tmp_path / "ca.crt"),
+                "CONTACTSVC_API_KEY": key,
+            },
+        )
+    finally:
+        await server.stop(None)
+
+    assert output == expected("InvalidArgument")

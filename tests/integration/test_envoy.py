@@ -144,6 +144,27 @@ async def test_a_misspelt_call_is_refused(envoy: Envoy, method: str, path: str, 
     assert answer.status == status, answer
 
 
+async def test_unknown_fields_of_a_body_are_ignored(envoy: Envoy) -> None:
+    # Envoy has no setting against it; docs/browsers.md warns of it.
+    await create(envoy, "ignored")
+
+    answer = await envoy.call("POST", "/v1/contact-methods:list", {"filters": {"clientIds": ["nobody"]}})
+
+    assert len(answer.json["contactMethods"]) > 0
+
+
+async def test_large_requests_and_answers_pass_up_to_the_limit_of_the_service(envoy: Envoy) -> None:
+    metadata = {f"{number:040}": "x" * 500 for number in range(40)}
+    item = {"clientId": "large", "type": "CONTACT_METHOD_TYPE_OTHER", "value": "large", "metadata": metadata}
+
+    created = await envoy.call("POST", "/v1/contact-methods:batchCreate", {"requests": [item] * 100})
+    refused = await envoy.call("POST", "/v1/contact-methods:batchCreate", {"requests": [item] * 200})
+
+    assert [result["contactMethod"]["metadata"] for result in created.json["results"]] == [metadata] * 100
+    # Envoy's limit is one of memory: it refuses what it cannot pass on in pieces.
+    assert refused.status in {413, 429}
+
+
 async def test_ids_in_paths_may_have_any_character(envoy: Envoy) -> None:
     client_id = "a/b:c?ü #%"
     record = await create(envoy, client_id)

@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
-from tests.conftest import Api
+from tests.conftest import OpenStores
 from tests.integration.example_runs import EXAMPLES, expected, output_of
+from tests.operations.guarded import guarded
 
 
 @pytest.mark.parametrize(
@@ -21,9 +22,18 @@ from tests.integration.example_runs import EXAMPLES, expected, output_of
     ],
     ids=["python", "grpcurl"],
 )
-async def test_the_example_prints_what_it_promises(embedded_api: Api, command: tuple[str, str], code: str) -> None:
+async def test_the_example_prints_what_it_promises(
+    on_embedded: OpenStores, command: tuple[str, str], code: str
+) -> None:
     program, path = command
+    async with guarded(on_embedded) as server:
+        key = server.keys.make()
+        await server.gate.refresh()
 
-    output = await output_of(program, str(EXAMPLES / path), environ={"CONTACTSVC_TARGET": embedded_api.target})
+        output = await output_of(
+            program,
+            str(EXAMPLES / path),
+            environ={"CONTACTSVC_TARGET": server.api.target, "CONTACTSVC_API_KEY": key},
+        )
 
     assert output == expected(code)

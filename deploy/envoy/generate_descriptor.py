@@ -1,7 +1,7 @@
-"""Writes contactsvc.binpb, the descriptor set by which Envoy maps JSON calls to RPCs.
+"""Writes contactsvc.binpb, the descriptor set that Envoy loads to convert JSON calls; `--check` only compares.
 
-It has the proto, the messages of error details, and the rules of http_rules.yaml as `google.api.http` options, so that
-the proto itself needs none. Run by `make protos`; `--check` fails if the file is not up to date.
+Contains the proto, the messages of error details, and the rules of http_rules.yaml as `google.api.http` options, so
+that the proto itself needs none. Run by `make protos`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent
 DESCRIPTOR = FOLDER / "contactsvc.binpb"
 _ROOT = FOLDER.parents[1]
 _RULES = FOLDER / "http_rules.yaml"
-# error_details.proto: Envoy writes the details of an error as JSON only if it knows their types.
+# Envoy converts the details of an error only if the set has their types.
 _PROTOS = ("contactsvc/v1/contact_methods.proto", "google/rpc/error_details.proto", "google/rpc/status.proto")
 
 
@@ -55,7 +55,7 @@ def _rules() -> dict[str, http_pb2.HttpRule]:
     configuration = yaml.safe_load(_RULES.read_text())
     rules: dict[str, http_pb2.HttpRule] = {}
     for rule in json_format.ParseDict(configuration["http"], http_pb2.Http()).rules:
-        # The selector stands for the method that the options belong to.
+        # Redundant in the options of a method.
         name, rule.selector = rule.selector, ""
         if name in rules:
             sys.exit(f"{_RULES.name}: {name} has two rules; use additional_bindings")

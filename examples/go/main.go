@@ -1,7 +1,7 @@
 // Quickstart creates two contact methods, promotes one, reads the reason of an error, and repeats a write safely.
 //
-// CONTACTSVC_TARGET is the address of the service (localhost:50051 by default), CONTACTSVC_API_KEY a key, if it has keys,
-// and CONTACTSVC_TLS_CA a file with the CA of its certificate, if it serves TLS.
+// CONTACTSVC_TARGET is the address of the service (localhost:50051 by default), CONTACTSVC_API_KEY its API key, if any, and
+// CONTACTSVC_TLS_CA the file of its CA, if it serves TLS.
 package main
 
 import (
@@ -24,8 +24,8 @@ import (
 	contactsvcv1 "contactsvc-quickstart/contactsvc/v1"
 )
 
-// Up to three retries while the service is unavailable, on a connection to each of its addresses. Safe for reads, and for
-// writes with a request id. CANCELLED is how a stopping service ends calls that it has not begun.
+// Retries calls up to three times while the service is unavailable, and balances over all its addresses. Safe for reads and
+// for writes with a request id. A stopping service ends calls that it has not begun with CANCELLED.
 const serviceConfig = `{
   "loadBalancingConfig": [{"round_robin": {}}],
   "methodConfig": [{
@@ -60,7 +60,7 @@ func run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 
-	clientID := "client_" + rand.Text() // fresh, so that the program can be run again
+	clientID := "client_" + rand.Text() // a new one in each run
 	email := contactsvcv1.ContactMethodType_CONTACT_METHOD_TYPE_EMAIL
 	create := &contactsvcv1.CreateContactMethodRequest{
 		ClientId: clientID, Type: email, Value: "juan@example.com", IsPrimary: true, RequestId: rand.Text(),
@@ -102,7 +102,7 @@ func run(ctx context.Context) error {
 	reason, fields := explain(err)
 	fmt.Printf("refused: %s %s, field %s\n", status.Code(err), reason, strings.Join(fields, ", "))
 
-	// The same request id: the request has no further effect, and returns the record as it is now.
+	// With the same request id, the request has no further effect, and returns the record as it is now.
 	again, err := contacts.CreateContactMethod(ctx, create)
 	if err != nil {
 		return err

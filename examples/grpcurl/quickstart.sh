@@ -1,15 +1,15 @@
 #!/bin/sh
 # Creates two contact methods, promotes one, reads the reason of an error, and repeats a write safely.
 #
-# CONTACTSVC_TARGET is the address of the service (localhost:50051 by default), CONTACTSVC_API_KEY a key, if it has keys.
-# grpcurl learns the calls by reflection, which the service offers on loopback.
+# CONTACTSVC_TARGET is the address of the service (localhost:50051 by default), CONTACTSVC_API_KEY its API key, if any.
+# Needs reflection, which the service has on loopback by default.
 set -eu
 
 target=${CONTACTSVC_TARGET:-localhost:50051}
 client="client_$(date +%s)_$$"
 
-# call RPC REQUEST: repeats the call up to three times while the service is unavailable. That is safe for reads, and for
-# writes with a requestId. grpcurl exits with 64 + the code of the status; UNAVAILABLE is 14.
+# call RPC REQUEST: calls, and retries up to three times while the service is unavailable, which is safe for reads and for
+# writes with a requestId. The exit code of grpcurl is 64 plus the status code; UNAVAILABLE is 14.
 call() {
     attempt=1
     while true; do
@@ -24,7 +24,7 @@ call() {
     done
 }
 
-# field NAME: the first value of a field in the JSON on standard input.
+# field NAME: prints the first value of a field in the JSON on standard input.
 field() {
     sed -n "s/.*\"$1\": *\"\{0,1\}\([^\",}]*\).*/\1/p" | head -n 1
 }
@@ -46,7 +46,7 @@ if ! refusal=$(call CreateContactMethod "{\"clientId\": \"$client\", \"type\": \
     echo "refused: $(echo "$refusal" | sed -n 's/ *Code: //p') $(echo "$refusal" | field reason), field $(echo "$refusal" | field field)"
 fi
 
-# The same request id: the request has no further effect, and returns the record as it is now.
+# With the same request id, the request has no further effect, and returns the record as it is now.
 again=$(call CreateContactMethod "$create")
 if [ "$(echo "$again" | field id)" = "$(echo "$personal" | field id)" ]; then
     echo "repeated: the same record"

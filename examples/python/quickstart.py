@@ -1,6 +1,6 @@
 """Creates two contact methods, promotes one, reads the reason of an error, and repeats a write safely.
 
-CONTACTSVC_TARGET is the address of the service (localhost:50051 by default), CONTACTSVC_API_KEY a key, if it has keys.
+CONTACTSVC_TARGET is the address of the service (localhost:50051 by default), CONTACTSVC_API_KEY its API key, if any.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from contactsvc_client import ContactsClient, ValidationError
 
 
 def main() -> None:
-    """Run the calls against a fresh client id, so that the program can be run again."""
+    """Make the calls for a new client id."""
     client_id = f"client_{uuid.uuid4().hex[:12]}"
-    # Calls are retried while the service is unavailable, within this timeout: reads, and writes with their request id.
+    # While the service is unavailable, the client retries within this timeout: reads, and writes with their request id.
     with ContactsClient(
         os.environ.get("CONTACTSVC_TARGET", "localhost:50051"),
         api_key=os.environ.get("CONTACTSVC_API_KEY"),
@@ -40,7 +40,7 @@ def main() -> None:
         except ValidationError as error:
             print(f"refused: {error.code} {error.reason}, field {error.issues[0].field}")
 
-        # The client makes a request id for every write. With your own, you can repeat one: it has no further effect.
+        # The client generates a request id for every write. With your own, a repeated write has no further effect.
         again = contacts.create(
             client_id=client_id, type="email", value="juan@example.com", is_primary=True, request_id=request_id
         )

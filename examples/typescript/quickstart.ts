@@ -1,7 +1,7 @@
 /**
  * Creates two contact methods, promotes one, reads the reason of an error, and repeats a write safely.
  *
- * CONTACTSVC_TARGET is the address of the service (localhost:50051 by default), CONTACTSVC_API_KEY a key, if it has keys.
+ * CONTACTSVC_TARGET is the address of the service (localhost:50051 by default), CONTACTSVC_API_KEY its API key, if any.
  */
 
 import { randomUUID } from "node:crypto";
@@ -10,13 +10,13 @@ import { ContactsSDK, ValidationError } from "contactsvc-client";
 
 const sdk = new ContactsSDK({
   target: process.env["CONTACTSVC_TARGET"] ?? "localhost:50051",
-  // Retries while the service is unavailable, within the timeout: of reads, and of writes with their request id.
+  // While the service is unavailable, the client retries within the timeout: reads, and writes with their request id.
   maxRetries: 5,
   timeoutMs: 5_000,
 });
 const contacts = sdk.contactMethods;
 
-// Fresh, so that the program can be run again.
+// A new client id in each run.
 const clientId = `client_${randomUUID().slice(0, 8)}`;
 const requestId = randomUUID();
 const contactMethod = { clientId, type: "email", value: "juan@example.com", isPrimary: true } as const;
@@ -39,7 +39,7 @@ try {
   console.log(`refused: ${error.code} ${error.reason}, field ${error.issues[0]?.path}`);
 }
 
-// The client makes a request id for every write. With your own, you can repeat one: it has no further effect.
+// The client generates a request id for every write. With your own, a repeated write has no further effect.
 const again = await contacts.create(contactMethod, { requestId });
 console.log(`repeated: ${again.id === personal.id ? "the same record" : "another record"}`);
 

@@ -1,4 +1,4 @@
-"""What Envoy lets through to the service: API keys, and bounded connections, requests and answers."""
+"""Envoy in front of a service with API keys, and its limits for connections, requests and answers."""
 
 from __future__ import annotations
 

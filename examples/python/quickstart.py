@@ -14,12 +14,9 @@ from contactsvc_client import ContactsClient, ValidationError
 def main() -> None:
     """Make the calls for a new client id."""
     client_id = f"client_{uuid.uuid4().hex[:12]}"
-    # While the service is unavailable, the client retries within this timeout: reads, and writes with their request id.
-    with ContactsClient(
-        os.environ.get("CONTACTSVC_TARGET", "localhost:50051"),
-        api_key=os.environ.get("CONTACTSVC_API_KEY"),
-        timeout=5.0,
-    ) as sdk:
+    # While the service is unavailable, the client retries within the timeout: reads, and writes with their request id.
+    # It takes the key from CONTACTSVC_API_KEY.
+    with ContactsClient(os.environ.get("CONTACTSVC_TARGET", "localhost:50051"), max_retries=4, timeout=5.0) as sdk:
         contacts = sdk.contact_methods
 
         request_id = str(uuid.uuid4())

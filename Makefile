@@ -156,4 +156,4 @@ audit: runtime ## Look for known vulnerabilities, which asks a service on the in
 	else echo "make audit: nothing was checked: no answer from the vulnerability service; details are in $(VENV)/audit.log" >&2; exit 1; fi
 
 clean: ## Remove the virtual environment and caches; keep data
-	rm -rf $(VENV) benchmarks/node/node_modules clients/typescript/node_modules clients/typescript/dist clients/typescript/test/build clients/typescript/test/guide benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) benchmarks/node/node_modules clients/typescript/node_modules clients/typescript/dist clients/typescript/test/build clients/typescript/test/guide examples/typescript/node_modules examples/typescript/build benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+from tests.integration.service_process import running_service
+from tests.operations.test_commands import keys
+from tests.operations.workers import on_database
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -19,6 +24,25 @@ def expected(code: str) -> str:
         f"refused: {code} INVALID_FIELD, field value\n"
         "repeated: the same record\n"
     )
+
+
+@asynccontextmanager
+async def guarded_service(uri: str, folder: Path, *flags: str) -> AsyncIterator[dict[str, str]]:
+    """Run `contactsvc serve` with an API key; yield the variables that examples read.
+
+    Args:
+        uri: the embedded database of the tests.
+        folder: an empty folder.
+        flags: additional flags of the service.
+    """
+    database = on_database(uri)
+    permissions = ("--environment", "live", "--allow", "read,write")
+    code, key, errors = await keys("create", "--name", "example", *permissions, *database)
+    assert code == 0, errors
+    async with running_service(folder, *database, *flags) as service:
+        port = service.address.rpartition(":")[2]
+        # By name, for certificates.
+        yield {"CONTACTSVC_TARGET": f"localhost:{port}", "CONTACTSVC_API_KEY": key.strip()}
 
 
 async def output_of(*command: str, environ: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""The programs in examples/ for Python and grpcurl, run against a service.
+"""The programs in examples/ for Python and grpcurl, run against `contactsvc serve`.
 
 Those for Go and TypeScript are run by test_go_example.py and tests/clients/test_typescript.py, beside what they need.
 """
@@ -6,12 +6,18 @@ Those for Go and TypeScript are run by test_go_example.py and tests/clients/test
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
-from tests.conftest import OpenStores
-from tests.integration.example_runs import EXAMPLES, expected, output_of
-from tests.operations.guarded import guarded
+from tests.integration.example_runs import EXAMPLES, expected, guarded_service, output_of
+
+
+@pytest.fixture(scope="module")
+async def environ(embedded_uri: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mapping[str, str]]:
+    """Run a service for all examples."""
+    async with guarded_service(embedded_uri, tmp_path_factory.mktemp("service")) as environ:
+        yield environ
 
 
 @pytest.mark.parametrize(
@@ -23,17 +29,10 @@ from tests.operations.guarded import guarded
     ids=["python", "grpcurl"],
 )
 async def test_the_example_prints_what_it_promises(
-    on_embedded: OpenStores, command: tuple[str, str], code: str
+    environ: Mapping[str, str], command: tuple[str, str], code: str
 ) -> None:
     program, path = command
-    async with guarded(on_embedded) as server:
-        key = server.keys.make()
-        await server.gate.refresh()
 
-        output = await output_of(
-            program,
-            str(EXAMPLES / path),
-            environ={"CONTACTSVC_TARGET": server.api.target, "CONTACTSVC_API_KEY": key},
-        )
+    output = await output_of(program, str(EXAMPLES / path), environ=environ)
 
     assert output == expected(code)

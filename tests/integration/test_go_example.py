@@ -7,20 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import trustme
 
-from contactsvc.config import ListenAddress
-from contactsvc.domain.normalization import ValueRules
-from contactsvc.rpc.auth import Authenticator
-from contactsvc.rpc.tls import ReloadingCertificates, TlsFiles
-from contactsvc.runtime.server import Server
-from tests.conftest import Api, OpenStores
-from tests.integration.example_runs import EXAMPLES, expected, output_of
-from tests.operations.guarded import FakeKeyStore
+from tests.conftest import Api
+from tests.integration.example_runs import EXAMPLES, expected, guarded_service, output_of
 
 FOLDER = EXAMPLES / "go"
 BUF = str(Path(sys.executable).parent / "buf")
@@ -76,32 +69,14 @@ async def test_the_example_prints_what_it_promises(program: str, embedded_api: A
     assert output == expected("InvalidArgument")
 
 
-async def test_the_example_calls_a_service_with_tls_and_keys(
-    program: str, on_embedded: OpenStores, tmp_path: Path
-) -> None:
+async def test_the_example_calls_a_service_with_tls_and_keys(program: str, embedded_uri: str, tmp_path: Path) -> None:
     authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.crt")
     certificate = authority.issue_cert("localhost")
-    files = TlsFiles(tmp_path / "tls.crt", tmp_path / "tls.key")
-    files.key.write_bytes(certificate.private_key_pem.bytes())
-    files.certificate.write_bytes(b"".join(pem.bytes() for pem in certificate.cert_chain_pems))
-    keys = FakeKeyStore()
-    key = keys.make(expires_at=None)
-    authenticator = Authenticator(keys, monotonic=time.monotonic)
-    await authenticator.refresh()
-    server = Server(await on_embedded(), ValueRules(), authenticator=authenticator)
-    credentials = ReloadingCertificates(files, lambda expiry: None).credentials()
-    address = await server.start(ListenAddress("127.0.0.1", 0), credentials)
-    try:
-        output = await output_of(
-            program,
-            environ={
-                "CONTACTSVC_TARGET": f"localhost:{address.port}",
-                "CONTACTSVC_TLS_CA": str(tmp_path / "ca.crt"),
-                "CONTACTSVC_API_KEY": key,
-            },
-        )
-    finally:
-        await server.stop(None)
+    authority.cert_pem.write_to_path(tmp_path / "ca.crt")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "tls.pem")
+    tls = ("--tls-cert", str(tmp_path / "tls.pem"), "--tls-key", str(tmp_path / "tls.pem"))
+
+    async with guarded_service(embedded_uri, tmp_path / "data", *tls) as environ:
+        output = await output_of(program, environ={**environ, "CONTACTSVC_TLS_CA": str(tmp_path / "ca.crt")})
 
     assert output == expected("InvalidArgument")

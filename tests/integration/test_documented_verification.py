@@ -47,7 +47,7 @@ def visit(url: str, sent: list[tuple[str, str]]) -> None:
     visitor, stranger = Browser(url), Browser(url)
     assert "Your address:" in visitor.get()
     refused = visitor.post(value="nonsense")
-    assert "check what you have typed" in refused
+    assert "check your input" in refused
     assert 'name="value"' in refused
     assert "sent you a code" in visitor.post(value="juan@example.com")
     ((value, code),) = sent
@@ -57,7 +57,7 @@ def visit(url: str, sent: list[tuple[str, str]]) -> None:
     # The session stands before the check.
     assert "Your address:" in stranger.post(code=code)
     typo = visitor.post(code="12")
-    assert "check what you have typed" in typo
+    assert "check your input" in typo
     assert 'name="code"' in typo
     assert "That is not the code." in visitor.post(code=other_than(code))
     assert "sent you a code" in visitor.post(code="")

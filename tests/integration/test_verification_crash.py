@@ -20,9 +20,9 @@ from tests.integration.service_process import ServiceProcess, running_service
 from tests.robustness.faults import processes
 from tests.verifier import VERIFIED, WRONG_CODE, other_than
 
-RECORDS = 40
+RECORDS = 24
 # Checks that are answered before the kill.
-ANSWERED = 10
+ANSWERED = 6
 
 
 @asynccontextmanager

@@ -33,7 +33,7 @@ from contactsvc.config.parsing import (
     parse_switch,
     parse_workers,
 )
-from contactsvc.cpu import usable_cores
+from contactsvc.config.cpu import usable_cores
 
 _T = TypeVar("_T")
 

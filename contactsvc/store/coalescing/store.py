@@ -22,6 +22,7 @@ from contactsvc.store.documents import metadata_pair, to_records
 from contactsvc.store.driver_errors import NO_SUCH_COMMAND_CODES, duplicates_translated, translated, write_failure
 from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver
+from contactsvc.store.listing_reader import ListingReader
 from contactsvc.store.paging import Paging
 from contactsvc.store.sizes import MAX_DOCUMENT_BYTES
 from contactsvc.store.store import MongoStore
@@ -42,6 +43,7 @@ class CoalescingStore(MongoStore):
         collection: their collection.
         driver: opens sessions; None on a deployment without transactions.
         locks: shared by all stores of a process that write to this collection.
+        listings: see MongoStore.
         reports_each_write: whether the deployment reports the outcome of each write of a command (MongoDB 8.0 and
             later). Otherwise replacements and deletions are executed one by one.
         records_erasures: see MongoStore.
@@ -53,10 +55,11 @@ class CoalescingStore(MongoStore):
         driver: Driver | None,
         locks: KeyLocks,
         *,
+        listings: ListingReader | None = None,
         reports_each_write: bool = False,
         records_erasures: bool = False,
     ) -> None:
-        super().__init__(collection, driver, locks, records_erasures=records_erasures)
+        super().__init__(collection, driver, locks, listings=listings, records_erasures=records_erasures)
         self._by_id = Batcher[str, ContactMethod](self._read_ids)
         self._by_external_id = Batcher[str, ContactMethod](self._read_external_ids)
         self._primaries = Batcher[Slot, ContactMethod](self._read_primaries)
@@ -102,8 +105,10 @@ class CoalescingStore(MongoStore):
         if first is None:
             return await super().find_page(listing)
         await memory.hold((first.page_size + 1) * MAX_DOCUMENT_BYTES)
-        page = await self._first_pages(first)
-        return await self._read_page(listing) if page is None else page
+        if (page := await self._first_pages(first)) is not None:
+            return page
+        with memory.uncounted():
+            return await super().find_page(listing)
 
     async def write(self, change_set: ChangeSet) -> None:
         """Store a change set; one of several documents only inside `atomically`."""
@@ -131,12 +136,17 @@ class CoalescingStore(MongoStore):
     async def _read_pairs(self, pairs: Collection[str]) -> Mapping[str, list[ContactMethod]]:
         limit = _MAX_RECORDS_PER_PAIR * len(pairs)
         found: dict[str, list[ContactMethod]] = {pair: [] for pair in pairs}
-        documents = await self._find({"metadata": queries.any_of(list(pairs))}, limit=limit)
+        of_each = await self._listings.first_of_each("metadata", [[pair] for pair in pairs], _MAX_RECORDS_PER_PAIR)
+        if of_each is None:
+            documents = await self._find({"metadata": queries.any_of(list(pairs))}, limit=limit)
+        else:
+            # A document may have several of the pairs.
+            documents = list({document["_id"]: document for document in of_each}.values())
         for document, record in zip(documents, to_records(documents), strict=True):
             for pair in document["metadata"]:
                 if pair in found:
                     found[pair].append(record)
-        if len(documents) == limit and len(pairs) > 1:
+        if of_each is None and len(documents) == limit and len(pairs) > 1:
             # A frequent pair may have crowded out another one.
             for pair, records in found.items():
                 if len(records) < _MAX_RECORDS_PER_PAIR:
@@ -148,17 +158,26 @@ class CoalescingStore(MongoStore):
         if len(firsts) == 1:
             (first,) = firsts
             with memory.uncounted():
-                return {first: await self._read_page(first.listing)}
-        clients = {first.client_id for first in firsts}
+                return {first: await super().find_page(first.listing)}
+        clients = list({first.client_id for first in firsts})
+        of_each = 1 + max(first.page_size for first in firsts)
         limit = sum(first.page_size + 1 for first in firsts)
-        documents = await self._find({"client_id": queries.any_of(list(clients))}, limit=limit)
-        if len(documents) == limit:
-            return {}
-        documents.sort(key=lambda document: (document["created_at"], document["_id"]))
+        documents = await self._listings.first_of_each("client", [[client_id] for client_id in clients], of_each)
+        if documents is None:
+            documents = await self._find({"client_id": queries.any_of(clients)}, limit=limit)
+            if len(documents) == limit:
+                return {}
+            documents.sort(key=lambda document: (document["created_at"], document["_id"]))
+            of_each = limit
         of_client: dict[str, list[Document]] = {client_id: [] for client_id in clients}
         for document in documents:
             of_client[document["client_id"]].append(document)
-        return {first: await first.page(of_client[first.client_id], self._collection.full_name) for first in firsts}
+        return {
+            first: await first.page(of_client[first.client_id], self._collection.full_name)
+            for first in firsts
+            # A client may have more records of the type.
+            if first.type is None or len(of_client[first.client_id]) < of_each
+        }
 
     async def _insert_all(self, writes: Sequence[Insert]) -> Sequence[Exception | None]:
         outcomes: list[Exception | None] = [None] * len(writes)

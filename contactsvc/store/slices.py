@@ -27,6 +27,8 @@ SLICE_MEMORY: Final = 2 * MAX_SLICE_BYTES + MAX_DOCUMENT_BYTES
 # Index entries per slice. On the embedded database 100 entries take 2 to 4 ms, in which other calls are slower.
 _ENTRIES = 100
 _ENTRIES_UNDISTURBED = 500
+# Entries that can be counted in the time in which one is read with its document, about.
+_COUNTED_PER_READ = 8
 # An answer of the database may have 16 MiB.
 _MAX_FIRST_BYTES = 8 * 1024 * 1024
 
@@ -112,23 +114,24 @@ class EmbeddedSlices:
 
     async def read(self, walk: IndexWalk, after: Position | None, wanted: int | None, *, paced: bool) -> Slice:
         """Read the slice after a position."""
-        entries = self._entries if self._traffic.is_busy else self._entries_undisturbed
+        entries = self._present_entries
         if wanted is not None and not walk.rest:
             entries = min(entries, wanted)
         return await self._walk(walk, after, entries, paced=paced)
 
     async def count(self, walk: IndexWalk, after: Position | None) -> Slice:
         """Count the documents of a slice."""
-        return await self._walk(walk, after, self._entries if walk.rest else self._counted_entries, count=True)
+        return await self._walk(
+            walk, after, self._present_entries * (1 if walk.rest else _COUNTED_PER_READ), count=True
+        )
 
     async def skip(self, walk: IndexWalk, after: Position | None, entries: int) -> Slice:
         """Count documents of a walk without further conditions, up to a number."""
-        return await self._walk(walk, after, min(entries, self._counted_entries), count=True)
+        return await self._walk(walk, after, min(entries, self._present_entries * _COUNTED_PER_READ), count=True)
 
     @property
-    def _counted_entries(self) -> int:
-        # Without their documents entries cost a tenth.
-        return 10 * self._entries_undisturbed
+    def _present_entries(self) -> int:
+        return self._entries if self._traffic.is_busy else self._entries_undisturbed
 
     async def read_pair(self, prefix: Sequence[str], query: Document, entries: int, *, paced: bool) -> Slice:
         """Return documents with a metadata pair, in any order; `reached` is not None if there are more.

@@ -11,7 +11,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
@@ -77,24 +77,27 @@ def install() -> None:
 
     The answer has `documents`, one BSON document after the other; `matched`, their number; `reached`, the values of the
     last two fields of the last entry, absent when no range has more entries; and `requests`, the number of all commands
-    but this one that the database has ever received.
+    that the database has ever received, except slices of long reads.
     """
     from secantus import commands
 
-    received = itertools.count(1)
     pace = Pace()
-    # Of the commands for slices, the last one.
-    slices = 0
+    received = itertools.count(1)
+    # Slices of long reads so far. The others are short reads like any other command.
+    paced = 0
 
     def handle(request: dict[str, Any], context: Any) -> dict[str, Any]:
-        nonlocal slices
-        slices = next(received)
+        nonlocal paced
 
         def others() -> int:
-            requests: int = context.metrics.requests - slices
+            requests: int = context.metrics.requests - paced
             return requests
 
-        with pace.turn(others) if request["paced"] else nullcontext():
+        if request["paced"]:
+            paced = next(received)
+            with pace.turn(others):
+                answer = _slice(context.storage, context.db_name, request)
+        else:
             answer = _slice(context.storage, context.db_name, request)
         answer["requests"] = others()
         return answer

@@ -124,6 +124,7 @@ class ListingReader:
             paging: the listing.
             wanted: how many are of use; None for all.
         """
+        begun = False
         try:
             if (found := await self._of_rare_pair(paging)) is not None:
                 yield paging.sorted(found)[paging.listing.offset :]
@@ -131,11 +132,13 @@ class ListingReader:
             if self._slices is not None and (walk := self._slices.walk_of(paging)) is not None:
                 async with aclosing(self._walked(self._slices, walk, paging, wanted)) as batches:
                     async for batch in batches:
+                        begun = True
                         yield batch
                 return
         except IndexMissing:
-            # Nothing has been read yet, since this shows at the first slice.
-            pass
+            # This shows at the first slice, unless somebody drops the index meanwhile.
+            if begun:
+                raise
         async with aclosing(self._queried(paging, wanted)) as batches:
             async for batch in batches:
                 yield batch

@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+# A database that does not answer must not hold up the end of the process.
+_LAST_SLICES_TIMEOUT_SECONDS = 1.0
+
 
 class ScanSlots:
     """Slots in which slices of long reads are executed, in the order of their arrival.
@@ -32,10 +35,12 @@ class ScanSlots:
         """Read a slice without a slot."""
         return await self._to_the_end(read, lambda _: None)
 
-    async def quiet(self) -> None:
-        """Wait until no slice runs."""
+    async def close(self, timeout: float = _LAST_SLICES_TIMEOUT_SECONDS) -> None:
+        """Wait for the slices that are being read, but no longer than some seconds."""
         if self._running:
-            await asyncio.wait(self._running)
+            await asyncio.wait(self._running, timeout=timeout)
+        for task in self._running:
+            task.cancel()
 
     async def _to_the_end(
         self, read: Callable[[], Coroutine[Any, Any, T]], ended: Callable[[asyncio.Task[T]], None]

@@ -66,7 +66,7 @@ class Scans:
 
     async def close(self) -> None:
         """Wait for the slices that are being read, and close the connections."""
-        await self._slots.quiet()
+        await self._slots.close()
         await self._client.close()
 
 

@@ -229,6 +229,6 @@ class Traffic:
         self.is_busy = True
 
     def saw(self, requests: int) -> None:
-        """Note how many commands, other than for slices, the database has ever received."""
+        """Note how many commands, other than slices of long reads, the database has ever received."""
         self.is_busy = requests != self._requests
         self._requests = requests

@@ -278,7 +278,7 @@ async def test_the_cursor_of_a_stream_that_is_left_is_not_closed_while_it_reads(
         await asyncio.sleep(0)
     cursor.go.set()
     await asyncio.wait({streaming})
-    await slots.quiet()
+    await slots.close(timeout=30)
 
     assert streaming.cancelled()
     assert cursor.closed_while_reading is False

@@ -122,7 +122,7 @@ async def test_no_slice_begins_after_a_stream_has_ended_and_others_are_served_me
     await scanned.answers_a_get()
     begun, before = scanned.slices.begun, commands.ended[READ_INDEX]
     scanned.slices.go.set()
-    await scanned.slots.quiet()
+    await scanned.slots.close(timeout=30)
     await scanned.answers_a_get()
 
     assert begun == scanned.slices.begun == 1

@@ -71,15 +71,26 @@ async def test_a_slot_is_free_again_after_a_failure_that_nobody_sees() -> None:
     assert await slots.run(lambda: held.read(1)) == 1
 
 
-async def test_quiet_waits_for_slices_that_nobody_waits_for() -> None:
+async def test_a_close_waits_for_slices_that_nobody_waits_for() -> None:
     slots, held = ScanSlots(1), HeldReads()
     left = asyncio.create_task(slots.run(lambda: held.read(1)))
     await turns()
     left.cancel()
-    quiet = asyncio.create_task(slots.quiet())
+    closing = asyncio.create_task(slots.close(timeout=30))
     await turns()
-    waiting = not quiet.done()
+    waiting = not closing.done()
     held.go.set()
-    await quiet
+    await closing
 
     assert waiting
+
+
+async def test_a_close_gives_up_a_slice_that_does_not_end() -> None:
+    slots, held = ScanSlots(1), HeldReads()
+    reading = asyncio.create_task(slots.run(lambda: held.read(1)))
+    await turns()
+
+    await slots.close(timeout=0)
+    await asyncio.wait({reading})
+
+    assert reading.cancelled()

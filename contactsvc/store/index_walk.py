@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from bson.min_key import MinKey
 from pymongo import DESCENDING
 
 from contactsvc.domain.clock import EPOCH
@@ -53,6 +54,17 @@ class IndexWalk:
         """The query for the documents of the range."""
         equal = dict(zip(self.index.keys, self.prefix, strict=False))
         return {**equal, self.field: {"$gte": self.at_or_after, "$lt": self.before}}
+
+    @property
+    def below(self) -> IndexWalk | None:
+        """The walk along what lies below a range without a beginning of its own; None if it has one.
+
+        That is documents with malformed times, which must not be left out without an error, and times before 1970.
+        """
+        if self.at_or_after != EPOCH:
+            return None
+        rest = {**self.rest, "client_id": {"$exists": True}}
+        return replace(self, at_or_after=MinKey(), before=EPOCH, rest=rest)  # type: ignore[arg-type]  # sorts below times
 
     @property
     def order(self) -> list[tuple[str, int]]:

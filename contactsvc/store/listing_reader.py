@@ -130,7 +130,8 @@ class ListingReader:
                 yield paging.sorted(found)[paging.listing.offset :]
                 return
             if self._slices is not None and (walk := self._slices.walk_of(paging)) is not None:
-                async with aclosing(self._walked(self._slices, walk, paging, wanted)) as batches:
+                streamed = self._everything_walked if wanted is None else self._walked
+                async with aclosing(streamed(self._slices, walk, paging, wanted)) as batches:
                     async for batch in batches:
                         begun = True
                         yield batch
@@ -142,6 +143,29 @@ class ListingReader:
         async with aclosing(self._queried(paging, wanted)) as batches:
             async for batch in batches:
                 yield batch
+
+    async def _everything_walked(
+        self, slices: SliceSource, walk: IndexWalk, paging: Paging, wanted: int | None
+    ) -> AsyncGenerator[list[Document]]:
+        """Yield what `_walked` yields, and what lies below: a stream must not leave malformed documents out."""
+        walked = self._walked(slices, walk, paging, wanted)
+        below = self._below(slices, walk, at_once=not paging.listing.is_scan)
+        parts = [walked, below] if walk.reverse else [below, walked]
+        for part in parts if walk.reverse or paging.position is None else [walked]:
+            async with aclosing(part) as batches:
+                async for batch in batches:
+                    yield batch
+
+    async def _below(self, slices: SliceSource, walk: IndexWalk, *, at_once: bool) -> AsyncGenerator[list[Document]]:
+        after: Position | None = None
+        while True:
+            read = partial(slices.read_below, walk, after, paced=not at_once)
+            found = await self._sliced(read, at_once=at_once, expected=SLICE_MEMORY)
+            if found.documents:
+                yield found.documents
+            after = found.reached
+            if after is None:
+                return
 
     async def _walked(
         self, slices: SliceSource, walk: IndexWalk, paging: Paging, wanted: int | None

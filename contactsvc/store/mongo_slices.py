@@ -55,6 +55,16 @@ class MongoSlices:
                     raise
                 entries //= 2
 
+    async def read_below(self, walk: IndexWalk, after: Position | None, *, paced: bool) -> Slice:
+        """Read what lies below the range of a walk, which is little."""
+        if walk.below is None:
+            return Slice([], 0, None)
+        # By two ranges of the index; comparisons with MinKey would leave out other types.
+        query = {walk.field: {"$not": {"$gte": walk.at_or_after}}, **walk.below.rest}
+        cursor = self._collection.find(query, **_time_limit()).sort(walk.order).limit(BATCH_SIZE)
+        documents = await cursor.to_list(length=None)
+        return Slice(documents, len(documents), None)
+
     async def count(self, walk: IndexWalk, after: Position | None) -> Slice:
         """Count all documents of a walk."""
         milliseconds = deadlines.remaining_ms()

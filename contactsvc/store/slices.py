@@ -78,6 +78,9 @@ class SliceSource(Protocol):
             IndexMissing: the walk is impossible.
         """
 
+    async def read_below(self, walk: IndexWalk, after: Position | None, *, paced: bool) -> Slice:
+        """Read a slice of what lies below the range of a walk, in any order; see IndexWalk.below. Raises as `read`."""
+
     async def count(self, walk: IndexWalk, after: Position | None) -> Slice:
         """Count the documents of a slice, or of all that follows, without returning them; raises as `read`."""
 
@@ -118,6 +121,13 @@ class EmbeddedSlices:
         if wanted is not None and not walk.rest:
             entries = min(entries, wanted)
         return await self._walk(walk, after, entries, paced=paced)
+
+    async def read_below(self, walk: IndexWalk, after: Position | None, *, paced: bool) -> Slice:
+        """Read a slice of what lies below the range of a walk."""
+        below = walk.below
+        return (
+            Slice([], 0, None) if below is None else await self._walk(below, after, self._present_entries, paced=paced)
+        )
 
     async def count(self, walk: IndexWalk, after: Position | None) -> Slice:
         """Count the documents of a slice."""

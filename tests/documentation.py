@@ -16,6 +16,9 @@ PAGES = [
 ]
 """The pages whose code blocks are run."""
 
+# Their blocks need more than to be run one after the other, such as input, and have a test of their own.
+_TESTED_ELSEWHERE = {"docs/verification.md": "tests/integration/test_documented_verification.py"}
+
 _FENCED = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"<!-- (.*?) -->\n *\Z", re.DOTALL)
 # Such as "Not run: needs Docker." and "tests/integration/test_examples.py compares this output."
@@ -50,7 +53,10 @@ def relative(path: Path) -> str:
 
 
 def blocks(page: Path) -> list[Block]:
-    """Return the code blocks of a page."""
+    """Return the code blocks of a page, unless they have a test of their own."""
+    own_test = _TESTED_ELSEWHERE.get(relative(page))
+    if own_test is not None and (ROOT / own_test).exists():
+        return []
     text = page.read_text()
     found = []
     for match in _FENCED.finditer(text):

@@ -20,9 +20,12 @@ MAX_WAIT_SECONDS: Final = 0.05
 """How long waiting calls let a running command finish before another one is sent beside it. A slow command, which waits
 for a transaction or finds many documents, must not hold up the others for longer."""
 
-# Larger commands would save little, and make each call wait for the slowest one.
-_MAX_ITEMS_PER_COMMAND = 32
-_MAX_CONCURRENT_COMMANDS = 8
+MAX_ITEMS_PER_COMMAND: Final = 32
+"""Larger commands would save little, and make each call wait for the slowest one."""
+
+MAX_COMMANDS: Final = 8
+"""Commands that run at a time."""
+
 # Before a command is sent, the event loop runs until this many consecutive turns were quiet, that is shorter than
 # _QUIET_TURN_SECONDS and without a new call. A busy loop is about to deliver further calls: sent now, the command would
 # be small, and there would be more of them. An idle loop is quiet at once.
@@ -39,6 +42,8 @@ class Coalescer(Generic[T, R]):
             exception is raised for its call only. An exception that it raises itself concerns the whole command.
         repeatable: whether the items of a command that failed as a whole are executed again, one by one, so that one
             faulty item does not fail the others.
+        max_items: how many items a command executes.
+        max_commands: how many commands run at a time.
         max_wait_seconds: how long waiting calls let a running command finish before another one is sent beside it.
     """
 
@@ -47,10 +52,14 @@ class Coalescer(Generic[T, R]):
         execute: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]],
         *,
         repeatable: bool,
+        max_items: int = MAX_ITEMS_PER_COMMAND,
+        max_commands: int = MAX_COMMANDS,
         max_wait_seconds: float = MAX_WAIT_SECONDS,
     ) -> None:
         self._execute = execute
         self._repeatable = repeatable
+        self._max_items = max_items
+        self._max_commands = max_commands
         self._max_wait_seconds = max_wait_seconds
         self._waiting: list[_Call[T, R]] = []
         self._running = 0
@@ -112,18 +121,14 @@ class Coalescer(Generic[T, R]):
             return
         self._one_ended = asyncio.get_running_loop().create_future()
         await asyncio.wait({self._one_ended}, timeout=self._max_wait_seconds)
-        if self._running >= _MAX_CONCURRENT_COMMANDS:
+        if self._running >= self._max_commands:
             await self._one_ended
 
     async def _gather(self) -> None:
         """Wait for further calls until the event loop is quiet."""
         began = before = perf_counter()
         quiet = 0
-        while (
-            quiet < _QUIET_TURNS
-            and len(self._waiting) < _MAX_ITEMS_PER_COMMAND
-            and before - began < _MAX_GATHERING_SECONDS
-        ):
+        while quiet < _QUIET_TURNS and len(self._waiting) < self._max_items and before - began < _MAX_GATHERING_SECONDS:
             waiting = len(self._waiting)
             await asyncio.sleep(0)
             now = perf_counter()
@@ -132,7 +137,7 @@ class Coalescer(Generic[T, R]):
 
     def _next_calls(self) -> list[_Call[T, R]]:
         """Take the calls of the next command: the oldest, without those that have left or whose deadline has passed."""
-        calls, self._waiting = self._waiting[:_MAX_ITEMS_PER_COMMAND], self._waiting[_MAX_ITEMS_PER_COMMAND:]
+        calls, self._waiting = self._waiting[: self._max_items], self._waiting[self._max_items :]
         now = asyncio.get_running_loop().time()
         for call in calls:
             if call.deadline is not None and call.deadline <= now:

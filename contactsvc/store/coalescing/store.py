@@ -23,7 +23,7 @@ from contactsvc.store.driver_errors import NO_SUCH_COMMAND_CODES, duplicates_tra
 from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver
 from contactsvc.store.paging import Paging
-from contactsvc.store.sizes import MAX_DOCUMENT_BYTES
+from contactsvc.store.sizes import size_of
 from contactsvc.store.store import MongoStore
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.store.writes import DocumentWrite, Insert, Remove, Replace, writes_of
@@ -33,6 +33,11 @@ from contactsvc.store.writes import DocumentWrite, Insert, Remove, Replace, writ
 _MAX_RECORDS_PER_PAIR = 4
 # Larger first pages are read alone, in batches, for they may need much memory.
 _MAX_PAGE_SIZE = 40
+# First pages are not counted as memory of their calls: these limits bound them. At the default page size, a command
+# finds at most 168 documents, 39 MB at all limits; what takes more than this is read again, counted.
+_MAX_FIRST_PAGES_PER_COMMAND = 8
+_MAX_FIRST_PAGE_COMMANDS = 2
+_MAX_FIRST_PAGE_BYTES = 64 * 1024
 
 
 class CoalescingStore(MongoStore):
@@ -61,7 +66,9 @@ class CoalescingStore(MongoStore):
         self._by_external_id = Batcher[str, ContactMethod](self._read_external_ids)
         self._primaries = Batcher[Slot, ContactMethod](self._read_primaries)
         self._by_pair = Batcher[str, list[ContactMethod]](self._read_pairs)
-        self._first_pages = Batcher[_FirstPage, Page](self._read_first_pages)
+        self._first_pages = Batcher[_FirstPage, Page](
+            self._read_first_pages, max_items=_MAX_FIRST_PAGES_PER_COMMAND, max_commands=_MAX_FIRST_PAGE_COMMANDS
+        )
         self._insert = GroupCommit[Insert](self._insert_all)
         self._change = GroupCommit[Replace | Remove](self._change_all)
         self._reports_each_write = reports_each_write
@@ -99,11 +106,8 @@ class CoalescingStore(MongoStore):
     async def find_page(self, listing: Listing) -> Page:
         """Return one page; raise InvalidPageToken when the token does not belong to the listing."""
         first = _FirstPage.of(listing)
-        if first is None:
-            return await super().find_page(listing)
-        await memory.hold((first.page_size + 1) * MAX_DOCUMENT_BYTES)
-        page = await self._first_pages(first)
-        return await self._read_page(listing) if page is None else page
+        page = None if first is None else await self._first_pages(first)
+        return await super().find_page(listing) if page is None else page
 
     async def write(self, change_set: ChangeSet) -> None:
         """Store a change set; one of several documents only inside `atomically`."""
@@ -144,21 +148,31 @@ class CoalescingStore(MongoStore):
         return found
 
     async def _read_first_pages(self, firsts: Collection[_FirstPage]) -> Mapping[_FirstPage, Page]:
-        """Return the pages of clients with few records. The others are omitted, and read alone."""
+        """Return the pages of clients with few and small records. The others are omitted, and read alone."""
         if len(firsts) == 1:
             (first,) = firsts
-            with memory.uncounted():
-                return {first: await self._read_page(first.listing)}
-        clients = {first.client_id for first in firsts}
+            paging = Paging(first.listing, self._collection.full_name)
+            found = await self._find(paging.query, sort=paging.keys, limit=first.page_size + 1)
+            of_client = {first.client_id: found}
+        else:
+            of_client = await self._find_of_clients(firsts)
+        return {
+            first: await first.page(of_client[first.client_id], self._collection.full_name)
+            for first in firsts
+            if first.client_id in of_client and size_of(of_client[first.client_id]) <= _MAX_FIRST_PAGE_BYTES
+        }
+
+    async def _find_of_clients(self, firsts: Collection[_FirstPage]) -> dict[str, list[Document]]:
+        """Return all documents of the clients in the order of a first page; none of any client if they are too many."""
+        of_client: dict[str, list[Document]] = {first.client_id: [] for first in firsts}
         limit = sum(first.page_size + 1 for first in firsts)
-        documents = await self._find({"client_id": queries.any_of(list(clients))}, limit=limit)
+        documents = await self._find({"client_id": queries.any_of(list(of_client))}, limit=limit)
         if len(documents) == limit:
             return {}
         documents.sort(key=lambda document: (document["created_at"], document["_id"]))
-        of_client: dict[str, list[Document]] = {client_id: [] for client_id in clients}
         for document in documents:
             of_client[document["client_id"]].append(document)
-        return {first: await first.page(of_client[first.client_id], self._collection.full_name) for first in firsts}
+        return of_client
 
     async def _insert_all(self, writes: Sequence[Insert]) -> Sequence[Exception | None]:
         outcomes: list[Exception | None] = [None] * len(writes)
@@ -234,7 +248,7 @@ class _FirstPage:
         return Listing(filter=Filter(client_ids=(self.client_id,), types=types), page_size=self.page_size)
 
     async def page(self, documents: list[Document], environment: str) -> Page:
-        """Return the page, from the documents of all records of the client in the order of the listing."""
+        """Return the page, from the first documents of the client, or all of them, in the order of the listing."""
         own = [document for document in documents if self.type in {None, document["type"]}]
         paging = Paging(self.listing, environment)
         count = paging.fitting(own)

@@ -2,17 +2,21 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What is installed in editable mode: the client, whose stubs the service needs, and the service.
+PROJECTS := pyproject.toml clients/python/pyproject.toml
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable clients/python --editable
 PROTO := protos/contactsvc/v1/contact_methods.proto
 
 # The shape of the proto at the last release, which `make check` compares with. The changelog names that release. To make
-# a new one: date its section in CHANGELOG.md, set the version in contactsvc/__init__.py and in package.json and
-# package-lock.json of clients/typescript, run `make release-descriptor`, and commit the new descriptor together with them.
+# a new one: date its section in CHANGELOG.md; set the version in contactsvc/__init__.py, in pyproject.toml (the
+# requirement contactsvc-client), in contactsvc_client/__init__.py of clients/python, and in package.json and
+# package-lock.json of clients/typescript; run `make release-descriptor`; commit the new descriptor together with them.
 # Older descriptors stay, for clients of those releases.
 RELEASE := $(shell sed -n 's/^\#\# \[\([0-9][^]]*\)\].*/\1/p' CHANGELOG.md | head -n 1)
 RELEASE_DESCRIPTOR := protos/releases/$(RELEASE).binpb
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-long check bench robustness robustness-soak format protos typescript docs release-descriptor runtime sbom audit clean
+.PHONY: help serve first-calls test test-long check bench robustness robustness-soak format protos typescript docs release-descriptor runtime sbom audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,20 +27,47 @@ $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.serve: pyproject.toml $(VENV)/.created
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,fast]'
+$(VENV)/.serve: $(PROJECTS) $(VENV)/.created
+	$(INSTALL) '.[embedded,fast]'
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml $(VENV)/.created
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,fast,dev]'
+$(VENV)/.dev: $(PROJECTS) $(VENV)/.created
+	$(INSTALL) '.[embedded,fast,dev]'
 	@touch $@ $(VENV)/.serve
 
-$(VENV)/.bench: pyproject.toml $(VENV)/.created
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,fast,bench]'
+$(VENV)/.bench: $(PROJECTS) $(VENV)/.created
+	$(INSTALL) '.[embedded,fast,bench]'
 	@touch $@
 
-serve: $(VENV)/.serve ## Run the service on the embedded database, or on CONTACTSVC_MONGODB_URI
+serve: $(VENV)/.serve first-calls ## Run the service on the embedded database, or on CONTACTSVC_MONGODB_URI
 	@exec $(BIN)/contactsvc serve
+
+ADDRESS = $(or $(CONTACTSVC_LISTEN),localhost:50051)
+GRPCURL = $(firstword $(wildcard $(BIN)/grpcurl) $(shell command -v grpcurl))
+RPCS := contactsvc.v1.ContactMethodsService
+
+define CALLS_WITH_GRPCURL
+  $(GRPCURL) -plaintext -d '{"client_id": "client_abc123", "type": "CONTACT_METHOD_TYPE_EMAIL", "value": "juan@example.com"}' $(ADDRESS) $(RPCS)/CreateContactMethod
+  $(GRPCURL) -plaintext -d '{"client_id": "client_abc123"}' $(ADDRESS) $(RPCS)/ListClientContactMethods
+  $(GRPCURL) -plaintext $(ADDRESS) describe $(RPCS)
+endef
+
+define CALLS_WITH_PYTHON
+  $(BIN)/python -c 'from contactsvc_client import *; print(ContactsClient("$(ADDRESS)").contact_methods.create(client_id="client_abc123", type="email", value="juan@example.com"))'
+  $(BIN)/python -c 'from contactsvc_client import *; print(ContactsClient("$(ADDRESS)").contact_methods.list_by_client("client_abc123"))'
+  $(BIN)/python -c 'from contactsvc_client import *; help(ContactMethods)'
+endef
+
+define FIRST_CALLS
+When the service listens, try from another terminal: create, list, describe.
+$(if $(GRPCURL),$(CALLS_WITH_GRPCURL),$(CALLS_WITH_PYTHON))
+README.md and docs/ have the rest.
+endef
+
+# On standard error: the service prints its address, and nothing else, on standard output.
+first-calls: export TEXT = $(FIRST_CALLS)
+first-calls: $(VENV)/.serve
+	@printf '%s\n' "$$TEXT" >&2
 
 # Each of the two processes has its own embedded database. The tests of a file stay together, since they share servers.
 # Files run in alphabetical order: by default, those with the fewest tests come last, which are the slowest.
@@ -74,7 +105,7 @@ format: $(VENV)/.dev ## Format Python and proto files
 	$(BIN)/buf format --write
 
 protos: $(VENV)/.dev ## Generate the stubs of both clients, and the blocking client from the asynchronous one
-	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. --grpc_python_out=. $(PROTO)
+	$(BIN)/python clients/python/generate_stubs.py
 	$(BIN)/python -m grpc_tools.protoc -I protos --include_source_info --descriptor_set_out=contactsvc/v1/contact_methods.binpb $(PROTO)
 	$(BIN)/python clients/python/generate_blocking.py
 	@if command -v npm > /dev/null; then cd clients/typescript && npm ci && ../../$(BIN)/buf generate; \
@@ -104,7 +135,7 @@ $(VENV)/.tools: Makefile $(VENV)/.created
 runtime: $(VENV)/.tools
 	@rm -rf $(RUNTIME)
 	$(PYTHON) -m venv --without-pip $(RUNTIME)
-	$(VENV)/tools/bin/pip --python $(RUNTIME)/bin/python install --quiet --disable-pip-version-check '.[fast]'
+	$(VENV)/tools/bin/pip --python $(RUNTIME)/bin/python install --quiet --disable-pip-version-check ./clients/python '.[fast]'
 
 # The copy of pyproject.toml has the version, which the build reads from the package.
 sbom: runtime ## Write a CycloneDX list of what the service runs on (SBOM=FILE; contactsvc.cdx.json by default)

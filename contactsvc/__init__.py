@@ -1,6 +1,6 @@
 """contactsvc: an asynchronous gRPC service that stores the contact methods of clients in MongoDB.
 
-Importing the generated stubs runs this file, and the Python client imports the stubs: import nothing heavy here.
+Every command runs this file: import nothing here.
 """
 
 __version__ = "0.1.0"

@@ -17,7 +17,8 @@ _INTRODUCTION = """\
 
 Every setting is a flag and an environment variable. A flag takes precedence over its variable, and an empty variable
 counts as absent. `contactsvc serve` takes all flags; other commands take those of the tables that name them. All
-commands read all variables. Bad settings end a command with exit code 2 and one line that names all of them.
+commands read all variables. Bad settings end a command with exit code 2 and one line that names all of them. A variable
+that begins with `CONTACTSVC_` but belongs to no setting has no effect; a warning names the most similar setting.
 """
 
 

@@ -27,6 +27,8 @@ _REPLACEMENTS = (
     (r"contactsvc_client\._async\b", "contactsvc_client._blocking"),
     (r"__aenter__", "__enter__"),
     (r"__aexit__", "__exit__"),
+    (r"import asyncio\n", ""),
+    (r"asyncio\.sleep", "time.sleep"),
     (r"import grpc\.aio\n", ""),
     (r"grpc\.aio\.", "grpc."),
     (r" *# Not in __init__: a channel belongs to the event loop it is made in\.\n", ""),

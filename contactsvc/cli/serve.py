@@ -30,6 +30,11 @@ def serve(**flags: str | None) -> None:
     """
     with exits.exit_codes():
         settings = config.load(flags, os.environ, serving=True)
+        from contactsvc.telemetry import logs
+
+        logs.configure(as_json=settings.log_json, level=settings.log_level)
+        for sentence in config.unknown_variables(os.environ):
+            _log.warning("%s", sentence)
         os.environ.setdefault("MOTOR_MAX_WORKERS", _MOTOR_THREADS)
         # Log lines of gRPC itself are not JSON, and any peer can trigger them.
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

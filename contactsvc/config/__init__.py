@@ -3,7 +3,7 @@
 This package parses settings; only the command line reads the environment.
 """
 
-from contactsvc.config.loading import flag_of, load, refuse_network_without_keys, variable_of
+from contactsvc.config.loading import flag_of, load, refuse_network_without_keys, unknown_variables, variable_of
 from contactsvc.config.parsing import ListenAddress, parse_bool, parse_rate
 from contactsvc.config.settings import ROWS, Group, Row, Settings
 
@@ -18,5 +18,6 @@ __all__ = [
     "parse_bool",
     "parse_rate",
     "refuse_network_without_keys",
+    "unknown_variables",
     "variable_of",
 ]

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from contactsvc.config.settings import ROWS, Settings
+from contactsvc.config.unknown_variables import ENVIRONMENT_PREFIX, describe_unknown
 from contactsvc.errors import ConfigurationError
-
-_ENVIRONMENT_PREFIX = "CONTACTSVC_"
 
 
 def flag_of(name: str) -> str:
@@ -18,7 +17,12 @@ def flag_of(name: str) -> str:
 
 def variable_of(name: str) -> str:
     """Return the environment variable of a setting, such as CONTACTSVC_LOG_LEVEL for log_level."""
-    return f"{_ENVIRONMENT_PREFIX}{name.upper()}"
+    return f"{ENVIRONMENT_PREFIX}{name.upper()}"
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each unknown variable with the prefix of the settings; values are not quoted."""
+    return describe_unknown(environ, [variable_of(name) for name in ROWS])
 
 
 def load(flags: Mapping[str, str | None], environ: Mapping[str, str], *, serving: bool = False) -> Settings:
@@ -55,7 +59,9 @@ def load(flags: Mapping[str, str | None], environ: Mapping[str, str], *, serving
             f"--dangerously-serve-without-tls"
         )
     if problems:
-        raise ConfigurationError("; ".join(problems))
+        # Possibly the cause. Other commands have printed them.
+        hints = unknown_variables(environ) if serving else []
+        raise ConfigurationError("; ".join([*problems, *hints]))
     return settings
 
 

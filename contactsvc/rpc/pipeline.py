@@ -32,6 +32,7 @@ from contactsvc.rpc.answers import Answer, AnswerBudget
 from contactsvc.rpc.auth import Authenticator, Caller
 from contactsvc.rpc.call_ports import Context, Tracing
 from contactsvc.rpc.call_tasks import running_task
+from contactsvc.rpc.deadline_sweep import DeadlineSweep
 from contactsvc.rpc.rate_limit import RateLimiter
 from contactsvc.rpc.request_reader import RequestReader
 from contactsvc.rpc.status import code_of, status_of, trailing_of
@@ -94,6 +95,7 @@ class CallPipeline:
         self._rate_limiter = rate_limiter
         self._tracing = tracing
         self._on_end = on_end
+        self._deadlines = DeadlineSweep()
         self._writes: set[asyncio.Task[Any]] = set()
         self._authenticating = 0
 
@@ -226,13 +228,7 @@ class CallPipeline:
 
     async def _read(self, work: Callable[[], Coroutine[Any, Any, Message]], call: CallContext) -> bytes:
         """Return the answer of a read, which ends when its caller leaves or its deadline passes."""
-        try:
-            async with asyncio.timeout_at(deadlines.when()) as timeout:
-                return await self._answer(await work(), call)
-        except TimeoutError:
-            if timeout.expired():
-                raise DeadlineExceeded from None
-            raise
+        return await self._answer(await self._deadlines.run(work(), call.task), call)
 
     async def _write(self, work: Callable[[], Coroutine[Any, Any, Message]], call: CallContext) -> bytes:
         """Return the answer of a write, which is completed also when its caller leaves or its deadline passes.
@@ -356,7 +352,8 @@ class CallContext:
             # the call without a status, and the caller would wait for ever.
             stray = isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
             if not stray and not isinstance(error, Exception):
-                self._code = "CANCELLED"
+                # gRPC itself cancels a call at its deadline, often before the sweep does.
+                self._code = "DEADLINE_EXCEEDED" if deadlines.remaining() == 0 else "CANCELLED"
                 raise error
             _log.error("%s failed, request id %s", self.method, self.request_id, exc_info=error)
             failure = InternalFault(self.request_id)

@@ -1,1 +1,4 @@
-"""Generated from protos/contactsvc/v1 by `make protos`; never edited by hand."""
+"""The generated stubs, by the name of their proto package; the distribution contactsvc-client has them.
+
+`contact_methods.binpb` is the descriptor of the proto with its comments, written by `make protos`.
+"""

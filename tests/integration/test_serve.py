@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -48,6 +49,20 @@ async def test_data_survives_a_restart(tmp_path: Path, number: signal.Signals) -
     assert "juan" not in log
     async with running_service(tmp_path) as service:
         assert await retrieve(service.address, id_) == "juan@example.com"
+
+
+async def test_an_unknown_variable_is_logged_at_the_start(tmp_path: Path) -> None:
+    # Without its certificate the service does not start.
+    missing = str(tmp_path / "tls.pem")
+    process = await launch(
+        *("--tls-cert", missing, "--tls-key", missing, "--log-format", "json"), CONTACTSVC_LOG_LEVL="debug"
+    )
+
+    _, _, log = await ended(process)
+
+    line = json.loads(log.splitlines()[0])
+    assert line["level"] == "warning"
+    assert line["message"] == "unknown environment variable CONTACTSVC_LOG_LEVL; did you mean CONTACTSVC_LOG_LEVEL?"
 
 
 async def test_acknowledged_writes_survive_a_kill_of_the_service(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from contactsvc_client import AsyncContactsClient, NetworkError
+from contactsvc_client import AsyncContactsClient, NetworkError, NewContactMethod
 from contactsvc_client import TimeoutError as SdkTimeoutError
 
 from tests.integration.service_process import running_service
@@ -52,7 +52,9 @@ async def test_a_stop_amid_writes_loses_nothing_acknowledged_and_halves_no_batch
                 if number % 10:
                     made = [await sdk.contact_methods.create(client_id="c", type="other", value=f"{number}")]
                 else:
-                    items = [{"client_id": f"b{number}", "type": "other", "value": f"{i}"} for i in range(20)]
+                    items: list[NewContactMethod] = [
+                        {"client_id": f"b{number}", "type": "other", "value": f"{i}"} for i in range(20)
+                    ]
                     made = (await sdk.contact_methods.create_many(items)).data
             except NetworkError:
                 return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator
@@ -29,6 +28,7 @@ from tests.integration.service_process import ended, launch
 from tests.operations.planted import PLANTED, planted_calls
 from tests.operations.stores import BrokenStore
 from tests.operations.workers import on_database, refused
+from tests.unit.fake_service import faked
 
 SERVICE = "contactsvc.v1.ContactMethodsService"
 Stores = dict[Environment, store.MongoStore]
@@ -198,15 +198,20 @@ async def test_a_call_of_the_python_client_belongs_to_the_active_span(on_embedde
     assert outside.parent is None
 
 
-def test_the_python_client_does_not_import_opentelemetry() -> None:
-    script = (
-        "import sys, contactsvc_client; from contactsvc_client import tracing; "
-        "print(tracing.headers(), [name for name in sys.modules if name.startswith('opentelemetry')])"
-    )
+async def test_the_python_client_neither_imports_opentelemetry_nor_sends_a_trace_without_it() -> None:
+    async with faked() as (service, target):
+        script = (
+            "import sys; from contactsvc_client import ContactsClient; "
+            f"ContactsClient({target!r}).contact_methods.list(); "
+            "print([name for name in sys.modules if name.startswith('opentelemetry')])"
+        )
 
-    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
+        printed, _ = await process.communicate()
 
-    assert printed.stdout == "[] []\n"
+        ((_, metadata),) = service.seen
+    assert printed == b"[]\n"
+    assert "traceparent" not in metadata
 
 
 async def test_a_service_refuses_an_exporter_that_it_does_not_know(embedded_uri: str) -> None:

@@ -16,21 +16,30 @@ from contactsvc_client import (
     get_first,
     one_of,
 )
-from contactsvc_client.filters import filter_message, sort_messages
 
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import Api
+from tests.unit.fake_service import faked
 
 
-def test_filters_become_messages() -> None:
+async def listed(**arguments: Any) -> pb.ListContactMethodsRequest:
+    """Return the request that the client makes of the arguments of `list`."""
+    async with faked() as (service, target), AsyncContactsClient(target) as sdk:
+        await sdk.contact_methods.list(**arguments)
+        ((request, _),) = service.seen
+    assert isinstance(request, pb.ListContactMethodsRequest)
+    return request
+
+
+async def test_filters_become_messages() -> None:
     noon = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
-    message = filter_message(
-        {"client_id": "c", "type": one_of("email", "fax"), "value": contains("@x"), "id": ["a", "b"],
-         "is_primary": False, "metadata": {"k": "v"}, "created_before": noon, "updated_before": None, "label": None}
+    request = await listed(
+        filter={"client_id": "c", "type": one_of("email", "fax"), "value": contains("@x"), "id": ["a", "b"],
+                "is_primary": False, "metadata": {"k": "v"}, "created_before": noon}
     )  # fmt: skip
 
-    assert message is not None
+    message = request.filter
     assert (list(message.client_ids), list(message.ids)) == (["c"], ["a", "b"])
     assert list(message.types) == [pb.CONTACT_METHOD_TYPE_EMAIL, pb.CONTACT_METHOD_TYPE_FAX]
     assert (message.value_contains, dict(message.metadata)) == ("@x", {"k": "v"})
@@ -38,27 +47,48 @@ def test_filters_become_messages() -> None:
     assert message.created_before.seconds == int(noon.timestamp())
 
 
+async def test_without_a_filter_all_records_match() -> None:
+    assert not (await listed()).HasField("filter")
+    assert not (await listed(filter=None)).HasField("filter")
+
+
 @pytest.mark.parametrize(
-    ("filter_", "hint"),
+    ("filter_", "at_fault", "hint"),
     [
-        ({"types": "email"}, "did you mean type"),
-        ({"type": "pager"}, "must be one of"),
-        ({"id": []}, "at least one"),
-        ({"created_before": datetime(2026, 1, 1)}, "time zone"),
-        ({"is_primary": "yes"}, "wrong type"),
+        ({"types": "email"}, "filter.types", "did you mean type"),
+        ({"type": "pager"}, "filter.type", "must be one of"),
+        ({"id": []}, "filter.id", "at least one"),
+        ({"created_before": datetime(2026, 1, 1)}, "filter.created_before", "time zone"),
+        ({"is_primary": "yes"}, "filter.is_primary", "wrong type"),
+        *(
+            ({name: None}, f"filter.{name}", "omit the field")
+            for name in ("client_id", "type", "is_primary", "metadata", "updated_before")
+        ),
+        ({"client_id": [None]}, "filter.client_ids", "wrong type"),
+        ({"client_id": one_of(None)}, "filter.client_ids", "wrong type"),
+        ({"type": [None]}, "filter.type", "must be one of"),
+        ({"metadata": {"k": None}}, "filter.metadata", "wrong type"),
     ],
 )
-def test_invalid_filters_are_refused(filter_: dict[str, Any], hint: str) -> None:
-    with pytest.raises(ValidationError, match=hint):
-        filter_message(filter_)
+async def test_invalid_filters_are_refused(filter_: Any, at_fault: str, hint: str) -> None:
+    async with AsyncContactsClient("127.0.0.1:1") as sdk:
+        for call in (sdk.contact_methods.list, lambda filter: collect_all(sdk.contact_methods.iterate(filter))):  # noqa: A006
+            with pytest.raises(ValidationError, match=hint) as raised:
+                await call(filter=filter_)
+
+            assert [issue.field for issue in raised.value.issues] == [at_fault]
 
 
-def test_sorts_become_messages() -> None:
-    (key,) = sort_messages("-updated_at")
+async def test_sorts_become_messages() -> None:
+    (key,) = (await listed(sort="-updated_at")).sort
 
     assert (key.field, key.descending) == (pb.CONTACT_METHOD_SORT_FIELD_UPDATED_AT, True)
+    assert [key.field for key in (await listed(sort=["updated_at", "created_at"])).sort] == [
+        pb.CONTACT_METHOD_SORT_FIELD_UPDATED_AT,
+        pb.CONTACT_METHOD_SORT_FIELD_CREATED_AT,
+    ]
     with pytest.raises(ValidationError):
-        sort_messages("value")
+        await listed(sort="value")
 
 
 async def test_the_collectors_take_any_iterator() -> None:
@@ -108,14 +138,14 @@ async def test_an_update_distinguishes_omitted_from_none(embedded_api: Api) -> N
         ([{"id": "x", "label": 7}], r"requests\[0\].label"),
     ],
 )
-async def test_invalid_items_are_named(items: list[dict[str, Any]], at_fault: str) -> None:
+async def test_invalid_items_are_named(items: Any, at_fault: str) -> None:
     async with AsyncContactsClient("127.0.0.1:1") as sdk:
         with pytest.raises(ValidationError, match=at_fault):
             await sdk.contact_methods.update_many(items)
 
 
 async def test_in_a_batch_the_service_judges_values_and_missing_fields(embedded_api: Api) -> None:
-    items: list[dict[str, Any]] = [
+    items: Any = [
         {"client_id": "c", "type": "pager", "value": "1"},
         {"client_id": "c", "type": "email"},
         {"type": "email", "value": "nonsense"},

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import grpc
 import pytest
 from contactsvc_client import (
     APIError,
     AsyncContactsClient,
     ConflictError,
+    ContactsClient,
     NetworkError,
+    RateLimitError,
     ServerError,
     ValidationError,
     collect_all,
     collect_up_to,
 )
 
+from contactsvc.errors import Overloaded, VerificationLimit
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import Api
 from tests.unit.fake_service import faked
+
+
+def refused(retry_after: float) -> Overloaded:
+    return Overloaded.by_rate(1, retry_after)
 
 
 async def test_reads_are_retried_while_the_service_is_unavailable() -> None:
@@ -42,6 +52,63 @@ async def test_writes_are_retried_with_the_request_id_of_the_first_attempt() -> 
     assert used[0] == used[1] == used[2]
     assert len({*used[2:]}) == 3
     assert used[4] == "mine"
+
+
+@pytest.mark.parametrize(("max_retries", "attempts"), [(0, 1), (1, 2), (50, 5)])
+async def test_the_number_of_retries_can_be_set(max_retries: int, attempts: int) -> None:
+    async with faked() as (service, target), AsyncContactsClient(target, max_retries=max_retries) as sdk:
+        service.failures = [grpc.StatusCode.UNAVAILABLE] * 9
+
+        with pytest.raises(NetworkError):
+            await sdk.contact_methods.retrieve("x")
+
+        assert len(service.seen) == attempts
+
+
+async def test_an_overloaded_service_is_asked_again_until_it_answers() -> None:
+    async with faked() as (service, target), AsyncContactsClient(target) as sdk:
+        service.failures = [refused(0.001)] * 2
+
+        await sdk.contact_methods.create(client_id="c", type="email", value="a@example.com")
+
+        assert len(service.seen) == 3
+        assert len({request.request_id for request, _ in service.seen}) == 1
+
+
+async def test_the_blocking_client_asks_an_overloaded_service_again() -> None:
+    def use(target: str) -> None:
+        with ContactsClient(target) as sdk:
+            sdk.contact_methods.retrieve("x")
+
+    async with faked() as (service, target):
+        service.failures = [refused(0.001)]
+
+        await asyncio.to_thread(use, target)
+
+        assert len(service.seen) == 2
+
+
+@pytest.mark.parametrize("arguments", [{"timeout": 10}, {"max_retries": 0}])
+async def test_a_delay_beyond_the_timeout_is_for_the_caller(arguments: dict[str, Any]) -> None:
+    async with faked() as (service, target), AsyncContactsClient(target, **arguments) as sdk:
+        service.failures = [refused(30)]
+
+        with pytest.raises(RateLimitError) as raised:
+            await sdk.contact_methods.retrieve("x")
+
+        assert len(service.seen) == 1
+    assert (raised.value.retry_after, raised.value.to_dict()["retry_after"]) == (30, 30)
+
+
+async def test_other_limits_are_not_retried() -> None:
+    async with faked() as (service, target), AsyncContactsClient(target) as sdk:
+        service.failures = [VerificationLimit("sends", 0.001)]
+
+        with pytest.raises(RateLimitError) as raised:
+            await sdk.contact_methods.retrieve("x")
+
+        assert len(service.seen) == 1
+    assert (raised.value.reason, raised.value.retry_after) == ("VERIFICATION_LIMIT", 0.001)
 
 
 async def test_other_failures_are_not_retried() -> None:
@@ -88,6 +155,16 @@ async def test_a_broken_stream_is_resumed_where_it_stopped() -> None:
 
     assert found == ["a", "b", "c", "d"]
     assert [request.page_token for request, _ in service.seen[1:]] == ["start", "after-b", "after-c"]
+
+
+async def test_a_stream_that_is_refused_is_asked_for_again() -> None:
+    async with faked() as (service, target), AsyncContactsClient(target) as sdk:
+        service.pages = [refused(0.001), page_of("a", token="after-a"), refused(0.001), page_of("b", token="")]
+
+        found = [record.id async for record in sdk.contact_methods.iterate()]
+
+    assert found == ["a", "b"]
+    assert [request.page_token for request, _ in service.seen[1:]] == ["start", "start", "after-a"]
 
 
 async def test_a_stream_that_delivers_nothing_ends_with_its_error() -> None:

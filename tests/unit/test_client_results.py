@@ -29,8 +29,8 @@ from contactsvc_client import (
     UnauthorizedError,
     ValidationError,
 )
-from contactsvc_client import errors as sdk_errors
 
+from contactsvc.errors import StoreUnavailable
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import Api
 from tests.unit.fake_service import faked
@@ -75,10 +75,63 @@ def test_every_exception_is_exported() -> None:
     assert below(ContactsError) <= set(sdk_package.__all__)
 
 
-def test_an_unavailable_database_is_a_server_error() -> None:
-    error = sdk_errors.from_batch_error(pb.BatchError(code=14, reason="STORE_UNAVAILABLE", message="m"))
+async def test_an_unavailable_database_is_a_server_error() -> None:
+    async with faked() as (service, target), AsyncContactsClient(target, max_retries=0) as sdk:
+        service.failures = [StoreUnavailable()]
 
-    assert isinstance(error, ServerError)
+        with pytest.raises(ServerError) as raised:
+            await sdk.contact_methods.retrieve("x")
+
+        # As a whole, and for an item of a batch.
+        failure = pb.BatchError(code=14, reason="STORE_UNAVAILABLE", message="m")
+        service.results = [pb.BatchDeleteContactMethodsResult(error=failure)]
+        ((_, item),) = (await sdk.contact_methods.delete_many(["x"], atomic=False)).failed
+
+    assert (raised.value.code, raised.value.reason) == ("UNAVAILABLE", "STORE_UNAVAILABLE")
+    assert isinstance(item, ServerError)
+    assert (item.code, item.reason, item.message) == ("UNAVAILABLE", "STORE_UNAVAILABLE", "m")
+
+
+async def test_a_write_names_the_records_that_it_demoted(embedded_api: Api) -> None:
+    async with AsyncContactsClient(embedded_api.target) as sdk:
+        first = await sdk.contact_methods.create(client_id="c", type="email", value="a@example.com", is_primary=True)
+        second = await sdk.contact_methods.create(client_id="c", type="email", value="b@example.com", is_primary=True)
+        again = await sdk.contact_methods.update(first.id, is_primary=True)
+        (third,) = (
+            await sdk.contact_methods.create_many(
+                [{"client_id": "c", "type": "email", "value": "c@example.com", "is_primary": True}]
+            )
+        ).data
+        (fourth,) = (await sdk.contact_methods.update_many([{"id": second.id, "is_primary": True}])).data
+
+    written = (first, second, again, third, fourth)
+    assert [record.demoted_ids for record in written] == [(), (first.id,), (second.id,), (first.id,), (third.id,)]
+
+
+async def test_records_are_equal_by_what_they_store(embedded_api: Api) -> None:
+    async with AsyncContactsClient(embedded_api.target) as sdk:
+        made = await sdk.contact_methods.create(client_id="c", type="email", value="a@example.com", external_id="x")
+        read = await sdk.contact_methods.retrieve(made.id)
+        upserted = await sdk.contact_methods.upsert_by_external_id(
+            "x", client_id="c", type="email", value="a@example.com"
+        )
+        changed = await sdk.contact_methods.update(made.id, label="Work")
+
+    assert made == read == upserted
+    assert len({made, read, upserted, changed}) == 2
+    assert made != changed
+
+
+async def test_a_page_is_iterable_and_sized(embedded_api: Api) -> None:
+    async with AsyncContactsClient(embedded_api.target) as sdk:
+        for name in "abc":
+            await sdk.contact_methods.create(client_id="c", type="other", value=name)
+        page = await sdk.contact_methods.list_by_client("c", limit=2)
+        empty = await sdk.contact_methods.list_by_client("d")
+
+    assert [contact.value for contact in page] == ["a", "b"]
+    assert (len(page), len(empty)) == (2, 0)
+    assert not empty
 
 
 async def test_every_error_has_the_request_id_of_its_call(embedded_api: Api) -> None:
@@ -213,10 +266,10 @@ async def test_the_blocking_client_has_the_same_methods_and_works(embedded_api: 
     assert await asyncio.to_thread(use) == ["a@example.com", "b@example.com", "c@example.com"]
 
 
-def test_importing_the_client_loads_neither_drivers_nor_server() -> None:
+def test_importing_the_client_loads_neither_drivers_nor_the_service() -> None:
     script = (
         "import sys, contactsvc_client;"
-        "bad = {'motor', 'pymongo', 'bson', 'phonenumbers', 'contactsvc.runtime.server', 'contactsvc.store'};"
+        "bad = {'motor', 'pymongo', 'bson', 'phonenumbers', 'contactsvc'};"
         "sys.exit(str(bad & set(sys.modules)) if bad & set(sys.modules) else 0)"
     )
 

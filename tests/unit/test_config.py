@@ -216,3 +216,64 @@ def test_help_and_a_wrong_flag_load_neither_grpc_nor_a_driver_nor_numbering_plan
 
     assert ended.stdout.splitlines()[-1] == "loaded []"
     assert ended.returncode == (0 if "--help" in arguments else 2)
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("CONTACTSVC_LISTN", "did you mean CONTACTSVC_LISTEN?"),
+        ("CONTACTSVC_MONGO_URL", "did you mean CONTACTSVC_MONGODB_URI?"),
+        ("CONTACTSVC_TLS_CRT", "did you mean CONTACTSVC_TLS_CERT?"),
+        ("CONTACTSVC_PORT", "docs/configuration.md"),
+        ("CONTACTSVC_", "docs/configuration.md"),
+    ],
+)
+def test_an_unknown_variable_is_described_without_its_value(variable: str, hint: str) -> None:
+    (sentence,) = config.unknown_variables({variable: "hunter2", "PATH": "/bin", "CONTACTSVC_LOG_LEVEL": "info"})
+
+    assert sentence.startswith(f"unknown environment variable {variable}; ")
+    assert hint in sentence
+    assert "hunter2" not in sentence
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "CONTACTSVC_TARGET",
+        "CONTACTSVC_API_KEY",
+        "CONTACTSVC_TEST_MONGODB_URI",
+        "CONTACTSVC_BENCH_MONGODB_URI",
+        # Kubernetes, for the services `contactsvc` and `contactsvc-admin`.
+        "CONTACTSVC_SERVICE_HOST",
+        "CONTACTSVC_SERVICE_PORT",
+        "CONTACTSVC_SERVICE_PORT_GRPC",
+        "CONTACTSVC_PORT",
+        "CONTACTSVC_PORT_50051_TCP",
+        "CONTACTSVC_PORT_50051_TCP_ADDR",
+        "CONTACTSVC_ADMIN_SERVICE_HOST",
+        "CONTACTSVC_ADMIN_PORT_9464_TCP_PROTO",
+    ],
+)
+def test_variables_of_others_are_not_reported(variable: str) -> None:
+    assert config.unknown_variables({variable: "tcp://10.96.0.7:50051"}) == []
+
+
+def test_every_setting_is_known() -> None:
+    assert config.unknown_variables({variable_of(name): "x" for name in ROWS}) == []
+
+
+def test_bad_settings_are_reported_with_the_unknown_variable_that_may_be_the_cause() -> None:
+    with pytest.raises(ConfigurationError, match=r"must be set together; .*CONTACTSVC_TLS_CRT; did you mean"):
+        config.load({"tls_key": "tls.key"}, {"CONTACTSVC_TLS_CRT": "tls.crt"}, serving=True)
+
+
+def test_commands_warn_of_unknown_variables() -> None:
+    result = CliRunner(env={"CONTACTSVC_MONGO_URI": "mongodb://h"}).invoke(
+        main, ["export", "--environment", "live", "--driver", "odbc"]
+    )
+
+    warning, failure = result.stderr.splitlines()
+    assert warning == (
+        "contactsvc: warning: unknown environment variable CONTACTSVC_MONGO_URI; did you mean CONTACTSVC_MONGODB_URI?"
+    )
+    assert "--driver" in failure

@@ -2,7 +2,7 @@
 
 from contactsvc_client._async.client import AsyncContactMethods, AsyncContactsClient
 from contactsvc_client._blocking.client import ContactMethods, ContactsClient
-from contactsvc_client.errors import (
+from contactsvc_client._errors import (
     APIError,
     ConflictError,
     ContactsError,
@@ -16,10 +16,12 @@ from contactsvc_client.errors import (
     UnauthorizedError,
     ValidationError,
 )
-from contactsvc_client.filters import Filter, contains, one_of
-from contactsvc_client.items import ContactMethodUpdate, ContactMethodUpsert, NewContactMethod, SyncItem
-from contactsvc_client.iteration import collect_all, collect_up_to, get_first
-from contactsvc_client.records import (
+from contactsvc_client._filters import Filter, Sort, SortKey, contains, one_of
+from contactsvc_client._items import ContactMethodUpdate, ContactMethodUpsert, NewContactMethod, SyncItem
+from contactsvc_client._iteration import collect_all, collect_up_to, get_first
+from contactsvc_client._operations import OnPrimary
+from contactsvc_client._records import (
+    AnyContactMethodType,
     AtomicBatch,
     ContactMethod,
     ContactMethodType,
@@ -31,11 +33,16 @@ from contactsvc_client.records import (
     SyncResult,
     UpsertAction,
     UpsertedContactMethod,
+    WrittenContactMethod,
 )
-from contactsvc_client.verification import CheckedVerification, StartedVerification, VerificationResult
+from contactsvc_client._settings import Environment, Pem, TlsOptions
+from contactsvc_client._verification import CheckedVerification, StartedVerification, VerificationResult
+
+__version__ = "0.1.0"
 
 __all__ = [
     "APIError",
+    "AnyContactMethodType",
     "AsyncContactMethods",
     "AsyncContactsClient",
     "AtomicBatch",
@@ -49,6 +56,7 @@ __all__ = [
     "ContactsClient",
     "ContactsError",
     "DeleteResult",
+    "Environment",
     "Filter",
     "ForbiddenError",
     "FoundMany",
@@ -56,23 +64,34 @@ __all__ = [
     "NetworkError",
     "NewContactMethod",
     "NotFoundError",
+    "OnPrimary",
     "Page",
     "Pagination",
     "PartialBatch",
+    "Pem",
     "RateLimitError",
     "ServerError",
+    "Sort",
+    "SortKey",
     "StartedVerification",
     "SyncItem",
     "SyncResult",
     "TimeoutError",
+    "TlsOptions",
     "UnauthorizedError",
     "UpsertAction",
     "UpsertedContactMethod",
     "ValidationError",
     "VerificationResult",
+    "WrittenContactMethod",
     "collect_all",
     "collect_up_to",
     "contains",
     "get_first",
     "one_of",
 ]
+
+# Tracebacks name exceptions as callers import them.
+for _name in __all__:
+    if isinstance(_public := globals()[_name], type) and issubclass(_public, ContactsError):
+        _public.__module__ = __name__

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, overload
+from collections.abc import Iterable
+from typing import Literal, overload
 
-from contactsvc_client import operations
+from contactsvc_client import _operations
 from contactsvc_client._async.connection import AsyncConnection
-from contactsvc_client.items import ContactMethodUpdate, ContactMethodUpsert, NewContactMethod
-from contactsvc_client.records import AtomicBatch, ContactMethod, PartialBatch, UpsertedContactMethod
+from contactsvc_client._items import ContactMethodUpdate, ContactMethodUpsert, NewContactMethod
+from contactsvc_client._records import AtomicBatch, PartialBatch, UpsertedContactMethod, WrittenContactMethod
 
 
 class AsyncBatches:
@@ -20,29 +20,38 @@ class AsyncBatches:
     @overload
     async def create_many(
         self,
-        items: Iterable[NewContactMethod | Mapping[str, Any]],
+        items: Iterable[NewContactMethod],
         *,
         atomic: Literal[True] = True,
         request_id: str | None = None,
         timeout: float | None = None,
-    ) -> AtomicBatch[ContactMethod]: ...
+    ) -> AtomicBatch[WrittenContactMethod]: ...
     @overload
     async def create_many(
         self,
-        items: Iterable[NewContactMethod | Mapping[str, Any]],
+        items: Iterable[NewContactMethod],
         *,
         atomic: Literal[False],
         request_id: str | None = None,
         timeout: float | None = None,
-    ) -> PartialBatch[ContactMethod]: ...
+    ) -> PartialBatch[WrittenContactMethod]: ...
+    @overload
     async def create_many(
         self,
-        items: Iterable[NewContactMethod | Mapping[str, Any]],
+        items: Iterable[NewContactMethod],
+        *,
+        atomic: bool,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AtomicBatch[WrittenContactMethod] | PartialBatch[WrittenContactMethod]: ...
+    async def create_many(
+        self,
+        items: Iterable[NewContactMethod],
         *,
         atomic: bool = True,
         request_id: str | None = None,
         timeout: float | None = None,
-    ) -> AtomicBatch[ContactMethod] | PartialBatch[ContactMethod]:
+    ) -> AtomicBatch[WrittenContactMethod] | PartialBatch[WrittenContactMethod]:
         """Create up to 250 contact methods, in order.
 
         Args:
@@ -56,34 +65,45 @@ class AsyncBatches:
                 `requests[3].value`.
             ConflictError: the batch is atomic and an external id is taken.
         """
-        return await self._connection.call(operations.create_many(items, atomic=atomic, request_id=request_id), timeout)
+        return await self._connection.call(
+            _operations.create_many(items, atomic=atomic, request_id=request_id), timeout
+        )
 
     @overload
     async def update_many(
         self,
-        items: Iterable[ContactMethodUpdate | Mapping[str, Any]],
+        items: Iterable[ContactMethodUpdate],
         *,
         atomic: Literal[True] = True,
         request_id: str | None = None,
         timeout: float | None = None,
-    ) -> AtomicBatch[ContactMethod]: ...
+    ) -> AtomicBatch[WrittenContactMethod]: ...
     @overload
     async def update_many(
         self,
-        items: Iterable[ContactMethodUpdate | Mapping[str, Any]],
+        items: Iterable[ContactMethodUpdate],
         *,
         atomic: Literal[False],
         request_id: str | None = None,
         timeout: float | None = None,
-    ) -> PartialBatch[ContactMethod]: ...
+    ) -> PartialBatch[WrittenContactMethod]: ...
+    @overload
     async def update_many(
         self,
-        items: Iterable[ContactMethodUpdate | Mapping[str, Any]],
+        items: Iterable[ContactMethodUpdate],
+        *,
+        atomic: bool,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AtomicBatch[WrittenContactMethod] | PartialBatch[WrittenContactMethod]: ...
+    async def update_many(
+        self,
+        items: Iterable[ContactMethodUpdate],
         *,
         atomic: bool = True,
         request_id: str | None = None,
         timeout: float | None = None,
-    ) -> AtomicBatch[ContactMethod] | PartialBatch[ContactMethod]:
+    ) -> AtomicBatch[WrittenContactMethod] | PartialBatch[WrittenContactMethod]:
         """Update up to 250 contact methods, in order.
 
         Args:
@@ -98,7 +118,9 @@ class AsyncBatches:
             NotFoundError: the batch is atomic and a contact method does not exist.
             ConflictError: the batch is atomic, and an external id is taken or an etag differs.
         """
-        return await self._connection.call(operations.update_many(items, atomic=atomic, request_id=request_id), timeout)
+        return await self._connection.call(
+            _operations.update_many(items, atomic=atomic, request_id=request_id), timeout
+        )
 
     @overload
     async def delete_many(
@@ -118,6 +140,15 @@ class AsyncBatches:
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> PartialBatch[str]: ...
+    @overload
+    async def delete_many(
+        self,
+        ids: Iterable[str],
+        *,
+        atomic: bool,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AtomicBatch[str] | PartialBatch[str]: ...
     async def delete_many(
         self,
         ids: Iterable[str],
@@ -137,12 +168,12 @@ class AsyncBatches:
         Raises:
             NotFoundError: the batch is atomic and a contact method does not exist.
         """
-        return await self._connection.call(operations.delete_many(ids, atomic=atomic, request_id=request_id), timeout)
+        return await self._connection.call(_operations.delete_many(ids, atomic=atomic, request_id=request_id), timeout)
 
     @overload
     async def upsert_many_by_external_id(
         self,
-        items: Iterable[ContactMethodUpsert | Mapping[str, Any]],
+        items: Iterable[ContactMethodUpsert],
         *,
         atomic: Literal[True] = True,
         request_id: str | None = None,
@@ -151,15 +182,24 @@ class AsyncBatches:
     @overload
     async def upsert_many_by_external_id(
         self,
-        items: Iterable[ContactMethodUpsert | Mapping[str, Any]],
+        items: Iterable[ContactMethodUpsert],
         *,
         atomic: Literal[False],
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> PartialBatch[UpsertedContactMethod]: ...
+    @overload
     async def upsert_many_by_external_id(
         self,
-        items: Iterable[ContactMethodUpsert | Mapping[str, Any]],
+        items: Iterable[ContactMethodUpsert],
+        *,
+        atomic: bool,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AtomicBatch[UpsertedContactMethod] | PartialBatch[UpsertedContactMethod]: ...
+    async def upsert_many_by_external_id(
+        self,
+        items: Iterable[ContactMethodUpsert],
         *,
         atomic: bool = True,
         request_id: str | None = None,
@@ -179,4 +219,6 @@ class AsyncBatches:
             ConflictError: the batch is atomic, and a contact method of another client has an external id, or an etag
                 differs.
         """
-        return await self._connection.call(operations.upsert_many(items, atomic=atomic, request_id=request_id), timeout)
+        return await self._connection.call(
+            _operations.upsert_many(items, atomic=atomic, request_id=request_id), timeout
+        )

@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+import asyncio
+import time
+from collections.abc import AsyncGenerator
 from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
+from contactsvc_stubs.v1 import contact_methods_pb2_grpc as pb_grpc
 
-from contactsvc.v1 import contact_methods_pb2_grpc as pb_grpc
-from contactsvc_client import channels, tracing
-from contactsvc_client.errors import ConflictError, from_rpc_error
-from contactsvc_client.operations import Operation
+from contactsvc_client import _channels, _tracing
+from contactsvc_client._errors import ConflictError, from_rpc_error
+from contactsvc_client._operations import Operation
+from contactsvc_client._retries import OverloadRetries
+from contactsvc_client._settings import ClientSettings, checked_timeout
 
 T = TypeVar("T")
 
 
 class AsyncConnection:
-    """Channels to the service, opened at the first call, and the calls on them.
+    """Channels to the service, opened at the first call, and the calls on them."""
 
-    Args: those of `AsyncContactsClient`.
-
-    Raises:
-        ValidationError: the API key or the environment is invalid.
-    """
-
-    def __init__(
-        self,
-        target: str,
-        *,
-        api_key: str | None,
-        environment: str | None,
-        timeout: float,
-        credentials: grpc.ChannelCredentials | None,
-        channel_options: Sequence[tuple[str, Any]],
-    ) -> None:
-        self._target = target
-        self._headers = channels.headers(api_key, environment)
-        self._timeout = timeout
-        self._credentials = credentials
-        self._options = channel_options
+    def __init__(self, settings: ClientSettings) -> None:
+        self._settings = settings
         # One channel, and the stub on it, for calls that may be retried, and one for those that may not.
         self._channels: dict[bool, tuple[grpc.aio.Channel, Any]] = {}
         self._server_supports_request_ids = True
@@ -59,56 +44,82 @@ class AsyncConnection:
         Raises:
             ContactsError: the call failed.
         """
+        deadline = self._deadline(timeout)
         sent = operation.with_request_id() if self._server_supports_request_ids else operation
         try:
-            return await self._send(sent, timeout)
+            return await self._send(sent, deadline)
         except ConflictError as error:
             if sent is operation or error.reason != "TRANSACTIONS_UNSUPPORTED":
                 raise
             # A database without transactions refuses request ids: from now on, writes have none and are not retried.
             self._server_supports_request_ids = False
-            return await self._send(operation, timeout)
+            return await self._send(operation, deadline)
 
     async def stream(self, operation: Operation[T], timeout: float | None) -> AsyncGenerator[T]:
-        """Make a call and yield the results that it streams.
+        """Make a call and yield the results that it streams. It is repeated only before the first one.
 
         Raises:
             ContactsError: the call failed.
         """
-        request_id = channels.new_request_id()
-        call = self._start(operation, timeout, request_id)
-        try:
-            async for response in call:
-                yield operation.outcome(response, request_id)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, request_id) from error
-        finally:
-            call.cancel()
+        request_id, deadline = _channels.new_request_id(), self._deadline(timeout)
+        retries = self._retries(deadline)
+        started = False
+        while True:
+            call = self._start(operation, deadline, request_id)
+            try:
+                async for response in call:
+                    started = True
+                    yield operation.outcome(response, request_id)
+                return
+            except grpc.RpcError as error:
+                failure = from_rpc_error(error, request_id)
+                delay = None if started else retries.delay(failure)
+                if delay is None:
+                    raise failure from error
+            finally:
+                call.cancel()
+            await asyncio.sleep(delay)
 
-    async def _send(self, operation: Operation[T], timeout: float | None) -> T:
-        request_id = channels.new_request_id()
-        try:
-            response = await self._start(operation, timeout, request_id)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, request_id) from error
+    async def _send(self, operation: Operation[T], deadline: float) -> T:
+        request_id = _channels.new_request_id()
+        retries = self._retries(deadline)
+        while True:
+            try:
+                response = await self._start(operation, deadline, request_id)
+                break
+            except grpc.RpcError as error:
+                failure = from_rpc_error(error, request_id)
+                delay = retries.delay(failure)
+                if delay is None:
+                    raise failure from error
+            await asyncio.sleep(delay)
         return operation.outcome(response, request_id)
 
-    def _start(self, operation: Operation[T], timeout: float | None, request_id: str) -> Any:
+    def _start(self, operation: Operation[T], deadline: float, request_id: str) -> Any:
         rpc = getattr(self._stub(operation.may_be_repeated), operation.rpc)
         return rpc(
             operation.request,
-            timeout=self._timeout if timeout is None else timeout,
-            metadata=[*self._headers, *tracing.headers(), (channels.REQUEST_ID_HEADER, request_id)],
+            timeout=deadline - time.monotonic(),
+            metadata=[*self._settings.headers, *_tracing.headers(), (_channels.REQUEST_ID_HEADER, request_id)],
         )
+
+    def _deadline(self, timeout: float | None) -> float:
+        return time.monotonic() + (self._settings.timeout if timeout is None else checked_timeout(timeout))
+
+    def _retries(self, deadline: float) -> OverloadRetries:
+        return OverloadRetries(enabled=self._settings.max_retries > 0, deadline=deadline)
 
     def _stub(self, retry_writes: bool) -> Any:
         # Not in __init__: a channel belongs to the event loop it is made in.
         if retry_writes not in self._channels:
-            options = channels.channel_options(self._options, retry_writes=retry_writes)
+            target, credentials = self._settings.target, self._settings.credentials
+            options = _channels.channel_options(
+                self._settings.channel_options, max_retries=self._settings.max_retries, retry_writes=retry_writes
+            )
             channel = (
-                grpc.aio.insecure_channel(self._target, options=options)
-                if self._credentials is None
-                else grpc.aio.secure_channel(self._target, self._credentials, options=options)
+                grpc.aio.insecure_channel(target, options=options)
+                if credentials is None
+                else grpc.aio.secure_channel(target, credentials, options=options)
             )
             stub: Any = pb_grpc.ContactMethodsServiceStub(channel)  # type: ignore[no-untyped-call]
             self._channels[retry_writes] = channel, stub

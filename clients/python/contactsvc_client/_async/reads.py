@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
-from typing import Any
 
-from contactsvc_client import operations
+from contactsvc_client import _operations
 from contactsvc_client._async.connection import AsyncConnection
-from contactsvc_client.errors import APIError
-from contactsvc_client.filters import Filter, Sort
-from contactsvc_client.records import ContactMethod, FoundMany, Page
+from contactsvc_client._errors import APIError
+from contactsvc_client._filters import Filter, Sort
+from contactsvc_client._records import AnyContactMethodType, ContactMethod, FoundMany, Page
 
 
 class AsyncReads:
@@ -21,11 +20,11 @@ class AsyncReads:
 
     async def retrieve(self, id: str, *, timeout: float | None = None) -> ContactMethod:  # noqa: A002 - the SDK's name
         """Return the contact method with an id; raise NotFoundError if there is none."""
-        return await self._connection.call(operations.retrieve(id), timeout)
+        return await self._connection.call(_operations.retrieve(id), timeout)
 
     async def retrieve_by_external_id(self, external_id: str, *, timeout: float | None = None) -> ContactMethod:
         """Return the contact method with an external id; raise NotFoundError if there is none."""
-        return await self._connection.call(operations.retrieve_by_external_id(external_id), timeout)
+        return await self._connection.call(_operations.retrieve_by_external_id(external_id), timeout)
 
     async def retrieve_by_metadata(
         self, key: str, value: str, *, client_id: str | None = None, timeout: float | None = None
@@ -36,37 +35,37 @@ class AsyncReads:
             NotFoundError: no contact method has the pair.
             ConflictError: several have it (reason METADATA_AMBIGUOUS).
         """
-        return await self._connection.call(operations.retrieve_by_metadata(key, value, client_id), timeout)
+        return await self._connection.call(_operations.retrieve_by_metadata(key, value, client_id), timeout)
 
     async def retrieve_many(self, ids: Iterable[str], *, timeout: float | None = None) -> FoundMany:
         """Return up to 250 contact methods by id, and the ids that do not exist."""
-        return await self._connection.call(operations.retrieve_many(ids), timeout)
+        return await self._connection.call(_operations.retrieve_many(ids), timeout)
 
     async def get_primary(
         self,
         client_id: str,
-        type: str,  # noqa: A002 - the SDK's name
+        type: AnyContactMethodType,  # noqa: A002 - the SDK's name
         *,
         timeout: float | None = None,
     ) -> ContactMethod | None:
         """Return the primary contact method of a client and type, or None if there is none."""
-        return await self._connection.call(operations.get_primary(client_id, type), timeout)
+        return await self._connection.call(_operations.get_primary(client_id, type), timeout)
 
     async def list_by_client(
         self,
         client_id: str,
         *,
-        type: str | None = None,  # noqa: A002 - the SDK's name
+        type: AnyContactMethodType | None = None,  # noqa: A002 - the SDK's name
         cursor: str | None = None,
         limit: int | None = None,
         timeout: float | None = None,
     ) -> Page:
         """Return one page of a client's contact methods, oldest first, optionally of one type."""
-        return await self._connection.call(operations.list_by_client(client_id, type, cursor, limit), timeout)
+        return await self._connection.call(_operations.list_by_client(client_id, type, cursor, limit), timeout)
 
     async def iterate(
         self,
-        filter: Filter | Mapping[str, Any] | None = None,  # noqa: A002 - the SDK's name
+        filter: Filter | None = None,  # noqa: A002 - the SDK's name
         *,
         sort: Sort | None = None,
         page_size: int = 200,
@@ -94,7 +93,9 @@ class AsyncReads:
         while cursor is not None:
             start = cursor
             try:
-                async with aclosing(self._connection.stream(operations.stream(filter, sort, cursor), timeout)) as pages:
+                async with aclosing(
+                    self._connection.stream(_operations.stream(filter, sort, cursor), timeout)
+                ) as pages:
                     async for page in pages:
                         for contact_method in page.data:
                             yield contact_method
@@ -103,12 +104,13 @@ class AsyncReads:
             except APIError as error:
                 if cursor is None:
                     return
-                if error.code not in {"UNAVAILABLE", "DEADLINE_EXCEEDED"} or cursor == start:
+                is_resumable = error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"} or error.reason == "OVERLOADED"
+                if not is_resumable or cursor == start:
                     raise
 
     async def list(
         self,
-        filter: Filter | Mapping[str, Any] | None = None,  # noqa: A002 - the SDK's name
+        filter: Filter | None = None,  # noqa: A002 - the SDK's name
         *,
         sort: Sort | None = None,
         cursor: str | None = None,
@@ -128,5 +130,5 @@ class AsyncReads:
             include_total_count: whether to count all matching records.
             timeout: seconds, instead of the timeout of the client.
         """
-        operation = operations.list_page(filter, sort, cursor, offset, limit, include_total_count=include_total_count)
+        operation = _operations.list_page(filter, sort, cursor, offset, limit, include_total_count=include_total_count)
         return await self._connection.call(operation, timeout)

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, overload
+from collections.abc import Iterable
+from typing import Literal, overload
 
-from contactsvc_client import operations
+from contactsvc_client import _operations
 from contactsvc_client._blocking.connection import Connection
-from contactsvc_client.items import ContactMethodUpdate, ContactMethodUpsert, NewContactMethod
-from contactsvc_client.records import AtomicBatch, ContactMethod, PartialBatch, UpsertedContactMethod
+from contactsvc_client._items import ContactMethodUpdate, ContactMethodUpsert, NewContactMethod
+from contactsvc_client._records import AtomicBatch, PartialBatch, UpsertedContactMethod, WrittenContactMethod
 
 
 class Batches:
@@ -21,29 +21,38 @@ class Batches:
     @overload
     def create_many(
         self,
-        items: Iterable[NewContactMethod | Mapping[str, Any]],
+        items: Iterable[NewContactMethod],
         *,
         atomic: Literal[True] = True,
         request_id: str | None = None,
         timeout: float | None = None,
-    ) -> AtomicBatch[ContactMethod]: ...
+    ) -> AtomicBatch[WrittenContactMethod]: ...
     @overload
     def create_many(
         self,
-        items: Iterable[NewContactMethod | Mapping[str, Any]],
+        items: Iterable[NewContactMethod],
         *,
         atomic: Literal[False],
         request_id: str | None = None,
         timeout: float | None = None,
-    ) -> PartialBatch[ContactMethod]: ...
+    ) -> PartialBatch[WrittenContactMethod]: ...
+    @overload
     def create_many(
         self,
-        items: Iterable[NewContactMethod | Mapping[str, Any]],
+        items: Iterable[NewContactMethod],
+        *,
+        atomic: bool,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AtomicBatch[WrittenContactMethod] | PartialBatch[WrittenContactMethod]: ...
+    def create_many(
+        self,
+        items: Iterable[NewContactMethod],
         *,
         atomic: bool = True,
         request_id: str | None = None,
         timeout: float | None = None,
-    ) -> AtomicBatch[ContactMethod] | PartialBatch[ContactMethod]:
+    ) -> AtomicBatch[WrittenContactMethod] | PartialBatch[WrittenContactMethod]:
         """Create up to 250 contact methods, in order.
 
         Args:
@@ -57,34 +66,43 @@ class Batches:
                 `requests[3].value`.
             ConflictError: the batch is atomic and an external id is taken.
         """
-        return self._connection.call(operations.create_many(items, atomic=atomic, request_id=request_id), timeout)
+        return self._connection.call(_operations.create_many(items, atomic=atomic, request_id=request_id), timeout)
 
     @overload
     def update_many(
         self,
-        items: Iterable[ContactMethodUpdate | Mapping[str, Any]],
+        items: Iterable[ContactMethodUpdate],
         *,
         atomic: Literal[True] = True,
         request_id: str | None = None,
         timeout: float | None = None,
-    ) -> AtomicBatch[ContactMethod]: ...
+    ) -> AtomicBatch[WrittenContactMethod]: ...
     @overload
     def update_many(
         self,
-        items: Iterable[ContactMethodUpdate | Mapping[str, Any]],
+        items: Iterable[ContactMethodUpdate],
         *,
         atomic: Literal[False],
         request_id: str | None = None,
         timeout: float | None = None,
-    ) -> PartialBatch[ContactMethod]: ...
+    ) -> PartialBatch[WrittenContactMethod]: ...
+    @overload
     def update_many(
         self,
-        items: Iterable[ContactMethodUpdate | Mapping[str, Any]],
+        items: Iterable[ContactMethodUpdate],
+        *,
+        atomic: bool,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AtomicBatch[WrittenContactMethod] | PartialBatch[WrittenContactMethod]: ...
+    def update_many(
+        self,
+        items: Iterable[ContactMethodUpdate],
         *,
         atomic: bool = True,
         request_id: str | None = None,
         timeout: float | None = None,
-    ) -> AtomicBatch[ContactMethod] | PartialBatch[ContactMethod]:
+    ) -> AtomicBatch[WrittenContactMethod] | PartialBatch[WrittenContactMethod]:
         """Update up to 250 contact methods, in order.
 
         Args:
@@ -99,7 +117,7 @@ class Batches:
             NotFoundError: the batch is atomic and a contact method does not exist.
             ConflictError: the batch is atomic, and an external id is taken or an etag differs.
         """
-        return self._connection.call(operations.update_many(items, atomic=atomic, request_id=request_id), timeout)
+        return self._connection.call(_operations.update_many(items, atomic=atomic, request_id=request_id), timeout)
 
     @overload
     def delete_many(
@@ -119,6 +137,15 @@ class Batches:
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> PartialBatch[str]: ...
+    @overload
+    def delete_many(
+        self,
+        ids: Iterable[str],
+        *,
+        atomic: bool,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AtomicBatch[str] | PartialBatch[str]: ...
     def delete_many(
         self,
         ids: Iterable[str],
@@ -138,12 +165,12 @@ class Batches:
         Raises:
             NotFoundError: the batch is atomic and a contact method does not exist.
         """
-        return self._connection.call(operations.delete_many(ids, atomic=atomic, request_id=request_id), timeout)
+        return self._connection.call(_operations.delete_many(ids, atomic=atomic, request_id=request_id), timeout)
 
     @overload
     def upsert_many_by_external_id(
         self,
-        items: Iterable[ContactMethodUpsert | Mapping[str, Any]],
+        items: Iterable[ContactMethodUpsert],
         *,
         atomic: Literal[True] = True,
         request_id: str | None = None,
@@ -152,15 +179,24 @@ class Batches:
     @overload
     def upsert_many_by_external_id(
         self,
-        items: Iterable[ContactMethodUpsert | Mapping[str, Any]],
+        items: Iterable[ContactMethodUpsert],
         *,
         atomic: Literal[False],
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> PartialBatch[UpsertedContactMethod]: ...
+    @overload
     def upsert_many_by_external_id(
         self,
-        items: Iterable[ContactMethodUpsert | Mapping[str, Any]],
+        items: Iterable[ContactMethodUpsert],
+        *,
+        atomic: bool,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AtomicBatch[UpsertedContactMethod] | PartialBatch[UpsertedContactMethod]: ...
+    def upsert_many_by_external_id(
+        self,
+        items: Iterable[ContactMethodUpsert],
         *,
         atomic: bool = True,
         request_id: str | None = None,
@@ -180,4 +216,4 @@ class Batches:
             ConflictError: the batch is atomic, and a contact method of another client has an external id, or an etag
                 differs.
         """
-        return self._connection.call(operations.upsert_many(items, atomic=atomic, request_id=request_id), timeout)
+        return self._connection.call(_operations.upsert_many(items, atomic=atomic, request_id=request_id), timeout)

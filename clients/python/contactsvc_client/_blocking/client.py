@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import grpc
 
@@ -14,6 +15,8 @@ from contactsvc_client._blocking.connection import Connection
 from contactsvc_client._blocking.reads import Reads
 from contactsvc_client._blocking.verifications import Verifications
 from contactsvc_client._blocking.writes import Writes
+from contactsvc_client._items import OMITTED, Omitted
+from contactsvc_client._settings import Environment, TlsOptions, checked_settings
 
 
 class ContactMethods(Reads, Writes, Batches, Verifications):
@@ -26,6 +29,10 @@ class ContactMethods(Reads, Writes, Batches, Verifications):
     hours, the request is applied once. By default the client generates one and keeps it for its own retries. An `etag`
     is that of the record as the caller last read it: if the record has changed since, the write raises ConflictError
     with reason ETAG_MISMATCH.
+
+    An API key that lacks the permission `read` can create contact methods that are not primary, delete, erase and
+    verify, as its other permissions allow. The records that these methods return have their `id` alone (see
+    `ContactMethod`), `demoted_ids` is empty, and `promoted_id` None.
     """
 
 
@@ -34,46 +41,62 @@ class ContactsClient:
 
     Use it with `with`, or close it. It connects at the first call, and reconnects on its own.
 
+    While the service is unavailable, a call is repeated up to `max_retries` times: reads, and writes by their
+    `request_id`. A call that the service refuses as OVERLOADED, with nothing done, is repeated until its timeout, no
+    sooner than the service asks for.
+
     Args:
-        target: the address of the service, such as "localhost:50051".
-        api_key: sent as a bearer token; None sends none.
+        target: the address of the service, such as "localhost:50051"; by default that in the environment variable
+            CONTACTSVC_TARGET.
+        api_key: sent as a bearer token; by default that in the environment variable CONTACTSVC_API_KEY. None sends
+            none.
         environment: "live" or "test". None sends none: the service uses that of the API key, or `live` without keys.
         timeout: seconds that a call may take, retries included; each method can override it.
-        credentials: TLS credentials; None connects in plain text.
+        max_retries: the number of retries while the service is unavailable, at most 4; a larger one counts as 4. 0
+            disables all retries.
+        tls: True connects with TLS and trusts the authorities that gRPC trusts; a dictionary has certificates, such as
+            `{"ca": Path("ca.crt")}` (see `TlsOptions`). False connects in plain text.
+        credentials: gRPC credentials, where `tls` does not suffice.
         channel_options: additional options of the gRPC channel.
 
     Attributes:
         contact_methods: the operations.
 
     Raises:
-        ValidationError: the API key or the environment is invalid.
+        ValidationError: an argument is invalid.
     """
 
     def __init__(
         self,
-        target: str,
+        target: str | None = None,
         *,
-        api_key: str | None = None,
-        environment: str | None = None,
+        api_key: str | Omitted | None = OMITTED,
+        environment: Environment | None = None,
         timeout: float = 10.0,
+        max_retries: int = 3,
+        tls: bool | TlsOptions = False,
         credentials: grpc.ChannelCredentials | None = None,
         channel_options: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        self._target = target
-        self._connection = Connection(
+        settings = checked_settings(
             target,
             api_key=api_key,
             environment=environment,
             timeout=timeout,
+            max_retries=max_retries,
+            tls=tls,
             credentials=credentials,
             channel_options=channel_options,
+            environ=os.environ,
         )
+        self._target = settings.target
+        self._connection = Connection(settings)
         self.contact_methods = ContactMethods(self._connection)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._target!r})"
 
-    def __enter__(self) -> ContactsClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

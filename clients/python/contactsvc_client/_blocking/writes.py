@@ -4,13 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
-from contactsvc_client import operations
+from contactsvc_client import _operations
 from contactsvc_client._blocking.connection import Connection
-from contactsvc_client.items import OMITTED, Omitted, SyncItem
-from contactsvc_client.operations import OnPrimary
-from contactsvc_client.records import ContactMethod, DeleteResult, SyncResult, UpsertedContactMethod
+from contactsvc_client._items import OMITTED, Omitted, SyncItem
+from contactsvc_client._operations import OnPrimary
+from contactsvc_client._records import (
+    AnyContactMethodType,
+    DeleteResult,
+    SyncResult,
+    UpsertedContactMethod,
+    WrittenContactMethod,
+)
 
 
 class Writes:
@@ -23,7 +28,7 @@ class Writes:
         self,
         *,
         client_id: str,
-        type: str,  # noqa: A002 - the SDK's name
+        type: AnyContactMethodType,  # noqa: A002 - the SDK's name
         value: str,
         label: str | None = None,
         is_primary: bool = False,
@@ -31,8 +36,10 @@ class Writes:
         metadata: Mapping[str, str] | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
-    ) -> ContactMethod:
+    ) -> WrittenContactMethod:
         """Create a contact method. As primary, it demotes the present primary of its client and type.
+
+        An API key without the permission `read` cannot create a primary, and gets a record with its `id` alone.
 
         Args:
             client_id: the client that it belongs to, 1-128 characters.
@@ -48,7 +55,7 @@ class Writes:
         Raises:
             ConflictError: the external id is taken, or concurrent writes kept changing the same primary.
         """
-        operation = operations.create(
+        operation = _operations.create(
             request_id,
             client_id=client_id,
             type=type,
@@ -64,7 +71,7 @@ class Writes:
         self,
         id: str,  # noqa: A002 - the SDK's name
         *,
-        type: str | Omitted = OMITTED,  # noqa: A002 - the SDK's name
+        type: AnyContactMethodType | Omitted = OMITTED,  # noqa: A002 - the SDK's name
         value: str | Omitted = OMITTED,
         label: str | Omitted | None = OMITTED,
         is_primary: bool | Omitted = OMITTED,
@@ -75,7 +82,7 @@ class Writes:
         etag: str | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
-    ) -> ContactMethod:
+    ) -> WrittenContactMethod:
         """Update a contact method. An omitted argument leaves its field unchanged, and None clears it.
 
         Args:
@@ -108,7 +115,7 @@ class Writes:
             "replace_metadata": replace_metadata,
             "etag": etag,
         }
-        return self._connection.call(operations.update(id, request_id, fields), timeout)
+        return self._connection.call(_operations.update(id, request_id, fields), timeout)
 
     def delete(
         self,
@@ -135,7 +142,7 @@ class Writes:
             NotFoundError: the contact method does not exist.
             ConflictError: it is primary and `on_primary` is "reject", or the etag differs.
         """
-        operation = operations.delete(
+        operation = _operations.delete(
             id, allow_missing=allow_missing, on_primary=on_primary, etag=etag, request_id=request_id
         )
         return self._connection.call(operation, timeout)
@@ -145,7 +152,7 @@ class Writes:
         external_id: str,
         *,
         client_id: str,
-        type: str,  # noqa: A002 - the SDK's name
+        type: AnyContactMethodType,  # noqa: A002 - the SDK's name
         value: str,
         label: str | Omitted | None = OMITTED,
         is_primary: bool | Omitted = OMITTED,
@@ -185,12 +192,12 @@ class Writes:
             "metadata": metadata,
             "etag": etag,
         }
-        return self._connection.call(operations.upsert(request_id, fields), timeout)
+        return self._connection.call(_operations.upsert(request_id, fields), timeout)
 
     def sync(
         self,
         client_id: str,
-        items: Iterable[SyncItem | Mapping[str, Any]],
+        items: Iterable[SyncItem],
         *,
         replace: bool = False,
         allow_empty_replace: bool = False,
@@ -216,11 +223,11 @@ class Writes:
             ConflictError: an external id is taken, an etag differs, or concurrent writes kept changing the same
                 primary.
         """
-        operation = operations.sync(
+        operation = _operations.sync(
             client_id, items, replace=replace, allow_empty_replace=allow_empty_replace, request_id=request_id
         )
         return self._connection.call(operation, timeout)
 
     def erase_client(self, client_id: str, *, request_id: str | None = None, timeout: float | None = None) -> int:
         """Delete all contact methods of a client, for the right to erasure; return how many were deleted."""
-        return self._connection.call(operations.erase_client(client_id, request_id), timeout)
+        return self._connection.call(_operations.erase_client(client_id, request_id), timeout)

@@ -1,4 +1,4 @@
-"""Options and headers of the clients' channels: retries, load balancing, authentication."""
+"""Options of the clients' channels: retries, load balancing, sizes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from contactsvc.v1 import contact_methods_pb2 as pb
-from contactsvc_client.filters import invalid
+from contactsvc_stubs.v1 import contact_methods_pb2 as pb
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ContactMethodsService"]
 REQUEST_ID_HEADER = "x-request-id"
@@ -17,8 +16,9 @@ REQUEST_ID_HEADER = "x-request-id"
 _NO_SIDE_EFFECTS = 1
 
 _READS = [method.name for method in SERVICE.methods if method.GetOptions().idempotency_level == _NO_SIDE_EFFECTS]
+# gRPC makes at most five attempts.
+_MAX_GRPC_RETRIES = 4
 _RETRY_POLICY = {
-    "maxAttempts": 4,
     "initialBackoff": "0.1s",
     "maxBackoff": "2s",
     "backoffMultiplier": 2,
@@ -28,21 +28,22 @@ _RETRY_POLICY = {
 }
 
 
-def channel_options(extra: Sequence[tuple[str, Any]], *, retry_writes: bool) -> list[tuple[str, Any]]:
+def channel_options(extra: Sequence[tuple[str, Any]], *, max_retries: int, retry_writes: bool) -> list[tuple[str, Any]]:
     """Return the options of a channel.
 
     Args:
         extra: the caller's options, which override the others.
+        max_retries: how often a call is repeated while the service is unavailable.
         retry_writes: whether all calls are retried while the service is unavailable, or only reads. An unanswered write
             without a request_id may have been applied and must not be retried.
     """
     service = SERVICE.full_name
     names = [{"service": service}] if retry_writes else [{"service": service, "method": name} for name in _READS]
-    config = {
-        # Balance over all addresses of the target; by default gRPC uses the first one only.
-        "loadBalancingConfig": [{"round_robin": {}}],
-        "methodConfig": [{"name": names, "retryPolicy": _RETRY_POLICY}],
-    }
+    # Balance over all addresses of the target; by default gRPC uses the first one only.
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if max_retries > 0:
+        policy = {**_RETRY_POLICY, "maxAttempts": 1 + min(max_retries, _MAX_GRPC_RETRIES)}
+        config["methodConfig"] = [{"name": names, "retryPolicy": policy}]
     return [
         ("grpc.enable_retries", 1),
         # gRPC's default of 1 s outlasts all four attempts: a connection that a stopping process accepted and reset
@@ -63,19 +64,3 @@ def channel_options(extra: Sequence[tuple[str, Any]], *, retry_writes: bool) -> 
 def new_request_id() -> str:
     """Return a new id for a call."""
     return uuid.uuid4().hex
-
-
-def headers(api_key: str | None, environment: str | None) -> list[tuple[str, str]]:
-    """Return the metadata headers of every call."""
-    if environment not in {None, "live", "test"}:
-        raise invalid("environment", "must be live, test or None")
-    sent = []
-    if api_key is not None:
-        # A key read from a file ends with a line break.
-        key = api_key.strip()
-        if not (key.isascii() and key.isprintable()):
-            raise invalid("api_key", "must consist of printable ASCII characters")
-        sent.append(("authorization", f"Bearer {key}"))
-    if environment is not None:
-        sent.append(("x-environment", environment))
-    return sent

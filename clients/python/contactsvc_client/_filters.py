@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypedDict, TypeVar
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
-from google.protobuf.timestamp_pb2 import Timestamp
+from contactsvc_stubs.v1 import contact_methods_pb2 as pb
 
-from contactsvc.v1 import contact_methods_pb2 as pb
-from contactsvc_client.errors import Issue, ValidationError
-from contactsvc_client.records import TYPE_NUMBERS, ContactMethodType
+from contactsvc_client._errors import invalid
+from contactsvc_client._messages import message, suggestion, timestamp, type_number
+from contactsvc_client._records import AnyContactMethodType
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class OneOf(Generic[T]):
+class OneOf(Generic[T_co]):
     """A condition that matches any of several values; made by `one_of`."""
 
-    values: tuple[T, ...]
+    values: tuple[T_co, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,14 @@ def contains(text: str) -> Contains:
 
 
 class Filter(TypedDict, total=False):
-    """Conditions on records, all of which must hold. A field with several values matches any of them."""
+    """Conditions on records, all of which must hold. A field with several values matches any of them.
+
+    None is no condition: omit a field to match all records.
+    """
 
     id: str | OneOf[str] | Sequence[str]
     client_id: str | OneOf[str] | Sequence[str]
-    type: str | OneOf[str] | Sequence[str]
+    type: AnyContactMethodType | OneOf[AnyContactMethodType] | Sequence[AnyContactMethodType]
     value: str | OneOf[str] | Sequence[str] | Contains
     label: str | OneOf[str] | Sequence[str]
     external_id: str | OneOf[str] | Sequence[str]
@@ -62,8 +65,11 @@ class Filter(TypedDict, total=False):
     updated_before: datetime
 
 
-Sort = str | Sequence[str]
-"""`created_at` or `updated_at`, with a leading `-` for latest first; or several of them."""
+SortKey = Literal["created_at", "-created_at", "updated_at", "-updated_at"]
+"""A field to sort by; a leading `-` sorts latest first."""
+
+Sort = SortKey | Sequence[SortKey]
+"""One sort key, or several."""
 
 _REPEATED = {
     "id": "ids",
@@ -75,26 +81,14 @@ _REPEATED = {
 }
 _PLAIN = ("is_primary", "is_verified", "metadata")
 _TIMES = ("created_at_or_after", "created_before", "updated_at_or_after", "updated_before")
+_NAMES = (*_REPEATED, *_PLAIN, *_TIMES)
 _SORT_FIELDS = {
     "created_at": pb.CONTACT_METHOD_SORT_FIELD_CREATED_AT,
     "updated_at": pb.CONTACT_METHOD_SORT_FIELD_UPDATED_AT,
 }
 
 
-def invalid(field: str, description: str) -> ValidationError:
-    """Return the exception for an invalid argument."""
-    return ValidationError(f"{field}: {description}", reason="INVALID_FIELD", issues=[Issue(field, description)])
-
-
-def type_number(field: str, type_: str) -> Any:
-    """Return the enum number of a type; raise ValidationError for an unknown name."""
-    try:
-        return TYPE_NUMBERS[ContactMethodType(type_)]
-    except ValueError:
-        raise invalid(field, f"must be one of {', '.join(ContactMethodType)}") from None
-
-
-def filter_message(asked: Filter | Mapping[str, Any] | None) -> pb.ContactMethodFilter | None:
+def filter_message(asked: Filter | None) -> pb.ContactMethodFilter | None:
     """Return the message of a filter; raise ValidationError for an invalid condition."""
     if asked is None:
         return None
@@ -103,9 +97,11 @@ def filter_message(asked: Filter | Mapping[str, Any] | None) -> pb.ContactMethod
     fields: dict[str, Any] = {}
     for name, wanted in asked.items():
         path = f"filter.{name}"
-        if wanted is None and name in (*_REPEATED, *_PLAIN, *_TIMES):
-            # As for every other argument, None means omitted.
-            continue
+        if name not in _NAMES:
+            raise invalid(path, f"is not a filter field{suggestion(name, _NAMES)}")
+        if wanted is None:
+            # As "no condition", a missing value would select the records of everybody.
+            raise invalid(path, "must not be None; omit the field to match all records")
         if isinstance(wanted, Contains):
             if name != "value":
                 raise invalid(path, "does not support contains(); only value does")
@@ -114,19 +110,15 @@ def filter_message(asked: Filter | Mapping[str, Any] | None) -> pb.ContactMethod
             fields[_REPEATED[name]] = _values(name, path, wanted)
         elif name in _TIMES:
             fields[name] = timestamp(path, wanted)
-        elif name in _PLAIN:
-            fields[name] = wanted
         else:
-            near = difflib.get_close_matches(name, [*_REPEATED, *_PLAIN, *_TIMES], 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise invalid(path, f"is not a filter field{hint}")
+            fields[name] = wanted
     made: pb.ContactMethodFilter = message(pb.ContactMethodFilter, "filter", fields)
     return made
 
 
 def sort_messages(asked: Sort | None) -> list[pb.ContactMethodSort]:
-    """Return the messages of a sort order."""
-    keys = [] if asked is None else asked if isinstance(asked, (list, tuple)) else [asked]
+    """Return the messages of a sort order; raise ValidationError for an unknown key."""
+    keys: Iterable[object] = [] if asked is None else asked if isinstance(asked, (list, tuple)) else [asked]
     messages = []
     for key in keys:
         if not isinstance(key, str) or key.removeprefix("-") not in _SORT_FIELDS:
@@ -134,19 +126,6 @@ def sort_messages(asked: Sort | None) -> list[pb.ContactMethodSort]:
         field = _SORT_FIELDS[key.removeprefix("-")]
         messages.append(pb.ContactMethodSort(field=field, descending=key.startswith("-")))
     return messages
-
-
-def message(kind: Any, where: str, fields: Mapping[str, Any]) -> Any:
-    """Return a message; raise ValidationError, without the value, for a field of the wrong Python type."""
-    try:
-        return kind(**fields)
-    except (TypeError, ValueError) as error:
-        for name, value in fields.items():
-            try:
-                kind(**{name: value})
-            except (TypeError, ValueError):
-                raise invalid(f"{where}.{name}" if where else name, "has the wrong type") from error
-        raise
 
 
 def _values(name: str, path: str, wanted: Any) -> list[Any]:
@@ -157,12 +136,3 @@ def _values(name: str, path: str, wanted: Any) -> list[Any]:
         # The service reads an empty list as no condition; the caller means that nothing matches.
         raise invalid(path, "must have at least one value")
     return [type_number(path, value) for value in values] if name == "type" else values
-
-
-def timestamp(path: str, time: object) -> Timestamp:
-    """Return the message of a time; raise ValidationError for one without a time zone."""
-    if not isinstance(time, datetime) or time.tzinfo is None:
-        raise invalid(path, "must be a datetime with a time zone")
-    stamp = Timestamp()
-    stamp.FromDatetime(time)
-    return stamp

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeVar
 
-from contactsvc.v1 import contact_methods_pb2 as pb
-from contactsvc_client import responses
-from contactsvc_client.errors import ContactsError
-from contactsvc_client.filters import Filter, Sort, filter_message, invalid, message, sort_messages, type_number
-from contactsvc_client.items import (
+from contactsvc_stubs.v1 import contact_methods_pb2 as pb
+
+from contactsvc_client import _responses
+from contactsvc_client._errors import ContactsError, invalid
+from contactsvc_client._filters import Filter, Sort, filter_message, sort_messages
+from contactsvc_client._items import (
     ContactMethodUpdate,
     ContactMethodUpsert,
     NewContactMethod,
@@ -23,7 +24,9 @@ from contactsvc_client.items import (
     item_message,
     new_item_message,
 )
-from contactsvc_client.records import (
+from contactsvc_client._messages import message, type_number
+from contactsvc_client._records import (
+    AnyContactMethodType,
     AtomicBatch,
     ContactMethod,
     DeleteResult,
@@ -32,7 +35,9 @@ from contactsvc_client.records import (
     PartialBatch,
     SyncResult,
     UpsertedContactMethod,
+    WrittenContactMethod,
     upserted_from_proto,
+    written_from_proto,
 )
 
 T = TypeVar("T")
@@ -90,31 +95,31 @@ class Operation(Generic[T]):
         return "request_id" in self.request.DESCRIPTOR.fields_by_name
 
 
-def create(request_id: str | None, **fields: Any) -> Operation[ContactMethod]:
+def create(request_id: str | None, **fields: Any) -> Operation[WrittenContactMethod]:
     """Create one record."""
     request = create_message("", {**fields, "request_id": request_id})
-    return Operation("CreateContactMethod", request, responses.record)
+    return Operation("CreateContactMethod", request, written_from_proto)
 
 
 def retrieve(id_: str) -> Operation[ContactMethod]:
     """Get a record by its id."""
-    return Operation("GetContactMethod", message(pb.GetContactMethodRequest, "", {"id": id_}), responses.record)
+    return Operation("GetContactMethod", message(pb.GetContactMethodRequest, "", {"id": id_}), _responses.record)
 
 
 def retrieve_by_external_id(external_id: str) -> Operation[ContactMethod]:
     """Get a record by its external id."""
     request = message(pb.GetContactMethodByExternalIdRequest, "", {"external_id": external_id})
-    return Operation("GetContactMethodByExternalId", request, responses.record)
+    return Operation("GetContactMethodByExternalId", request, _responses.record)
 
 
 def retrieve_by_metadata(key: str, value: str, client_id: str | None) -> Operation[ContactMethod]:
     """Get the record with a metadata pair."""
     request = message(pb.GetContactMethodByMetadataRequest, "", {"key": key, "value": value, "client_id": client_id})
-    return Operation("GetContactMethodByMetadata", request, responses.record)
+    return Operation("GetContactMethodByMetadata", request, _responses.record)
 
 
 def list_page(
-    filter_: Filter | Mapping[str, Any] | None,
+    filter_: Filter | None,
     sort: Sort | None,
     cursor: str | None,
     offset: int | None,
@@ -135,10 +140,12 @@ def list_page(
             "include_total_size": include_total_count,
         },
     )
-    return Operation("ListContactMethods", request, responses.listed_page)
+    return Operation("ListContactMethods", request, _responses.listed_page)
 
 
-def list_by_client(client_id: str, type_: str | None, cursor: str | None, limit: int | None) -> Operation[Page]:
+def list_by_client(
+    client_id: str, type_: AnyContactMethodType | None, cursor: str | None, limit: int | None
+) -> Operation[Page]:
     """Get one page of a client's records."""
     request = message(
         pb.ListClientContactMethodsRequest,
@@ -150,26 +157,26 @@ def list_by_client(client_id: str, type_: str | None, cursor: str | None, limit:
             "page_size": _limit(limit),
         },
     )
-    return Operation("ListClientContactMethods", request, responses.page)
+    return Operation("ListClientContactMethods", request, _responses.page)
 
 
 def retrieve_many(ids: Iterable[str]) -> Operation[FoundMany]:
     """Get several records by their ids."""
     request = message(pb.BatchGetContactMethodsRequest, "", {"ids": id_list(ids)})
-    return Operation("BatchGetContactMethods", request, responses.found_many)
+    return Operation("BatchGetContactMethods", request, _responses.found_many)
 
 
-def stream(filter_: Filter | Mapping[str, Any] | None, sort: Sort | None, cursor: str) -> Operation[Page]:
+def stream(filter_: Filter | None, sort: Sort | None, cursor: str) -> Operation[Page]:
     """Get all pages after a cursor."""
     fields = {"filter": filter_message(filter_), "sort": sort_messages(sort), "page_token": cursor}
     request = message(pb.StreamContactMethodsRequest, "", fields)
-    return Operation("StreamContactMethods", request, responses.page)
+    return Operation("StreamContactMethods", request, _responses.page)
 
 
-def update(id_: str, request_id: str | None, fields: Mapping[str, Any]) -> Operation[ContactMethod]:
+def update(id_: str, request_id: str | None, fields: Mapping[str, Any]) -> Operation[WrittenContactMethod]:
     """Update a record. Omitted fields are left unchanged, and None clears."""
     request = change_message(pb.UpdateContactMethodRequest, "", {"id": id_, "request_id": request_id, **fields})
-    return Operation("UpdateContactMethod", request, responses.record)
+    return Operation("UpdateContactMethod", request, written_from_proto)
 
 
 def delete(
@@ -189,7 +196,7 @@ def delete(
             "request_id": request_id,
         },
     )
-    return Operation("DeleteContactMethod", request, responses.delete_result)
+    return Operation("DeleteContactMethod", request, _responses.delete_result)
 
 
 def upsert(request_id: str | None, fields: Mapping[str, Any]) -> Operation[UpsertedContactMethod]:
@@ -200,7 +207,7 @@ def upsert(request_id: str | None, fields: Mapping[str, Any]) -> Operation[Upser
 
 def sync(
     client_id: str,
-    items: Iterable[SyncItem | Mapping[str, Any]],
+    items: Iterable[SyncItem],
     *,
     replace: bool,
     allow_empty_replace: bool,
@@ -221,26 +228,26 @@ def sync(
             "request_id": request_id,
         },
     )
-    return Operation("SyncClientContactMethods", request, responses.sync_result)
+    return Operation("SyncClientContactMethods", request, _responses.sync_result)
 
 
 def erase_client(client_id: str, request_id: str | None) -> Operation[int]:
     """Delete all records of a client."""
     request = message(pb.EraseClientContactMethodsRequest, "", {"client_id": client_id, "request_id": request_id})
-    return Operation("EraseClientContactMethods", request, responses.erased_count)
+    return Operation("EraseClientContactMethods", request, _responses.erased_count)
 
 
-def get_primary(client_id: str, type_: str) -> Operation[ContactMethod | None]:
+def get_primary(client_id: str, type_: AnyContactMethodType) -> Operation[ContactMethod | None]:
     """Get the primary of a client and type."""
     request = message(
         pb.GetPrimaryContactMethodRequest, "", {"client_id": client_id, "type": type_number("type", type_)}
     )
-    return Operation("GetPrimaryContactMethod", request, responses.optional_record)
+    return Operation("GetPrimaryContactMethod", request, _responses.optional_record)
 
 
 def create_many(
-    items: Iterable[NewContactMethod | Mapping[str, Any]], *, atomic: bool, request_id: str | None
-) -> Operation[AtomicBatch[ContactMethod] | PartialBatch[ContactMethod]]:
+    items: Iterable[NewContactMethod], *, atomic: bool, request_id: str | None
+) -> Operation[AtomicBatch[WrittenContactMethod] | PartialBatch[WrittenContactMethod]]:
     """Create several records."""
     requests = [new_item_message(f"requests[{index}]", item) for index, item in enumerate(item_list("requests", items))]
     request = message(
@@ -248,12 +255,12 @@ def create_many(
         "",
         {"requests": requests, "partial": not atomic, "request_id": request_id},
     )
-    return Operation("BatchCreateContactMethods", request, responses.batch(atomic, responses.record))
+    return Operation("BatchCreateContactMethods", request, _responses.batch(atomic, written_from_proto))
 
 
 def update_many(
-    items: Iterable[ContactMethodUpdate | Mapping[str, Any]], *, atomic: bool, request_id: str | None
-) -> Operation[AtomicBatch[ContactMethod] | PartialBatch[ContactMethod]]:
+    items: Iterable[ContactMethodUpdate], *, atomic: bool, request_id: str | None
+) -> Operation[AtomicBatch[WrittenContactMethod] | PartialBatch[WrittenContactMethod]]:
     """Update several records."""
     requests = [
         item_message(pb.UpdateContactMethodRequest, f"requests[{index}]", ContactMethodUpdate, item)
@@ -264,7 +271,7 @@ def update_many(
         "",
         {"requests": requests, "partial": not atomic, "request_id": request_id},
     )
-    return Operation("BatchUpdateContactMethods", request, responses.batch(atomic, responses.record))
+    return Operation("BatchUpdateContactMethods", request, _responses.batch(atomic, written_from_proto))
 
 
 def delete_many(
@@ -274,11 +281,11 @@ def delete_many(
     request = message(
         pb.BatchDeleteContactMethodsRequest, "", {"ids": id_list(ids), "partial": not atomic, "request_id": request_id}
     )
-    return Operation("BatchDeleteContactMethods", request, responses.batch(atomic, responses.deleted_id))
+    return Operation("BatchDeleteContactMethods", request, _responses.batch(atomic, _responses.deleted_id))
 
 
 def upsert_many(
-    items: Iterable[ContactMethodUpsert | Mapping[str, Any]], *, atomic: bool, request_id: str | None
+    items: Iterable[ContactMethodUpsert], *, atomic: bool, request_id: str | None
 ) -> Operation[AtomicBatch[UpsertedContactMethod] | PartialBatch[UpsertedContactMethod]]:
     """Create or update the records with several external ids."""
     requests = [
@@ -290,7 +297,7 @@ def upsert_many(
         "",
         {"requests": requests, "partial": not atomic, "request_id": request_id},
     )
-    return Operation("BatchUpsertContactMethods", request, responses.batch(atomic, upserted_from_proto))
+    return Operation("BatchUpsertContactMethods", request, _responses.batch(atomic, upserted_from_proto))
 
 
 def _limit(limit: int | None) -> int | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from contactsvc.v1 import contact_methods_pb2 as pb
-from contactsvc_client.errors import from_batch_error
-from contactsvc_client.records import (
+from contactsvc_stubs.v1 import contact_methods_pb2 as pb
+
+from contactsvc_client._errors import from_batch_error
+from contactsvc_client._records import (
     AtomicBatch,
     ContactMethod,
     DeleteResult,

@@ -1,13 +1,18 @@
-"""Contact methods as callers write them, as dictionaries or keyword arguments, and the messages made from them."""
+"""Contact methods as callers write them, as dictionaries or keyword arguments, and the messages made from them.
+
+Type checkers refuse unknown and missing fields and wrong types of dictionaries that are written out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Required, TypedDict, TypeVar, get_type_hints
 
-from contactsvc.v1 import contact_methods_pb2 as pb
-from contactsvc_client.errors import ValidationError
-from contactsvc_client.filters import invalid, message, type_number
+from contactsvc_stubs.v1 import contact_methods_pb2 as pb
+
+from contactsvc_client._errors import ValidationError, invalid
+from contactsvc_client._messages import message, suggestion, type_number
+from contactsvc_client._records import AnyContactMethodType
 
 T = TypeVar("T")
 
@@ -36,7 +41,7 @@ class NewContactMethod(ContactMethodFields, total=False):
     """An item of `create_many`: the arguments of `create`."""
 
     client_id: Required[str]
-    type: Required[str]
+    type: Required[AnyContactMethodType]
     value: Required[str]
     external_id: str | None
     metadata: Mapping[str, str] | None
@@ -46,7 +51,7 @@ class ContactMethodUpdate(ContactMethodFields, total=False):
     """An item of `update_many`: the arguments of `update`. An absent field is left unchanged."""
 
     id: Required[str]
-    type: str
+    type: AnyContactMethodType
     value: str
     external_id: str | None
     metadata: Mapping[str, str | None] | None
@@ -60,7 +65,7 @@ class ContactMethodUpsert(ContactMethodFields, total=False):
 
     external_id: Required[str]
     client_id: Required[str]
-    type: Required[str]
+    type: Required[AnyContactMethodType]
     value: Required[str]
     metadata: Mapping[str, str | None]
     etag: str | None
@@ -74,7 +79,7 @@ class SyncItem(ContactMethodFields, total=False):
 
     id: str
     external_id: str | None
-    type: str
+    type: AnyContactMethodType
     value: str
     metadata: Mapping[str, str | None]
     etag: str | None
@@ -158,7 +163,8 @@ def _reject_unknown(where: str, item_type: Any, fields: Mapping[str, Any]) -> No
         raise invalid(where, "must be a dictionary")
     for name in fields:
         if name not in item_type.__annotations__:
-            raise invalid(_path(where, name), "is not a field of this item")
+            known = item_type.__annotations__
+            raise invalid(_path(where, name), f"is not a field of this item{suggestion(name, known)}")
 
 
 def _type(where: str, type_: Any) -> Any:

@@ -7,7 +7,7 @@
         ├── UnauthorizedError     the API key is missing or invalid
         ├── ForbiddenError        the API key lacks the permission
         ├── ConflictError         the present state does not permit the call, such as a taken external id
-        ├── RateLimitError        too many calls in flight
+        ├── RateLimitError        the service is overloaded, or a limit is reached; `retry_after` has the delay
         ├── ServerError           the service failed, or its database is unavailable
         ├── NetworkError          the service is unreachable
         └── TimeoutError          the call timed out; also a builtin TimeoutError
@@ -18,14 +18,15 @@ One table maps gRPC status codes to exceptions, for calls and for the items of p
 from __future__ import annotations
 
 import builtins
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from contactsvc_stubs.v1 import contact_methods_pb2 as pb
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
-
-from contactsvc.v1 import contact_methods_pb2 as pb
 
 _DETAILS_KEY = "grpc-status-details-bin"
 
@@ -122,7 +123,19 @@ class ConflictError(APIError):
 
 
 class RateLimitError(APIError):
-    """Too many calls are in flight; retry later."""
+    """A limit is reached: see `reason`. With OVERLOADED nothing was done.
+
+    Attributes:
+        retry_after: seconds to wait before the next attempt; None if the service sent none.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **rest: Any) -> None:
+        super().__init__(message, **rest)
+        self.retry_after = retry_after
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the attributes, without the cause, as JSON types."""
+        return {**super().to_dict(), "retry_after": self.retry_after}
 
 
 class ServerError(APIError):
@@ -135,6 +148,11 @@ class NetworkError(APIError):
 
 class TimeoutError(APIError, builtins.TimeoutError):  # noqa: A001 - the SDK's name; it is the builtin one as well
     """The call timed out. A write may or may not have been applied."""
+
+
+def invalid(field: str, description: str) -> ValidationError:
+    """Return the exception for an invalid argument."""
+    return ValidationError(f"{field}: {description}", reason="INVALID_FIELD", issues=[Issue(field, description)])
 
 
 def _restored(kind: type[ContactsError], message: str, state: Mapping[str, Any]) -> ContactsError:
@@ -168,18 +186,25 @@ def from_rpc_error(error: grpc.RpcError, request_id: str) -> ContactsError:
     """Return the exception for a failed call with this request id."""
     # Both kinds of client raise an RpcError that is also a Call.
     call: Any = error
-    trailing = dict(call.trailing_metadata() or ())
-    info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    for detail in status_pb2.Status.FromString(trailing.get(_DETAILS_KEY, b"")).details:
-        # Unpack ignores a detail of another type.
-        detail.Unpack(info)
-        detail.Unpack(bad_request)
+    details = dict(call.trailing_metadata() or ()).get(_DETAILS_KEY, b"")
+    info, bad_request, retry = (
+        error_details_pb2.ErrorInfo(),
+        error_details_pb2.BadRequest(),
+        error_details_pb2.RetryInfo(),
+    )
+    # Details that cannot be decoded, of a proxy perhaps, must not hide the status.
+    with contextlib.suppress(DecodeError):
+        for detail in status_pb2.Status.FromString(details).details:
+            # Unpack ignores a detail of another type.
+            for known in (info, bad_request, retry):
+                detail.Unpack(known)
     return _exception(
         call.code(),
         call.details() or "",
         reason=info.reason or None,
         metadata=dict(info.metadata),
         issues=[Issue(violation.field, violation.description) for violation in bad_request.field_violations],
+        retry_after=retry.retry_delay.ToTimedelta().total_seconds() if retry.HasField("retry_delay") else None,
         request_id=request_id,
         cause=error,
     )
@@ -203,6 +228,7 @@ def _exception(
     reason: str | None,
     metadata: Mapping[str, str],
     issues: list[Issue],
+    retry_after: float | None = None,
     request_id: str | None = None,
     cause: BaseException | None = None,
 ) -> ContactsError:
@@ -213,5 +239,9 @@ def _exception(
     if kind is NetworkError and reason is not None:
         # The service answered: its database is unavailable.
         kind = ServerError
-    extra: dict[str, Any] = {"issues": issues} if kind is ValidationError else {}
+    extra: dict[str, Any] = {}
+    if kind is ValidationError:
+        extra["issues"] = issues
+    elif kind is RateLimitError:
+        extra["retry_after"] = retry_after
     return kind(message, code=code.name, reason=reason, metadata=metadata, request_id=request_id, cause=cause, **extra)

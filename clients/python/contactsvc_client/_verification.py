@@ -1,4 +1,4 @@
-"""Verification of contact methods: what its methods send and return."""
+"""Verification of contact methods: operations and results."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from contactsvc.v1 import contact_methods_pb2 as pb
-from contactsvc_client.filters import message, timestamp
-from contactsvc_client.operations import Operation
-from contactsvc_client.records import TYPES, ContactMethod, ContactMethodType, from_proto
+from contactsvc_stubs.v1 import contact_methods_pb2 as pb
+
+from contactsvc_client._messages import message, timestamp
+from contactsvc_client._operations import Operation
+from contactsvc_client._records import TYPES, ContactMethod, ContactMethodType, from_proto
 
 
 class VerificationResult(StrEnum):
@@ -21,16 +22,16 @@ class VerificationResult(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartedVerification:
-    """A code, and where to send it.
+    """A running verification: the code, and where to send it.
 
     Attributes:
-        code: six digits; None when a request is repeated after its challenge is over. Not in the repr.
-        value: the value to send it to, as it was written.
+        code: six digits; None when a request is repeated after its challenge has ended. Not in the repr.
+        value: the value to send it to, as stored.
         type: the type of the value.
-        expires_at: when the code expires; None without a code.
-        attempts_left: the number of wrong codes that may still be given.
+        expires_at: the expiry of the code; None without a code.
+        attempts_left: the number of wrong codes that are still accepted.
         sends_left: the number of sends that are left.
-        contact_method: the contact method; None for a key without the permission `read`.
+        contact_method: the contact method; None without the permission `read`.
     """
 
     code: str | None = field(repr=False)
@@ -44,11 +45,11 @@ class StartedVerification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedVerification:
-    """A code after its check.
+    """The outcome of a check.
 
     Attributes:
-        result: whether it was right.
-        attempts_left: the number of wrong codes that may still be given.
+        result: whether the code was right.
+        attempts_left: the number of wrong codes that are still accepted.
         contact_method: the contact method; None for a key without the permission `read`.
     """
 

@@ -1,0 +1,1 @@
+"""Generated code of contactsvc's protos, for its client and its service."""

@@ -1,0 +1,1 @@
+"""Calls of the Python client for type checkers."""

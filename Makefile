@@ -104,10 +104,13 @@ format: $(VENV)/.dev ## Format Python and proto files
 	$(BIN)/ruff check --fix .
 	$(BIN)/buf format --write
 
-protos: $(VENV)/.dev ## Generate the stubs of both clients, and the blocking client from the asynchronous one
+protos: $(VENV)/.dev ## Generate what follows from the proto: stubs of the clients and of examples/go, the blocking client, and the descriptor for Envoy
 	$(BIN)/python clients/python/generate_stubs.py
 	$(BIN)/python -m grpc_tools.protoc -I protos --include_source_info --descriptor_set_out=contactsvc/v1/contact_methods.binpb $(PROTO)
 	$(BIN)/python clients/python/generate_blocking.py
+	$(BIN)/python deploy/envoy/generate_descriptor.py
+	@if command -v go > /dev/null; then cd examples/go && go mod download && ../../$(BIN)/buf generate; \
+	else echo "Go is not installed: the code of examples/go was not generated" >&2; fi
 	@if command -v npm > /dev/null; then cd clients/typescript && npm ci && ../../$(BIN)/buf generate; \
 	else echo "npm is not installed: the code of the TypeScript client was not generated" >&2; fi
 
@@ -153,4 +156,4 @@ audit: runtime ## Look for known vulnerabilities, which asks a service on the in
 	else echo "make audit: nothing was checked: no answer from the vulnerability service; details are in $(VENV)/audit.log" >&2; exit 1; fi
 
 clean: ## Remove the virtual environment and caches; keep data
-	rm -rf $(VENV) benchmarks/node/node_modules clients/typescript/node_modules clients/typescript/dist clients/typescript/test/build clients/typescript/test/guide benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) benchmarks/node/node_modules clients/typescript/node_modules clients/typescript/dist clients/typescript/test/build clients/typescript/test/guide examples/typescript/node_modules examples/typescript/build benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Any, Final
 
 from contactsvc.embedded_names import EMBEDDED_SET_NAME
-from contactsvc.runtime.embedded_workaround import decode_indexes_once_per_statement
+from contactsvc.runtime.embedded_workaround import decode_indexes_once_per_statement, stop_accepting
 from contactsvc.runtime.erased_values import ChangeLogPruner, recover, rewrite
 from contactsvc.runtime.wiredtiger_files import complete_tables
 
@@ -107,6 +107,7 @@ def main(directory: Path, settings: ChildSettings) -> int:
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         stopped.set()
+        stop_accepting(server)
         server.stop()
         sys.exit(0)
 

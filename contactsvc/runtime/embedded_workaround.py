@@ -1,15 +1,11 @@
-"""A workaround for the embedded database: SecantusDB 0.7.0b3 decodes all index definitions three times per document.
-
-That is half of the time of an insert into a collection with our indexes. The definitions cannot change within a
-statement, which holds the lock of its collection; so each statement decodes them once. The workaround uses private
-methods of SecantusDB, and leaves every other release alone.
-"""
+"""Workarounds for SecantusDB 0.7.0b3, the embedded database, by its private names. Other releases are left alone."""
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -17,7 +13,11 @@ _RELEASE: Final = "0.7.0b3"
 
 
 def decode_indexes_once_per_statement() -> None:
-    """Change SecantusDB in this process, if it is the release that needs it."""
+    """Change how SecantusDB writes in this process: it decodes all index definitions three times per document.
+
+    That is half of the time of an insert into a collection with our indexes. The definitions cannot change within a
+    statement, which holds the lock of its collection; so each statement decodes them once.
+    """
     if version("SecantusDB") != _RELEASE:
         return
     from secantus.storage import Storage
@@ -47,3 +47,14 @@ def decode_indexes_once_per_statement() -> None:
 
     Storage._batch_transaction = batch_transaction
     Storage._index_options_map = index_options_map
+
+
+def stop_accepting(server: Any) -> None:
+    """End the thread of a server that accepts connections.
+
+    `server.stop()` closes the socket under it, which does not wake it on Linux, and waits 2 s in vain.
+    """
+    if version("SecantusDB") == _RELEASE:
+        # Other systems refuse this, and wake the thread by the close.
+        with suppress(OSError):
+            server._socket.shutdown(socket.SHUT_RDWR)

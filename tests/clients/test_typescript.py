@@ -15,6 +15,8 @@ import pytest
 import trustme
 
 from contactsvc import __version__
+from tests.conftest import Api
+from tests.integration.example_runs import EXAMPLES, expected, output_of
 
 PACKAGE = Path(__file__).parents[2] / "clients" / "typescript"
 # The client runs on any Node 20; its tests use import.meta.dirname.
@@ -112,3 +114,24 @@ def test_typescript(name: str, built: None, environ: Mapping[str, str]) -> None:
     assert passed is not None
     assert int(passed[1]) > 0
     assert re.search(r"^# skipped 0$", output, re.MULTILINE), output
+
+
+async def test_the_example_prints_what_it_promises(built: None, embedded_api: Api, tmp_path: Path) -> None:
+    # As `npm install` would lay it out, without a second download.
+    shutil.copytree(
+        EXAMPLES / "typescript", tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules")
+    )
+    (tmp_path / "node_modules" / "@types").mkdir(parents=True)
+    for name, folder in (
+        ("contactsvc-client", PACKAGE),
+        ("typescript", PACKAGE / "node_modules" / "typescript"),
+        ("@types/node", PACKAGE / "node_modules" / "@types" / "node"),
+    ):
+        (tmp_path / "node_modules" / name).symlink_to(folder)
+    await output_of("node", str(tmp_path / "node_modules/typescript/bin/tsc"), "-p", str(tmp_path), environ={})
+
+    output = await output_of(
+        "node", str(tmp_path / "build" / "quickstart.js"), environ={"CONTACTSVC_TARGET": embedded_api.target}
+    )
+
+    assert output == expected("INVALID_ARGUMENT")

@@ -12,7 +12,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _MODULE = re.compile(r"(?:[a-z_0-9]+/)*[a-z_0-9]+\.py\b")
 _MODULES = [
     path.relative_to(ROOT).as_posix()
-    for folder in ("benchmarks", "clients/python", "contactsvc", "tests")
+    for folder in ("benchmarks", "clients/python", "contactsvc", "deploy", "examples", "tests")
     for path in (ROOT / folder).rglob("*.py")
 ]
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from contactsvc import __version__
 
@@ -41,6 +42,12 @@ def test_the_descriptor_with_comments_is_fresh(tmp_path: Path) -> None:
     assert committed.read_bytes() == generated.read_bytes(), "run `make protos`"
 
 
+def test_the_descriptor_for_envoy_is_fresh() -> None:
+    script = ROOT / "deploy/envoy/generate_descriptor.py"
+
+    subprocess.run([sys.executable, str(script), "--check"], check=True)
+
+
 def test_the_proto_keeps_its_rules() -> None:
     run_buf("lint")
     run_buf("format", "--exit-code")
@@ -48,6 +55,12 @@ def test_the_proto_keeps_its_rules() -> None:
 
 def test_the_proto_breaks_no_client_of_the_last_release() -> None:
     run_buf("breaking", "--against", f"protos/releases/{last_release()}.binpb")
+
+
+def test_the_exceptions_for_language_options_end_with_the_release_that_lacked_them() -> None:
+    breaking = yaml.safe_load((ROOT / "buf.yaml").read_text())["breaking"]
+
+    assert ("except" in breaking) == (last_release() == "0.1.0"), "remove `except` from buf.yaml"
 
 
 def test_the_version_is_the_last_release_of_the_changelog() -> None:

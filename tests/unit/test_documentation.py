@@ -21,7 +21,7 @@ LINKED_PAGES = sorted(
 )
 MAX_README_LINES = 200
 # The sites that pages link to. Each belongs to the project or the standard that the link names.
-SITES = {"github.com", "keepachangelog.com", "semver.org"}
+SITES = {"github.com", "keepachangelog.com", "protobuf.dev", "semver.org", "www.envoyproxy.io"}
 # By tests/integration/test_documentation_examples.py.
 RUN_LANGUAGES = {"python", "text", "console", "bash"}
 GENERATORS = sorted((ROOT / "docs").glob("generate_*.py"))

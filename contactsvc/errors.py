@@ -83,8 +83,10 @@ class ContactsvcError(Exception):
         return self._made(_summary(violations), violations, self.metadata)
 
     def with_metadata(self, metadata: Mapping[str, str]) -> Self:
-        """Return the same error with other metadata."""
-        return self._made(self.message, self.violations, metadata)
+        """Return the same error with other metadata; it keeps attributes of its kind, such as `retry_after`."""
+        error = self._made(self.message, self.violations, metadata)
+        vars(error).update({**vars(self), **vars(error)})
+        return error
 
     @classmethod
     def recalled(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from contactsvc.domain.outcomes import Outcome
@@ -22,10 +22,16 @@ class RequestFingerprint:
     Attributes:
         id: its request_id, within the API key that sent it: see `request_id_within`.
         digest: a digest of the request.
+        former_digests: with secrets other than the current one, for a keyed digest. Not stored.
     """
 
     id: str
     digest: bytes
+    former_digests: frozenset[bytes] = field(default=frozenset(), compare=False, repr=False)
+
+    def repeats(self, stored: RequestFingerprint) -> bool:
+        """Return whether a request is the same as the one that was stored."""
+        return self.id == stored.id and stored.digest in {self.digest, *self.former_digests}
 
 
 @dataclass(frozen=True, slots=True)

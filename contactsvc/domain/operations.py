@@ -69,7 +69,7 @@ class CheckVerification:
     """
 
     id: str
-    code: str
+    code: str = field(repr=False)
     compared: dict[str, bool] = field(default_factory=dict)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from contactsvc.domain.ids import new_etag
 from contactsvc.domain.kinds import ContactMethodType
 
 CODE_DIGITS: Final = 6
@@ -45,17 +46,18 @@ class Challenge:
         sends: sends so far.
         tries: wrong codes so far.
         is_passed: whether the right code was given.
-        counter: grows with each change of the challenge, and guards writes of the record against lost tries.
+        etag: random, new with each change of the challenge. Sends and wrong codes leave the record's etag as it is, so
+            writes of the record are guarded by both.
     """
 
     id: str
     secret_id: str
     started_at: datetime
     sent_at: datetime
+    etag: str
     sends: int = 1
     tries: int = 0
     is_passed: bool = False
-    counter: int = 1
 
     @property
     def expires_at(self) -> datetime:
@@ -143,7 +145,7 @@ def new_secret() -> VerificationSecret:
 
 def new_challenge(secret_id: str, now: datetime) -> Challenge:
     """Return a challenge whose code is sent for the first time."""
-    return Challenge(secrets.token_hex(_ID_BYTES), secret_id, now, now)
+    return Challenge(secrets.token_hex(_ID_BYTES), secret_id, now, now, new_etag())
 
 
 def same_code(one: str, other: str) -> bool:

@@ -7,12 +7,12 @@ from datetime import datetime
 
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.equality import same_text
+from contactsvc.domain.ids import new_etag
 from contactsvc.domain.normalization import InvalidValue, ValueRules
 from contactsvc.domain.operations import CheckVerification, SetVerification
 from contactsvc.domain.verification import (
     METHOD_ATTESTED,
     METHOD_CODE,
-    Challenge,
     VerificationSecrets,
     new_challenge,
     same_code,
@@ -37,11 +37,10 @@ def started(present: ContactMethod, secrets: VerificationSecrets, *, now: dateti
         raise ValueUnverifiable
     challenge = present.challenge
     if challenge is None or not challenge.is_live(now) or code_of(present, secrets) is None:
-        counter = 1 if challenge is None else challenge.counter + 1
-        return replace(present, challenge=replace(new_challenge(secrets.current.id, now), counter=counter))
+        return replace(present, challenge=new_challenge(secrets.current.id, now))
     if not challenge.sends_left:
         raise VerificationLimit("sends", (challenge.expires_at - now).total_seconds())
-    resent = replace(challenge, sent_at=now, sends=challenge.sends + 1, counter=challenge.counter + 1)
+    resent = replace(challenge, sent_at=now, sends=challenge.sends + 1, etag=new_etag())
     return replace(present, challenge=resent)
 
 
@@ -66,10 +65,11 @@ def checked(
     if challenge.id not in check.compared:
         check.compared[challenge.id] = same_code(check.code, expected)
     if not check.compared[challenge.id]:
-        return replace(present, challenge=_next(challenge, tries=challenge.tries + 1)), False
+        counted = replace(challenge, tries=challenge.tries + 1, etag=new_etag())
+        return replace(present, challenge=counted), False
     if challenge.is_passed:
         return present, True
-    passed = replace(present, challenge=_next(challenge, is_passed=True))
+    passed = replace(present, challenge=replace(challenge, is_passed=True, etag=new_etag()))
     return _verified(passed, now, METHOD_CODE, now=now, etag=etag), True
 
 
@@ -98,15 +98,6 @@ def code_of(record: ContactMethod, secrets: VerificationSecrets) -> str | None:
     if record.challenge is None or record.value.normalized is None:
         return None
     return secrets.code(record.challenge, record_id=record.id, type_=record.type, normalized=record.value.normalized)
-
-
-def _next(challenge: Challenge, *, tries: int | None = None, is_passed: bool | None = None) -> Challenge:
-    return replace(
-        challenge,
-        tries=challenge.tries if tries is None else tries,
-        is_passed=challenge.is_passed if is_passed is None else is_passed,
-        counter=challenge.counter + 1,
-    )
 
 
 def _verified(

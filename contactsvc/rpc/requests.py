@@ -267,7 +267,7 @@ class RequestParser:
             validation.contact_method_id(violations, "id", request.id),
             validation.verification_code(violations, "code", request.code),
         )
-        return check, _fingerprint(violations, request, key_id, secret=self._secrets().current.key)
+        return check, _fingerprint(violations, request, key_id, secrets=self._secrets())
 
     def parse_set_verification(
         self, request: pb.SetContactMethodVerificationRequest, key_id: str | None
@@ -334,7 +334,7 @@ class RequestParser:
 
 
 def _fingerprint(
-    violations: Violations, request: Any, key_id: str | None, *, secret: bytes = b""
+    violations: Violations, request: Any, key_id: str | None, *, secrets: VerificationSecrets | None = None
 ) -> RequestFingerprint | None:
     """Return the fingerprint of a request that has a request_id; raise the violations found so far.
 
@@ -344,16 +344,18 @@ def _fingerprint(
         violations: what has been found so far.
         request: a message with a request_id.
         key_id: the API key of the caller, to which its request_ids belong; None for a caller without one.
-        secret: key of the digest, for requests that hold a code: of six digits, a plain digest would give them away.
+        secrets: keys of the digest, for requests that hold a code: a plain digest of six digits would give them away.
+            The request is stored with the current one, and recognized by all, since they may be rotated meanwhile.
     """
     id_ = validation.request_id(violations, "request_id", request.request_id)
     violations.raise_if_any()
     if not id_:
         return None
     message: Message = request
-    digest = blake2b(message.DESCRIPTOR.full_name.encode(), digest_size=_DIGEST_BYTES, key=secret)
-    digest.update(message.SerializeToString(deterministic=True))
-    return RequestFingerprint(request_id_within(key_id, id_), digest.digest())
+    content = message.DESCRIPTOR.full_name.encode() + message.SerializeToString(deterministic=True)
+    keys = [b""] if secrets is None else [secrets.current.key, *(secret.key for secret in secrets.all.values())]
+    digest, *others = (blake2b(content, digest_size=_DIGEST_BYTES, key=key).digest() for key in keys)
+    return RequestFingerprint(request_id_within(key_id, id_), digest, frozenset(others))
 
 
 def _batch(

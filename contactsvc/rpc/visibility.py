@@ -44,7 +44,7 @@ SHOWN_WITHOUT_READ: Mapping[str, frozenset[str]] = MappingProxyType(
 """The fields that remain, by the name of their message. Calls whose answers are missing here require `read`."""
 
 # Keys in the metadata of an error that name no record.
-_ERROR_METADATA = frozenset({"request_id"})
+_ERROR_METADATA = frozenset({"request_id", "limit"})
 
 
 def visible(answer: M, caller: Caller | None) -> M:

@@ -111,6 +111,10 @@ class Store(Protocol):
         """
         ...
 
+    async def uncount(self, key: str) -> None:
+        """Count one less under a key, where `count_within` has counted one."""
+        ...
+
     async def remove_counts(self, keys: Collection[str]) -> None:
         """Remove the counts under these keys."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from contactsvc.domain.clock import Clock
@@ -18,7 +18,7 @@ from contactsvc.domain.verification import (
     VerificationSecrets,
 )
 from contactsvc.domain.verifying import code_of
-from contactsvc.errors import VerificationLimit
+from contactsvc.errors import ContactsvcError, DeadlineExceeded, StoreUnavailable, VerificationLimit
 from contactsvc.service.ports import Store
 from contactsvc.service.writes import WritePlan, Writes
 
@@ -37,7 +37,7 @@ class StartedVerification:
 
     record: ContactMethod
     challenge: Challenge | None
-    code: str | None
+    code: str | None = field(repr=False)
 
 
 class Verifications:
@@ -59,12 +59,24 @@ class Verifications:
     async def start(self, start: StartVerification, request: RequestFingerprint | None) -> StartedVerification:
         """Start a challenge, or send its code again."""
         send = _CountedSend(self._store, self._clock(), self._secrets())
-        (result,) = await self._writes.carry_out(WritePlan.of_one(start, before_write=send.count), request)
-        challenged = expected(Challenged, result)
+        try:
+            (result,) = await self._writes.carry_out(WritePlan.of_one(start, before_write=send.count), request)
+            challenged = expected(Challenged, result)
+        except (StoreUnavailable, DeadlineExceeded):
+            # It may be stored.
+            raise
+        except ContactsvcError:
+            await send.take_back()
+            raise
         record, challenge = challenged.record, challenged.record.challenge
-        if challenge is None or challenge.id != challenged.challenge_id or self._clock() >= challenge.expires_at:
+        if record is not send.record:
+            # The request is repeated; it was counted the first time.
+            await send.take_back()
+        code = code_of(record, self._secrets())
+        is_over = challenge is None or challenge.id != challenged.challenge_id or not challenge.is_live(self._clock())
+        if is_over or code is None:
             return StartedVerification(record, None, None)
-        return StartedVerification(record, challenge, code_of(record, self._secrets()))
+        return StartedVerification(record, challenge, code)
 
     async def check(self, check: CheckVerification, request: RequestFingerprint | None) -> Checked:
         """Check a code."""
@@ -87,29 +99,42 @@ class Verifications:
 
 
 class _CountedSend:
-    """Counts a send once against the caps of its day, however often its write is attempted."""
+    """Counts a send once against the caps of its day, however often its write is attempted.
+
+    Attributes:
+        record: the record as the last attempt was to store it; None before the first.
+    """
 
     def __init__(self, store: Store, now: datetime, secrets: VerificationSecrets) -> None:
         self._store = store
         self._now = now
         self._secrets = secrets
-        self._is_counted = False
+        self._counted: list[str] = []
+        self.record: ContactMethod | None = None
 
     async def count(self, results: Sequence[Result]) -> None:
         """Count the send; raise VerificationLimit when there are none left today."""
         (result,) = results
-        if self._is_counted or not isinstance(result, Challenged):
+        if not isinstance(result, Challenged):
             return
-        record, day = result.record, _day(self._now)
-        value_key = self._secrets.digest("value", record.type.value, record.value.normalized or "", day)
+        self.record = record = result.record
+        value_key = self._secrets.digest("value", record.type.value, record.value.normalized or "", _day(self._now))
+        # The value last: a client that has no sends left must not use up those of values.
         for limit, key, cap in (
-            ("value_day", value_key, MAX_DAILY_SENDS_PER_VALUE),
             ("client_day", _client_key(self._secrets, record.client_id, self._now), MAX_DAILY_SENDS_PER_CLIENT),
+            ("value_day", value_key, MAX_DAILY_SENDS_PER_VALUE),
         ):
+            if key in self._counted:
+                continue
             if not await self._store.count_within(key, cap, expires_at=self._now + _COUNT_LIFETIME):
                 midnight = self._now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
                 raise VerificationLimit(limit, (midnight - self._now).total_seconds())
-        self._is_counted = True
+            self._counted.append(key)
+
+    async def take_back(self) -> None:
+        """Uncount a send that was not made."""
+        while self._counted:
+            await self._store.uncount(self._counted.pop())
 
 
 def _client_key(secrets: VerificationSecrets, client_id: str, now: datetime) -> str:

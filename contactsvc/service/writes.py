@@ -15,6 +15,7 @@ from datetime import datetime
 
 from contactsvc.domain.change_set import ChangeSet
 from contactsvc.domain.clock import Clock
+from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.idempotency import IdempotencyRecord, RequestAlreadyApplied, RequestFingerprint
 from contactsvc.domain.ledger import Ledger
 from contactsvc.domain.normalization import ValueRules
@@ -141,7 +142,7 @@ class Writes:
             raise RequestAlreadyApplied
 
     async def _recall(self, request: RequestFingerprint, remembered: IdempotencyRecord) -> list[Result]:
-        if remembered.fingerprint != request:
+        if not request.repeats(remembered.fingerprint):
             raise RequestIdReused
         ids = {
             outcome.id
@@ -182,14 +183,15 @@ class Writes:
         """Return whether a write of one record that seems to have lost a race was made all the same.
 
         A driver repeats a write whose answer was lost with the connection. MongoDB recognizes the repetition; a
-        database that does not (the embedded one after a restart) finds the record changed by the first attempt. The
-        etag, fresh with every write, shows whose change it was.
+        database that does not (the embedded one after a restart) finds the record changed by the first attempt. An
+        etag that is new with every write shows whose change it was: that of the record, or, for sends and wrong codes,
+        that of the challenge.
         """
         written = [*change_set.inserted, *(after for _, after in change_set.replaced)]
         if not written:
             return False
         present = await self.store.find(written[0].id)
-        return present is not None and present.etag == written[0].etag
+        return present is not None and _state(present) == _state(written[0])
 
     async def _attempt_in_transaction(
         self, plan: WritePlan, request: RequestFingerprint | None, keys: set[Hashable]
@@ -256,6 +258,12 @@ def _idempotency_record(
     if request is None or _all_failed(results):
         return None
     return IdempotencyRecord(request, now, outcomes_of(results))
+
+
+def _state(record: ContactMethod) -> tuple[str, str | None, list[str]]:
+    """Return what identifies a state of a record: its etags, and the requests that it remembers."""
+    challenge_etag = None if record.challenge is None else record.challenge.etag
+    return record.etag, challenge_etag, [request.fingerprint.id for request in record.requests]
 
 
 def _all_failed(results: Sequence[Result]) -> bool:

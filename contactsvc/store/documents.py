@@ -87,9 +87,9 @@ def _read_metadata(document: Document) -> dict[str, str]:
 
 
 _CHALLENGE_KINDS: Final = (
-    *((name, str) for name in ("id", "secret_id")),
+    *((name, str) for name in ("id", "secret_id", "etag")),
     *((name, datetime) for name in ("started_at", "sent_at")),
-    *((name, int) for name in ("sends", "tries", "is_passed", "counter")),
+    *((name, int) for name in ("sends", "tries", "is_passed")),
 )
 
 
@@ -154,7 +154,7 @@ _FIELDS: Final = (
     _Field("external_id", _OPTIONAL_STRING, "external_id"),
     _Field("verified_at", _OPTIONAL_TIME, "verified_at"),
     _Field("verification_method", _OPTIONAL_STRING, "verification_method"),
-    # Its counter guards writes of the whole document (writes.py), so that none takes a counted try back.
+    # Its etag guards writes of the whole document (writes.py), so that none takes a counted try back.
     _Field("challenge", object, "challenge", _written_challenge, _read_challenge),
 )
 

@@ -304,6 +304,11 @@ class MongoStore(DocumentReader):
                 return result.matched_count == 1
         return True
 
+    async def uncount(self, key: str) -> None:
+        """Count one less under a key."""
+        with translated():
+            await self._counts.update_one({"_id": key}, {"$inc": {"count": -1}})
+
     @property
     def _counts(self) -> MongoCollection:
         return self._collection.database[COUNTS]

@@ -72,9 +72,16 @@ class Replace(DocumentWrite):
         return result.matched_count == 1
 
     async def revert(self, collection: Collection) -> None:
-        """Restore the document, unless it has changed."""
+        """Restore the document, unless it has changed; sends and wrong codes counted since stay counted."""
+        before = to_document(self.before)
         written = {"_id": self.before.id, "etag": self.document.get("etag")}
-        await collection.replace_one(written, to_document(self.before))
+        if before.get("challenge") != self.document.get("challenge"):
+            # It was voided, and another one may have been started since.
+            await collection.replace_one({**written, "challenge.etag": None}, before)
+            return
+        restored = {name: value for name, value in before.items() if name not in {"_id", "challenge"}}
+        added = dict.fromkeys(sorted(self.document.keys() - before.keys()), "")
+        await collection.update_one(written, {"$set": restored, **({"$unset": added} if added else {})})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +100,10 @@ class Release(DocumentWrite):
         return result.matched_count == 1
 
     async def revert(self, collection: Collection) -> None:
-        """Restore the document, unless it has changed."""
-        await collection.replace_one(_unchanged(self.before), to_document(self.before))
+        """Restore flag and external id, unless the document has changed."""
+        before = to_document(self.before)
+        released = {name: before[name] for name in _RELEASED_FIELDS if name in before}
+        await collection.update_one({"_id": self.before.id, "etag": self.before.etag}, {"$set": released})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +147,7 @@ class Revive(DocumentWrite):
         await collection.replace_one(written, idempotency_document(self.record.requests))
 
 
+_RELEASED_FIELDS: Final = ("is_primary", "external_id", "primary_key")
 _RELEASED: Final = {"$set": {"is_primary": False}, "$unset": {"external_id": "", "primary_key": ""}}
 
 
@@ -179,6 +189,6 @@ def _idempotency_document_of(record: ContactMethod) -> Document:
 
 
 def _unchanged(before: ContactMethod) -> Document:
-    # A wrong code of a verification changes the counter and not the etag. Null matches an absent field.
-    counter = None if before.challenge is None else before.challenge.counter
-    return {"_id": before.id, "etag": before.etag, "challenge.counter": counter}
+    # A send or a wrong code of a verification changes only the etag of the challenge. Null matches an absent field.
+    challenge_etag = None if before.challenge is None else before.challenge.etag
+    return {"_id": before.id, "etag": before.etag, "challenge.etag": challenge_etag}

@@ -302,7 +302,8 @@ class Importer:
         """Return the record after the row is applied; the present one itself when nothing differs."""
         if row.is_restore:
             after = replace(row.record, etag=present.etag, requests=present.requests)
-            return present if after == present else replace(after, etag=new_etag())
+            # A running challenge is no content of a file. A record that the file changes loses it.
+            return present if after == replace(present, challenge=None) else replace(after, etag=new_etag())
         given = {field.name: getattr(row.record, field.name) for field in fields.GIVEN}
         if row.record.external_id is None:
             # Another system may have set it.
@@ -335,7 +336,10 @@ def _is_renewal(before: ContactMethod, after: ContactMethod) -> bool:
     return before.value.text == after.value.text and after == replace(
         before,
         value=after.value,
+        # They go with the normal form that they belong to.
         verified_at=after.verified_at,
+        verification_method=after.verification_method,
+        challenge=after.challenge,
         updated_at=after.updated_at,
         etag=after.etag,
     )

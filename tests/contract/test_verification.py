@@ -9,61 +9,11 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
-from google.rpc import error_details_pb2, status_pb2
 
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.v1 import contact_methods_pb2 as pb
-from tests.conftest import Api, OpenStores, failure_of, serving
-
-PHONE, OTHER = pb.CONTACT_METHOD_TYPE_PHONE, pb.CONTACT_METHOD_TYPE_OTHER
-VERIFIED, WRONG_CODE = pb.VERIFICATION_RESULT_VERIFIED, pb.VERIFICATION_RESULT_WRONG_CODE
-NUMBER = "+52 55 5000 0142"
-
-
-class Clock:
-    """A clock that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 11, 27, 12, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def forward(self, **time: float) -> None:
-        self.now += timedelta(**time)
-
-
-class Verifier:
-    """Calls of one server about one record."""
-
-    def __init__(self, api: Api, clock: Clock) -> None:
-        self.api = api
-        self.clock = clock
-
-    async def start(self, record: pb.ContactMethod, **fields: Any) -> pb.StartContactMethodVerificationResponse:
-        request = pb.StartContactMethodVerificationRequest(id=record.id, **fields)
-        response = await self.api.stub.StartContactMethodVerification(request)
-        assert isinstance(response, pb.StartContactMethodVerificationResponse)
-        return response
-
-    async def check(
-        self, record: pb.ContactMethod, code: str, **fields: Any
-    ) -> pb.CheckContactMethodVerificationResponse:
-        request = pb.CheckContactMethodVerificationRequest(id=record.id, code=code, **fields)
-        response = await self.api.stub.CheckContactMethodVerification(request)
-        assert isinstance(response, pb.CheckContactMethodVerificationResponse)
-        return response
-
-    async def set(self, record: pb.ContactMethod, verified: bool, **fields: Any) -> pb.ContactMethod:
-        request = pb.SetContactMethodVerificationRequest(id=record.id, verified=verified, **fields)
-        response: pb.SetContactMethodVerificationResponse = await self.api.stub.SetContactMethodVerification(request)
-        return response.contact_method
-
-    async def update(self, record: pb.ContactMethod, **fields: Any) -> pb.ContactMethod:
-        response = await self.api.stub.UpdateContactMethod(pb.UpdateContactMethodRequest(id=record.id, **fields))
-        updated: pb.ContactMethod = response.contact_method
-        return updated
+from tests.conftest import OpenStores, failure_of, serving
+from tests.verifier import NUMBER, PHONE, VERIFIED, WRONG_CODE, Clock, Verifier, other_than, retry_after, timestamp
 
 
 @pytest.fixture
@@ -71,23 +21,6 @@ async def verifier(open_stores: OpenStores) -> AsyncIterator[Verifier]:
     clock = Clock()
     async with serving(await open_stores(), clock=clock) as api:
         yield Verifier(api, clock)
-
-
-def other_than(code: str) -> str:
-    return f"{(int(code) + 1) % 1_000_000:06}"
-
-
-async def retry_after(call: Any) -> tuple[str, float]:
-    """Return the limit that a call has met, and after how many seconds it may be repeated."""
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await call
-    details: Any = dict(refused.value.trailing_metadata() or ())["grpc-status-details-bin"]
-    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
-    for detail in status_pb2.Status.FromString(details).details:
-        detail.Unpack(info)
-        detail.Unpack(retry)
-    assert (refused.value.code(), info.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "VERIFICATION_LIMIT")
-    return info.metadata["limit"], retry.retry_delay.ToTimedelta().total_seconds()
 
 
 async def test_three_calls_verify_a_number(verifier: Verifier) -> None:
@@ -384,9 +317,3 @@ async def test_an_erased_client_starts_its_day_anew(verifier: Verifier) -> None:
         for record in records:
             await verifier.start(record)
         await verifier.api.stub.EraseClientContactMethods(pb.EraseClientContactMethodsRequest(client_id="busy"))
-
-
-def timestamp(time: datetime) -> Timestamp:
-    made = Timestamp()
-    made.FromDatetime(time)
-    return made

@@ -18,6 +18,7 @@ from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import DRIVER, Api, serving
 from tests.robustness.faults.proxy import proxied
+from tests.verifier import other_than
 
 CLIENT = "client_1"
 
@@ -38,6 +39,8 @@ WRITES: dict[str, tuple[Callable[[Any, str], Awaitable[Any]], int]] = {
     "upsert": (lambda do, _: do.upsert_by_external_id("x", client_id=CLIENT, type="other", value="x"), 2),
     "sync": (lambda do, _: do.sync(CLIENT, [{"type": "other", "value": "x"}], replace=True), 1),
     "erase": (lambda do, _: do.erase_client(CLIENT), 0),
+    "start_verification": (lambda do, id_: do.start_verification(id_), 1),
+    "set_verification": (lambda do, id_: do.set_verification(id_, True), 1),
 }
 
 
@@ -54,6 +57,8 @@ async def test_a_write_whose_answer_is_lost_is_executed_once_and_answered(embedd
     assert await embedded_api.total() == left
     if write == "erase":
         assert answer == 1
+    if write == "start_verification":
+        assert answer.sends_left == 4
 
 
 async def test_a_read_whose_answer_is_lost_is_repeated(embedded_api: Api) -> None:
@@ -138,3 +143,23 @@ async def test_a_create_that_the_driver_repeats_does_not_conflict_with_itself(
 
     assert await forgetful_api.get(record.id) == record
     assert await forgetful_api.total() == 1
+
+
+async def test_a_start_and_a_wrong_code_that_the_driver_repeats_are_counted_once(forgetful_api: Api) -> None:
+    record = await forgetful_api.create(CLIENT)
+    stub = forgetful_api.stub
+    start = pb.StartContactMethodVerificationRequest(id=record.id)
+    forget_next(forgetful_api)
+    first = await stub.StartContactMethodVerification(start)
+    forget_next(forgetful_api)
+    second = await stub.StartContactMethodVerification(start)
+    check = pb.CheckContactMethodVerificationRequest(id=record.id, code=other_than(first.code))
+    forget_next(forgetful_api)
+    wrong = await stub.CheckContactMethodVerification(check)
+    right = await stub.CheckContactMethodVerification(
+        pb.CheckContactMethodVerificationRequest(id=record.id, code=first.code)
+    )
+
+    assert (first.code, [first.sends_left, second.sends_left]) == (second.code, [4, 3])
+    assert [wrong.attempts_left, right.attempts_left] == [4, 4]
+    assert right.result == pb.VERIFICATION_RESULT_VERIFIED

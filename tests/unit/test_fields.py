@@ -52,7 +52,7 @@ FULL = ContactMethod(
     is_primary=True,
     verified_at=NOW.replace(hour=14, microsecond=1_000),
     verification_method="code",
-    challenge=Challenge("c0", "s0", NOW, NOW, sends=2, tries=1, is_passed=True, counter=4),
+    challenge=Challenge("c0", "s0", NOW, NOW, "e0", sends=2, tries=1, is_passed=True),
     external_id="crm-7",
     metadata={"source": "crm"},
     created_at=NOW.replace(hour=13, microsecond=2_000),

@@ -38,6 +38,9 @@ QUESTIONS = [
     ("What does a call cost?", "docs/benchmarks.md", "", "CPU"),
     ("What are the limits of a field?", "docs/api.md", "createcontactmethodrequest", "1-512 characters"),
     ("How do I call it from TypeScript?", "docs/typescript.md", "install", "npm"),
+    ("How do I call it from a browser?", "docs/browsers.md", "grpc-web", "createGrpcWebTransport"),
+    ("How do I call it from Go?", "docs/other-languages.md", "examples", "examples/go"),
+    ("How do I verify an address?", "docs/verification.md", "a-form-in-30-lines", "start_verification"),
     ("How do I contribute?", "CONTRIBUTING.md", "add-a-field", "make protos"),
 ]
 

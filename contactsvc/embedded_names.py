@@ -9,3 +9,6 @@ ERASURES: Final = "erasures"
 
 EMBEDDED_SET_NAME: Final = "contactsvc-embedded"
 """The name of the replica set that the embedded database claims to be, by which the store recognizes it."""
+
+READ_INDEX: Final = "contactsvc.readIndex"
+"""The command by which the embedded database reads a slice of an index."""

@@ -336,6 +336,18 @@ class Overloaded(ContactsvcError):
         """Return the error of a call that arrives while too many requests are unfinished."""
         return cls._made("too many unfinished requests; retry in a moment", (), {})
 
+    @classmethod
+    def by_scans(cls, whose: str) -> Self:
+        """Return the error of a call that may read many records, beside too many others of its kind."""
+        error = cls._made(
+            f"too many lists, streams or counts at once that may read many contact methods {whose}; retry in a moment, "
+            f"or name ids, external ids, values or clients in the filter",
+            (),
+            {},
+        )
+        error.retry_after = 1.0
+        return error
+
 
 class StoreUnavailable(ContactsvcError):
     """The database cannot be reached, or the connection broke; a write may or may not have happened."""

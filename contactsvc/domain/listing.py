@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.kinds import ContactMethodType
+
+# The records of more clients cost about as much as a scan.
+_MAX_SELECTIVE_CLIENTS: Final = 50
 
 
 class SortField(StrEnum):
@@ -56,6 +60,16 @@ class Filter:
     created: TimeRange = TimeRange()
     updated: TimeRange = TimeRange()
 
+    @property
+    def is_selective(self) -> bool:
+        """Whether it names what few records have, by which they are found."""
+        return bool(
+            self.ids
+            or self.external_ids
+            or self.values is not None
+            or 0 < len(self.client_ids) <= _MAX_SELECTIVE_CLIENTS
+        )
+
 
 OLDEST_FIRST = (SortKey(SortField.CREATED_AT, descending=False),)
 
@@ -70,6 +84,11 @@ class Listing:
     page_token: str = ""
     offset: int = 0
     include_total_size: bool = False
+
+    @property
+    def is_scan(self) -> bool:
+        """Whether it may read many more records than it returns."""
+        return not self.filter.is_selective or self.offset > 0 or self.include_total_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,23 @@
-"""Limits of calls in flight: per process, to bound latency, and per API key, so that no caller uses it up alone."""
+"""Limits of calls in flight, and of long reads: per process, and per API key, so that no caller uses it up alone."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Final, TypeVar
 
 from contactsvc.errors import Overloaded
 from contactsvc.memory import CallMemory
 from contactsvc.telemetry.limit import Limit
+
+T = TypeVar("T")
+
+MAX_SCANS: Final = 8
+"""Long reads that are waiting or running in a process."""
+
+MAX_SCANS_PER_KEY: Final = 4
+"""Long reads of one API key among them."""
 
 
 class ConcurrencyLimiter:
@@ -83,3 +93,65 @@ class Admission:
             self._limiter.leave(self._key_id)
             if self.memory is not None:
                 self.memory.close()
+
+
+class ScanLimiter:
+    """Counts long reads and rejects those above a limit: the lists, streams and counts that may read many records.
+
+    The database works on a few slices of them at a time (store/scan_slots.py); this bounds how many wait for that.
+
+    Args:
+        on_rejected: receives the limit for every rejected call.
+    """
+
+    def __init__(self, on_rejected: Callable[[Limit], None]) -> None:
+        self._on_rejected = on_rejected
+        self._by_key: Counter[str] = Counter()
+        self._count = 0
+
+    @contextmanager
+    def counted(self, key_id: str | None) -> Iterator[None]:
+        """Count a long read inside the block.
+
+        Args:
+            key_id: the API key of the caller; None for none.
+
+        Raises:
+            Overloaded: a limit is reached.
+        """
+        if self._count >= MAX_SCANS:
+            self._on_rejected(Limit.SCANS)
+            raise Overloaded.by_scans("in this process")
+        if key_id is not None and self._by_key[key_id] >= MAX_SCANS_PER_KEY:
+            self._on_rejected(Limit.SCANS)
+            raise Overloaded.by_scans("with this API key")
+        with self._counting(key_id):
+            yield
+
+    async def counted_pages(self, pages: AsyncGenerator[T], key_id: str | None) -> AsyncGenerator[T]:
+        """Yield the pages of a long stream, which counts while the next page is being read, and not while it is sent.
+
+        Raises:
+            Overloaded: a limit is reached at the first page. Later the stream waits for its turn.
+        """
+        async with aclosing(pages):
+            with self.counted(key_id):
+                page = await anext(pages, None)
+            while page is not None:
+                yield page
+                with self._counting(key_id):
+                    page = await anext(pages, None)
+
+    @contextmanager
+    def _counting(self, key_id: str | None) -> Iterator[None]:
+        self._count += 1
+        if key_id is not None:
+            self._by_key[key_id] += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+            if key_id is not None:
+                self._by_key[key_id] -= 1
+                if not self._by_key[key_id]:
+                    del self._by_key[key_id]

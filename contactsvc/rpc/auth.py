@@ -106,6 +106,11 @@ class Authenticator:
         """Whether every caller is accepted: no key has existed since the start."""
         return not self._requires_key
 
+    @property
+    def lets_callers_in(self) -> bool:
+        """Whether callers can be authenticated: the keys have been read recently enough, or there are none."""
+        return self.open or not self._is_out_of_date()
+
     async def refresh(self) -> None:
         """Read the keys; raise StoreUnavailable when they cannot be read."""
         await self._read_since_now(0.0)

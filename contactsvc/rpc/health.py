@@ -29,7 +29,7 @@ _MAX_READS = 16
 _READ_TIMEOUT_SECONDS = 5.0
 _PING_INTERVAL_SECONDS = 2.0
 _PING_TIMEOUT_SECONDS = 2.0
-# Pings in a row that change the status: a single lost ping must not take a replica out of load balancing.
+# Checks in a row that change the status: a single lost ping must not take a replica out of load balancing.
 _FAILURES_TO_STOP = 3
 _SUCCESSES_TO_RESUME = 2
 
@@ -165,15 +165,17 @@ async def follow_database(
     ping: Callable[[], Awaitable[None]],
     on_ping: Callable[[bool], None],
     *,
+    lets_callers_in: Callable[[], bool] = lambda: True,
     interval: float = _PING_INTERVAL_SECONDS,
 ) -> None:
-    """Ping the database until cancelled, and set the health after several results in a row.
+    """Check until cancelled whether calls can be served, and set the health after several results in a row.
 
     Args:
         health: to be set.
         ping: returns when the database answers; raises otherwise.
-        on_ping: receives every result.
-        interval: seconds between pings.
+        on_ping: receives the result of every ping.
+        lets_callers_in: whether callers can be authenticated.
+        interval: seconds between checks.
     """
     serving, contrary = True, 0
     while True:
@@ -188,12 +190,15 @@ async def follow_database(
             _log.error("unexpected error of a database ping", exc_info=error)
             answered = False
         on_ping(answered)
-        contrary = 0 if answered is serving else contrary + 1
+        able = answered and lets_callers_in()
+        contrary = 0 if able is serving else contrary + 1
         if contrary < (_FAILURES_TO_STOP if serving else _SUCCESSES_TO_RESUME):
             continue
-        serving, contrary = answered, 0
+        serving, contrary = able, 0
         if serving:
             _log.info("the database answers again: serving")
+        elif answered:
+            _log.error("the API keys cannot be read: NOT_SERVING until they can")
         else:
             _log.error("%d pings of the database failed in a row: NOT_SERVING until it answers", _FAILURES_TO_STOP)
         await health.set_serving(serving)

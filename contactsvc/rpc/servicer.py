@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 
 from contactsvc.domain.api_keys import TO_CREATE_A_PRIMARY
 from contactsvc.rpc import responses
+from contactsvc.rpc.admission import ScanLimiter
 from contactsvc.rpc.auth import Caller
 from contactsvc.rpc.requests import RequestParser
 from contactsvc.service import ContactMethods
@@ -18,11 +19,17 @@ class ContactMethodsServicer:
 
     The pipeline has authenticated the caller, checked the permissions of the RPC, and removes from the answer what the
     caller may not read.
+
+    Args:
+        service: the use cases.
+        parser: parses requests.
+        scans: limits long reads.
     """
 
-    def __init__(self, service: ContactMethods, parser: RequestParser) -> None:
+    def __init__(self, service: ContactMethods, parser: RequestParser, scans: ScanLimiter) -> None:
         self._service = service
         self._parser = parser
+        self._scans = scans
 
     async def CreateContactMethod(
         self, request: pb.CreateContactMethodRequest, caller: Caller
@@ -60,7 +67,9 @@ class ContactMethodsServicer:
     ) -> pb.ListContactMethodsResponse:
         """Return a page of records."""
         listing = self._parser.parse_listing(request)
-        return await responses.listed(await self._service.list_page(listing))
+        with self._scans.counted(caller.key_id) if listing.is_scan else nullcontext():
+            page = await self._service.list_page(listing)
+        return await responses.listed(page)
 
     async def ListClientContactMethods(
         self, request: pb.ListClientContactMethodsRequest, caller: Caller
@@ -174,7 +183,9 @@ class ContactMethodsServicer:
         self, request: pb.StreamContactMethodsRequest, caller: Caller
     ) -> AsyncGenerator[pb.StreamContactMethodsResponse]:
         """Send all records that match, page by page."""
-        async with aclosing(self._service.stream(self._parser.parse_stream(request))) as pages:
+        listing = self._parser.parse_stream(request)
+        found = self._service.stream(listing)
+        async with aclosing(self._scans.counted_pages(found, caller.key_id) if listing.is_scan else found) as pages:
             async for page in pages:
                 yield await responses.streamed(page)
 

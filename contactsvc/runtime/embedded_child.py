@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any, Final
 
 from contactsvc.embedded_names import EMBEDDED_SET_NAME
+from contactsvc.runtime import index_reader
 from contactsvc.runtime.embedded_workaround import decode_indexes_once_per_statement, stop_accepting
 from contactsvc.runtime.erased_values import ChangeLogPruner, recover, rewrite
 from contactsvc.runtime.wiredtiger_files import complete_tables
@@ -96,6 +97,11 @@ def main(directory: Path, settings: ChildSettings) -> int:
     threading.Thread(target=_stop_with_the_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("secantus").addHandler(_ExitOnPanic(directory))
+    if missing := index_reader.missing_names():
+        # The service finds out that the command is missing, and warns.
+        logging.getLogger(__name__).error("this release of SecantusDB lacks %s", ", ".join(missing))
+    else:
+        index_reader.install()
     try:
         server, pruner = _opened(directory, settings, report)
     except Exception as error:

@@ -18,7 +18,7 @@ from contactsvc.domain.normalization import ValueRules
 from contactsvc.domain.verification import VerificationSecrets, new_secret
 from contactsvc.memory import MemoryBudget
 from contactsvc.rpc import health, reflection
-from contactsvc.rpc.admission import ConcurrencyLimiter
+from contactsvc.rpc.admission import ConcurrencyLimiter, ScanLimiter
 from contactsvc.rpc.answers import AnswerBudget, AnswerLimits
 from contactsvc.rpc.auth import Authenticator, check_permissions
 from contactsvc.rpc.call_ports import Tracing
@@ -137,10 +137,12 @@ class Server:
         )
         make_id = make_id or ContactMethodIds(clock)
         secrets = secrets or {environment: _random_secrets() for environment in stores}
+        scans = ScanLimiter(metrics.rejected)
         servicers = {
             environment: ContactMethodsServicer(
                 ContactMethods(store_, rules, clock=clock, make_id=make_id, secrets=secrets[environment]),
                 RequestParser(rules, clock=clock, secrets=secrets[environment]),
+                scans,
             )
             for environment, store_ in stores.items()
         }

@@ -148,7 +148,12 @@ async def _serve(
             authenticator.keep_fresh(),
             secrets.keep_fresh(),
             metrics.watch_event_loop(),
-            follow_database(server.health, deployment.ping, metrics.database_up.set),
+            follow_database(
+                server.health,
+                deployment.ping,
+                metrics.database_up.set,
+                lets_callers_in=lambda: authenticator.lets_callers_in,
+            ),
         ]
         if certificates is not None:
             work.append(certificates.remind())

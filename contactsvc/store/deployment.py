@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from pymongo import DESCENDING
+from pymongo import DESCENDING, AsyncMongoClient
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
 
@@ -18,11 +18,12 @@ from contactsvc.errors import ConfigurationError, StartupError, StoreUnavailable
 from contactsvc.store.coalescing.store import CoalescingStore
 from contactsvc.store.database_clock import DatabaseClock
 from contactsvc.store.driver_errors import refusal_message, refusals_translated, translated
-from contactsvc.store.drivers import DRIVERS, Collection, Driver
+from contactsvc.store.drivers import DRIVERS, Collection, Document, Driver, side_client
 from contactsvc.store.indexes import ensure_indexes
 from contactsvc.store.keys import MongoKeyStore
 from contactsvc.store.layouts import UnknownLayout, is_newer_layout
 from contactsvc.store.queries import NEWER_LAYOUTS
+from contactsvc.store.scans import Scans, scans_of
 from contactsvc.store.secrets import MongoSecretStore
 from contactsvc.store.store import MongoStore
 from contactsvc.store.telemetry import DatabaseTelemetry
@@ -44,6 +45,9 @@ STANDALONE_WARNING: Final = (
 
 # The wire version of MongoDB 8.0, the first release with the command bulkWrite.
 _MONGODB_8_WIRE_VERSION = 25
+# A read of the keys that hangs must end before the keys in the cache are too old (rpc/auth.py).
+_KEY_CONNECTIONS = 2
+_KEY_TIMEOUT_MS = 5_000
 _NO_ANSWER = "the database does not answer; check that it runs and that mongodb_uri names it"
 _UNRESOLVED = "DNS has no MongoDB hosts for the mongodb+srv:// name in mongodb_uri; check the name and the resolver"
 
@@ -61,6 +65,8 @@ class Deployment:
         reports_each_write: whether it reports the outcome of each write of a command (MongoDB 8.0 and later).
         is_embedded: whether it is the embedded database, which has to be told of erasures.
         clock: its time.
+        scans: reads long listings, on connections of its own.
+        keys: the connections for API keys, secrets and pings.
     """
 
     driver: Driver
@@ -69,6 +75,8 @@ class Deployment:
     reports_each_write: bool
     is_embedded: bool
     clock: DatabaseClock
+    scans: Scans
+    keys: AsyncMongoClient[Document]
 
     async def open_store(self, database: str, *, batching: bool = True) -> MongoStore:
         """Open the store in a database; creates missing indexes.
@@ -88,11 +96,14 @@ class Deployment:
                 collection,
                 driver,
                 locks,
+                listings=self.scans.reader(collection),
                 reports_each_write=self.reports_each_write,
                 records_erasures=self.is_embedded,
             )
         else:
-            store = MongoStore(collection, driver, locks, records_erasures=self.is_embedded)
+            store = MongoStore(
+                collection, driver, locks, listings=self.scans.reader(collection), records_erasures=self.is_embedded
+            )
         with _startup_errors_translated():
             with refusals_translated("create indexes", database):
                 await ensure_indexes(collection)
@@ -107,15 +118,16 @@ class Deployment:
     def existing_store(self, database: str) -> MongoStore:
         """Return the store in a database without creating indexes, for commands that only read."""
         collection = self.driver.database(database)[COLLECTION]
-        return MongoStore(collection, self.driver if self.transactional else None, KeyLocks())
+        driver = self.driver if self.transactional else None
+        return MongoStore(collection, driver, KeyLocks(), listings=self.scans.reader(collection))
 
     def key_store(self, database: str) -> MongoKeyStore:
         """Return the store of API keys in a database."""
-        return MongoKeyStore(self.driver.database(database)[KEY_COLLECTION])
+        return MongoKeyStore(self.keys[database][KEY_COLLECTION])
 
     def secret_store(self, database: str) -> MongoSecretStore:
         """Return the store of verification secrets in a database."""
-        return MongoSecretStore(self.driver.database(database)[SECRET_COLLECTION])
+        return MongoSecretStore(self.keys[database][SECRET_COLLECTION])
 
     async def ping(self) -> None:
         """Check that the database answers, and read its clock.
@@ -124,10 +136,12 @@ class Deployment:
             StoreUnavailable: it does not.
         """
         with translated():
-            self.clock.read(await self.driver.database("admin").command("hello"))
+            self.clock.read(await self.keys["admin"].command("hello"))
 
     async def close(self) -> None:
         """Close all connections."""
+        await self.scans.close()
+        await self.keys.close()
         await self.driver.close()
 
 
@@ -155,7 +169,8 @@ async def connect(uri: str, driver_name: str, telemetry: DatabaseTelemetry | Non
     try:
         admin = driver.database("admin")
         hello = await admin.command("hello")
-        version = (await admin.command("buildInfo"))["version"]
+        build = await admin.command("buildInfo")
+        scans = await scans_of(uri, build, telemetry)
     except PyMongoError as error:
         await driver.close()
         # The drivers resolve the name at the first command; the resolver's error is then the cause.
@@ -163,7 +178,7 @@ async def connect(uri: str, driver_name: str, telemetry: DatabaseTelemetry | Non
         raise StartupError(_UNRESOLVED if unresolved else _explanation(error)) from error
     # Transactions need a replica set, or a mongos, which answers "isdbgrid".
     transactional = "setName" in hello or hello.get("msg") == "isdbgrid"
-    _log.info("connected to MongoDB %s with the %s driver", version, driver_name)
+    _log.info("connected to MongoDB %s with the %s driver", build["version"], driver_name)
     if not transactional:
         _log.warning(STANDALONE_WARNING)
     clock = DatabaseClock()
@@ -172,11 +187,13 @@ async def connect(uri: str, driver_name: str, telemetry: DatabaseTelemetry | Non
         _log.warning(clock.warning)
     return Deployment(
         driver,
-        version,
+        build["version"],
         transactional,
         reports_each_write=hello.get("maxWireVersion", 0) >= _MONGODB_8_WIRE_VERSION,
         is_embedded=hello.get("setName") == EMBEDDED_SET_NAME,
         clock=clock,
+        scans=scans,
+        keys=side_client(uri, "keys", _KEY_CONNECTIONS, telemetry, socketTimeoutMS=_KEY_TIMEOUT_MS),
     )
 
 

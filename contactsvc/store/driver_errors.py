@@ -52,9 +52,6 @@ _TRANSLATIONS: tuple[tuple[type[PyMongoError], type[ContactsvcError]], ...] = (
 # NotPrimaryOrSecondary, and WriteConcernFailed, WriteConcernTimeout: written, but not by a majority in time.
 _UNAVAILABLE_CODES = frozenset({6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436, 64, 100})
 
-# CursorNotFound, CursorKilled.
-_CURSOR_LOST_CODES = frozenset({43, 237})
-
 
 @contextmanager
 def translated() -> Iterator[None]:
@@ -83,21 +80,6 @@ def duplicates_translated() -> Iterator[None]:
         if rule is None:
             raise
         raise rule from error
-
-
-class CursorLost(Exception):
-    """The database dropped the cursor of a long read, which can continue with another one."""
-
-
-@contextmanager
-def lost_cursors_translated() -> Iterator[None]:
-    """Raise CursorLost when the database no longer knows the cursor."""
-    try:
-        yield
-    except OperationFailure as error:
-        if error.code not in _CURSOR_LOST_CODES:
-            raise
-        raise CursorLost from error
 
 
 @contextmanager

@@ -178,6 +178,25 @@ DRIVERS: dict[str, type[MotorDriver] | type[PyMongoDriver]] = {"motor": MotorDri
 """The drivers, by the values of the setting `driver`."""
 
 
+def side_client(
+    uri: str, purpose: str, max_connections: int, telemetry: DatabaseTelemetry | None, **options: Any
+) -> AsyncMongoClient[Document]:
+    """Return a client with connections of its own, which other commands cannot use up.
+
+    It is always PyMongo's asynchronous client, which needs no threads. Create it inside the running event loop.
+
+    Args:
+        uri: of the deployment.
+        purpose: what it is for; part of the name that the database sees.
+        max_connections: how many connections it may have.
+        telemetry: receives events of commands and connections.
+        options: options of the client that go before those of the URI.
+    """
+    settings = {**_options(uri, telemetry), "appname": f"contactsvc-{purpose}", "maxPoolSize": max_connections}
+    # The URI may ask for more.
+    return AsyncMongoClient(uri, **{**settings, "minPoolSize": 0, **options})
+
+
 def _options(uri: str, telemetry: DatabaseTelemetry | None) -> dict[str, Any]:
     defaults = {name: value for name, value in _DEFAULT_OPTIONS.items() if name.lower() not in uri.lower()}
     listeners = [] if telemetry is None else [CommandListener(telemetry), ConnectionListener(telemetry)]

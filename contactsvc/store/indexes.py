@@ -76,11 +76,18 @@ INDEXES: Final = (
 
 _ENFORCING: Final = (PRIMARY_SLOT, EXTERNAL_ID, REQUEST)
 
+_BY_NAME: Final = {index.name: index for index in INDEXES}
+
 INDEX_CONFLICTS: Final = frozenset({85, 86})
 """IndexOptionsConflict, IndexKeySpecsConflict: another index has the same name or keys."""
 
 _INDEX_NOT_FOUND = 27
 _MAX_NAMED_GROUPS = 20
+
+
+def index_of(name: str) -> Index:
+    """Return the index of this name."""
+    return _BY_NAME[name]
 
 
 async def create_index(collection: Collection, index: Index) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING
@@ -16,8 +17,8 @@ from contactsvc.store.documents import metadata_pair, value_key, written_key
 from contactsvc.store.drivers import Document
 from contactsvc.store.layouts import SCHEMA_VERSION
 
-# Excludes idempotency documents, by the bounds of an index.
-_CONTACT_METHODS: Final[Document] = {"created_at": {"$gte": EPOCH}}
+CONTACT_METHODS: Final[Document] = {"created_at": {"$gte": EPOCH}}
+"""Excludes idempotency documents, by the bounds of an index."""
 
 EARLIER_LAYOUTS: Final[Document] = {"schema_version": {"$lt": SCHEMA_VERSION}}
 """The documents of earlier layouts, not migrated yet."""
@@ -64,7 +65,7 @@ def filter_query(asked: Filter, *, unparsed: bool = True) -> Document:
     elif conditions:
         query["$and"] = conditions
     if query.keys() <= {"_id", "verified_at"} and asked.is_verified is not True:
-        query |= _CONTACT_METHODS
+        query |= CONTACT_METHODS
     return query
 
 
@@ -81,15 +82,6 @@ def _containing(text: str) -> Document:
     if (lower := searched_email_part(text)) is not None:
         conditions.append({"value_key": {"$regex": f"^email:.*{re.escape(lower)}"}})
     return conditions[0] if len(conditions) == 1 else {"$or": conditions}
-
-
-def to_read_all(query: Document) -> Document:
-    """Return a query with the same results that is faster when all of them are read.
-
-    Pages need the query for all contact methods to be bounds of an index. A full read has no use for bounds, and on
-    SecantusDB this condition costs a third as much.
-    """
-    return {"client_id": {"$exists": True}} if query == _CONTACT_METHODS else query
 
 
 def primaries_without_key(slots: Collection[Slot]) -> Document:
@@ -115,17 +107,73 @@ def order(sort: Sequence[SortKey]) -> list[tuple[str, int]]:
 def continuations(query: Document, keys: Sequence[tuple[str, int]], position: Sequence[Any]) -> Iterator[Document]:
     """Yield queries whose concatenated results are what follows `position` in the order of `keys`.
 
-    Together they equal one query with $or. Each consists of equalities and one range, so that planners that cannot
-    split an $or use an index as well.
+    Together they equal one query with $or. Each consists of equalities and one range, merged with those of `query`, so
+    that planners that cannot split an $or, and scan for an $and, use an index as well.
     """
     for depth in range(len(keys) - 1, -1, -1):
-        condition: Document = {field: position[i] for i, (field, _) in enumerate(keys[:depth])}
+        conditions: Document = {field: position[i] for i, (field, _) in enumerate(keys[:depth])}
         field, direction = keys[depth]
-        condition[field] = {"$gt" if direction == ASCENDING else "$lt": position[depth]}
-        if condition.keys() & query.keys():
-            yield {"$and": [query, condition]}
-        else:
-            yield {**query, **condition}
+        conditions[field] = {"$gt" if direction == ASCENDING else "$lt": position[depth]}
+        if (merged := _merged(query, conditions)) is not None:
+            yield merged
+
+
+def _merged(query: Document, conditions: Document) -> Document | None:
+    """Return a query with further conditions, of times or the id; None when nothing can match it."""
+    merged = dict(query)
+    for field, condition in conditions.items():
+        if field not in query:
+            merged[field] = condition
+            continue
+        both = _both(query[field], condition)
+        if both is None:
+            return None
+        merged[field] = both
+    return merged
+
+
+def _both(asked: Any, condition: Any) -> Any:
+    """Return one condition that equals two of the same field; None when nothing can match both.
+
+    Args:
+        asked: bounds, or values: one, or several with `$in`.
+        condition: a value, or one exclusive bound.
+    """
+    if not isinstance(condition, dict):
+        return condition if _within(condition, asked) else None
+    if isinstance(asked, dict) and "$in" not in asked:
+        return _narrowed(asked, condition)
+    values = asked["$in"] if isinstance(asked, dict) else [asked]
+    kept = [value for value in values if _within(value, condition)]
+    return any_of(kept) if kept else None
+
+
+def _narrowed(bounds: Document, condition: Document) -> Document | None:
+    """Return bounds with one more exclusive bound; None when nothing can be within."""
+    ((name, value),) = condition.items()
+    inclusive = name + "e"
+    narrowed = dict(bounds)
+    if name in bounds:
+        narrowed[name] = max(bounds[name], value) if name == "$gt" else min(bounds[name], value)
+    elif inclusive not in bounds or (bounds[inclusive] <= value if name == "$gt" else bounds[inclusive] >= value):
+        narrowed.pop(inclusive, None)
+        narrowed[name] = value
+    low, high = narrowed.get("$gte", narrowed.get("$gt")), narrowed.get("$lt", narrowed.get("$lte"))
+    return None if low is not None and high is not None and low >= high else narrowed
+
+
+def _within(value: Any, bounds: Any) -> bool:
+    """Return whether a value meets a condition: bounds, values with `$in`, or one value."""
+    if not isinstance(bounds, dict):
+        return bool(value == bounds)
+    compare: dict[str, Callable[[Any, Any], bool]] = {
+        "$gt": operator.gt,
+        "$gte": operator.ge,
+        "$lt": operator.lt,
+        "$lte": operator.le,
+        "$in": lambda one, several: one in several,
+    }
+    return all(compare[name](value, bound) for name, bound in bounds.items())
 
 
 def _bounds(range_: TimeRange) -> Document:

@@ -12,6 +12,9 @@ from contactsvc.store.drivers import Document
 MAX_DOCUMENT_BYTES: Final = 230_000
 """A document at all limits while it is read: 112 kB of BSON, and as much in Python."""
 
+BATCH_SIZE: Final = 50
+"""Documents that are read at a time: about 11 MB where all of them are as large as they may be."""
+
 # The dictionary, and what getsizeof leaves out.
 _BASE_BYTES = 700
 

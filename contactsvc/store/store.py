@@ -6,9 +6,8 @@ delete do not.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from datetime import datetime
 from typing import TypeVar
 
@@ -21,17 +20,17 @@ from contactsvc.domain.idempotency import IdempotencyRecord
 from contactsvc.domain.kinds import Slot
 from contactsvc.domain.listing import Listing, Page
 from contactsvc.embedded_names import ERASURES
-from contactsvc.errors import EtagMismatch, StoreUnavailable
+from contactsvc.errors import EtagMismatch
 from contactsvc.service.ports import LostRace, Store
 from contactsvc.store import queries
-from contactsvc.store.documents import is_contact_method, metadata_pair, primary_key
-from contactsvc.store.driver_errors import CursorLost, duplicates_translated, translated
+from contactsvc.store.documents import is_contact_method, metadata_pair, primary_key, to_records
+from contactsvc.store.driver_errors import duplicates_translated, translated
 from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver, Session
 from contactsvc.store.idempotency_records import replacing_idempotency_records, to_idempotency_records
-from contactsvc.store.paging import Paging
-from contactsvc.store.reading import BATCH_SIZE, DocumentReader
-from contactsvc.store.sizes import MAX_DOCUMENT_BYTES, size_of
+from contactsvc.store.listing_reader import ListingReader
+from contactsvc.store.reading import DocumentReader
+from contactsvc.store.sizes import size_of
 from contactsvc.store.transaction_writes import erase_client, write_in_transaction
 from contactsvc.store.transactions import KeyLocks, in_transaction, retried
 from contactsvc.store.writes import DocumentWrite, Insert, Replace, writes_of
@@ -41,8 +40,6 @@ T = TypeVar("T")
 COUNTS = "verification_counts"
 """The collection of counted sends of verification codes, in the database of the contact methods."""
 
-# How long a stream that ends early waits for a batch that is being fetched.
-_LAST_BATCH_TIMEOUT_SECONDS = 1.0
 _IDEMPOTENCY_RECORDS: Document = {"requests": 1, "schema_version": 1}
 
 
@@ -54,6 +51,7 @@ class MongoStore(DocumentReader):
         driver: opens sessions; None on a deployment without transactions.
         locks: shared by all stores of a process that write to this collection.
         session: the session whose transaction this store works in, if any.
+        listings: reads lists; None to read them by queries on `collection`.
         records_erasures: whether an erasure leaves a mark in the collection ERASURES.
     """
 
@@ -64,9 +62,11 @@ class MongoStore(DocumentReader):
         locks: KeyLocks,
         session: Session | None = None,
         *,
+        listings: ListingReader | None = None,
         records_erasures: bool = False,
     ) -> None:
         self._collection = collection
+        self._listings = listings or ListingReader(collection)
         self._driver = driver
         self._locks = locks
         self._session = session
@@ -97,7 +97,12 @@ class MongoStore(DocumentReader):
 
     async def find_by_metadata(self, key: str, value: str, client_id: str | None, *, limit: int) -> list[ContactMethod]:
         """Return up to `limit` records with the metadata pair."""
-        query: Document = {"metadata": metadata_pair(key, value)}
+        pair = metadata_pair(key, value)
+        if self._session is None:
+            prefix = [pair] if client_id is None else [pair, client_id]
+            if (found := await self._listings.first_of_each("metadata", [prefix], limit)) is not None:
+                return to_records(found)
+        query: Document = {"metadata": pair}
         if client_id is not None:
             query["client_id"] = client_id
         return await self._find_records(query, limit=limit)
@@ -146,73 +151,11 @@ class MongoStore(DocumentReader):
 
     async def find_page(self, listing: Listing) -> Page:
         """Return one page; raise InvalidPageToken when the token does not belong to the listing."""
-        await memory.hold(min(listing.page_size + 1, BATCH_SIZE) * MAX_DOCUMENT_BYTES)
-        return await self._read_page(listing)
+        return await self._listings.page(listing)
 
-    async def _read_page(self, listing: Listing) -> Page:
-        """Return one page, for a caller that has counted the memory."""
-        paging = await self._paging(listing)
-        # One record more than requested shows whether there is a next page.
-        wanted = listing.page_size + 1
-        found: list[Document] = []
-        for part in paging.parts:
-            found += await self._find_for_page(paging, part, listing.offset, wanted - len(found))
-            if len(found) == wanted or len(found) > paging.fitting(found):
-                break
-        total_size = await self._count(paging.query) if listing.include_total_size else None
-        count = paging.fitting(found)
-        return await paging.page(found[:count], more=len(found) > count, total_size=total_size)
-
-    async def stream_pages(self, listing: Listing) -> AsyncGenerator[Page]:
+    def stream_pages(self, listing: Listing) -> AsyncGenerator[Page]:
         """Yield all pages on demand, at most two in memory at a time; errors as in `find_page`."""
-        paging = await self._paging(listing)
-        batch_size = min(listing.page_size, BATCH_SIZE)
-        held: list[Document] = []
-        async with aclosing(self._batches(paging, batch_size)) as batches:
-            async for batch in batches:
-                held += batch
-                # A page is complete once there is a document after it; until then it may be the last one.
-                while len(held) > (count := paging.fitting(held)):
-                    yield await paging.page(held[:count], more=True)
-                    memory.free(size_of(held[:count]))
-                    held = held[count:]
-        while held:
-            count = paging.fitting(held)
-            yield await paging.page(held[:count], more=len(held) > count)
-            held = held[count:]
-
-    async def _paging(self, listing: Listing) -> Paging:
-        asked = listing.filter
-        # Values without a normal form are rare, and an index shows whether any is asked for.
-        unparsed = asked.values is None or bool(await self._find(queries.unparsed_values(asked), {"_id": 1}, limit=1))
-        return Paging(listing, self._collection.full_name, unparsed=unparsed)
-
-    async def _batches(self, paging: Paging, size: int) -> AsyncGenerator[list[Document]]:
-        """Yield the documents of a listing in batches, as the database returns them."""
-        parts, last = paging.parts, None
-        while (part := next(parts, None)) is not None:
-            cursor = self._collection.find(queries.to_read_all(part)).sort(paging.keys).batch_size(size)
-            progress = last
-            # The next batch is fetched while the caller consumes this one.
-            next_batch = asyncio.create_task(self._fetch(cursor, size))
-            try:
-                while batch := await asyncio.shield(next_batch):
-                    last = batch[-1]
-                    next_batch = asyncio.create_task(self._fetch(cursor, size))
-                    # Start the query now, and not when the caller awaits something.
-                    await asyncio.sleep(0)
-                    yield batch
-            except CursorLost:
-                # MongoDB drops a cursor after ten idle minutes, and a caller may read that slowly.
-                if last is progress:
-                    raise StoreUnavailable from None
-                parts = paging.parts_after(last)
-            finally:
-                # A cursor must not be closed while in use. Errors of the unused batch are ignored.
-                await asyncio.wait({next_batch}, timeout=_LAST_BATCH_TIMEOUT_SECONDS)
-                next_batch.cancel()
-                await asyncio.gather(next_batch, return_exceptions=True)
-                await cursor.close()
+        return self._listings.pages(listing)
 
     async def find_idempotency_record(self, request_id: str) -> IdempotencyRecord | None:
         """Return the idempotency record of a request, expired or not."""
@@ -345,4 +288,11 @@ class MongoStore(DocumentReader):
                 return await retried(once)
 
     def _within(self, session: Session) -> MongoStore:
-        return MongoStore(self._collection, self._driver, self._locks, session, records_erasures=self._records_erasures)
+        return MongoStore(
+            self._collection,
+            self._driver,
+            self._locks,
+            session,
+            listings=self._listings,
+            records_erasures=self._records_erasures,
+        )

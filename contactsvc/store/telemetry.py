@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from pymongo import monitoring
 
+from contactsvc.embedded_names import READ_INDEX
+
 
 class DatabaseTelemetry(Protocol):
     """Receives the events. The drivers call it from any thread."""
@@ -80,6 +82,7 @@ class CommandListener(monitoring.CommandListener):
 # The commands whose first value is the name of a collection. That of others may be data.
 _ON_A_COLLECTION = frozenset(
     {
+        READ_INDEX,
         "aggregate",
         "count",
         "createIndexes",

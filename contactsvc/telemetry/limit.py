@@ -23,3 +23,5 @@ class Limit(StrEnum):
     """Bytes of requests and answers that are under way."""
     REQUESTS = "requests"
     """Requests that have begun to arrive and are not complete."""
+    SCANS = "scans"
+    """Lists, streams and counts at a time that may read many records."""

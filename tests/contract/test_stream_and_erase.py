@@ -14,6 +14,8 @@ from motor.motor_asyncio import AsyncIOMotorCursor
 from contactsvc.domain.kinds import Environment
 from contactsvc.domain.listing import Filter, Listing, Page
 from contactsvc.store import MongoStore
+from contactsvc.store.listing_reader import ListingReader
+from contactsvc.store.scan_slots import ScanSlots
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import Api, OpenStores, failure_of, ids, serving
@@ -229,6 +231,12 @@ class HeldCursor:
     def batch_size(self, _: int) -> HeldCursor:
         return self
 
+    def skip(self, _: int) -> HeldCursor:
+        return self
+
+    def limit(self, _: int) -> HeldCursor:
+        return self
+
     async def to_list(self, length: int) -> list[Any]:
         def read() -> list[Any]:
             self.reading.set()
@@ -248,14 +256,15 @@ class OneCursor:
     def __init__(self, cursor: HeldCursor) -> None:
         self._cursor = cursor
 
-    def find(self, _: Any) -> HeldCursor:
+    def find(self, _: Any, **options: Any) -> HeldCursor:
         return self._cursor
 
 
 async def test_the_cursor_of_a_stream_that_is_left_is_not_closed_while_it_reads() -> None:
     cursor = HeldCursor()
     collection: Any = OneCursor(cursor)
-    store = MongoStore(collection, None, KeyLocks())
+    slots = ScanSlots(1)
+    store = MongoStore(collection, None, KeyLocks(), listings=ListingReader(collection, slots=slots))
 
     async def stream() -> None:
         async with aclosing(store.stream_pages(Listing(filter=Filter(), page_size=10))) as pages:
@@ -269,6 +278,7 @@ async def test_the_cursor_of_a_stream_that_is_left_is_not_closed_while_it_reads(
         await asyncio.sleep(0)
     cursor.go.set()
     await asyncio.wait({streaming})
+    await slots.close(timeout=30)
 
     assert streaming.cancelled()
     assert cursor.closed_while_reading is False

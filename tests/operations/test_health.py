@@ -123,3 +123,31 @@ async def test_health_changes_after_several_pings_in_a_row(answers: str, changes
 
     assert seen == changes
     assert heard == [answer == "+" for answer in answers]
+
+
+@pytest.mark.parametrize(
+    ("let_in", "changes"),
+    [("++++", []), ("--+--+", []), ("---", [False]), ("---+-+", [False]), ("---++", [False, True])],
+)
+async def test_health_changes_after_callers_could_not_be_let_in_several_times_in_a_row(
+    let_in: str, changes: list[bool]
+) -> None:
+    seen: list[bool] = []
+    heard: list[bool] = []
+    answers = iter(let_in)
+
+    class Listening(Health):
+        async def set_serving(self, serving: bool) -> None:
+            seen.append(serving)
+
+    with pytest.raises(asyncio.CancelledError):
+        await follow_database(
+            Listening([""]),
+            ScriptedDatabase("+" * len(let_in)).ping,
+            heard.append,
+            lets_callers_in=lambda: next(answers) == "+",
+            interval=0,
+        )
+
+    assert seen == changes
+    assert heard == [True] * len(let_in)

@@ -71,11 +71,14 @@ async def attack(service: ServiceProcess, *, records: int, lists: int, streams: 
         stub: Any = pb_grpc.ContactMethodsServiceStub(channel)  # type: ignore[no-untyped-call]
         ids = await create_large(stub, records)
         many = pb.BatchGetContactMethodsRequest(ids=ids[:250])
+        # Few lists of all records are read at a time; those of one client are not limited so.
+        of_client = pb.ContactMethodFilter(client_ids=["c"])
+        stream = pb.StreamContactMethodsRequest(filter=of_client)
         idle = await stack.enter_async_context(opened(service.address, window=0))
         for _ in range(streams):
-            await idle.call(f"{SERVICE}StreamContactMethods", b"")
+            await idle.call(f"{SERVICE}StreamContactMethods", stream.SerializeToString())
             await idle.call(f"{SERVICE}BatchGetContactMethods", many.SerializeToString())
-        page = pb.ListContactMethodsRequest(page_size=200)
+        page = pb.ListContactMethodsRequest(filter=of_client, page_size=200)
 
         def relabel(number: int) -> Callable[[], Awaitable[Any]]:
             request = pb.BatchUpdateContactMethodsRequest(

@@ -20,6 +20,7 @@ from pymongo.errors import OperationFailure
 
 from contactsvc import store
 from contactsvc.domain.kinds import Environment
+from contactsvc.embedded_names import READ_INDEX
 from contactsvc.telemetry.metrics import Metrics
 from contactsvc.telemetry.tracing import OpenTelemetryTracing
 from contactsvc.v1 import contact_methods_pb2 as pb
@@ -234,5 +235,5 @@ async def test_a_service_writes_its_spans_to_the_console(embedded_uri: str) -> N
 
     assert (code, output) == (0, "")
     spans = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    assert {"find contact_methods", f"{SERVICE}/ListContactMethods"} <= {span["name"] for span in spans}
+    assert {f"{READ_INDEX} contact_methods", f"{SERVICE}/ListContactMethods"} <= {span["name"] for span in spans}
     assert {span["resource"]["attributes"]["service.name"] for span in spans} == {"contacts-eu"}

@@ -22,6 +22,7 @@ from contactsvc.store.documents import metadata_pair, to_records
 from contactsvc.store.driver_errors import NO_SUCH_COMMAND_CODES, duplicates_translated, translated, write_failure
 from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver
+from contactsvc.store.listing_reader import ListingReader
 from contactsvc.store.paging import Paging
 from contactsvc.store.sizes import size_of
 from contactsvc.store.store import MongoStore
@@ -47,6 +48,7 @@ class CoalescingStore(MongoStore):
         collection: their collection.
         driver: opens sessions; None on a deployment without transactions.
         locks: shared by all stores of a process that write to this collection.
+        listings: see MongoStore.
         reports_each_write: whether the deployment reports the outcome of each write of a command (MongoDB 8.0 and
             later). Otherwise replacements and deletions are executed one by one.
         records_erasures: see MongoStore.
@@ -58,10 +60,11 @@ class CoalescingStore(MongoStore):
         driver: Driver | None,
         locks: KeyLocks,
         *,
+        listings: ListingReader | None = None,
         reports_each_write: bool = False,
         records_erasures: bool = False,
     ) -> None:
-        super().__init__(collection, driver, locks, records_erasures=records_erasures)
+        super().__init__(collection, driver, locks, listings=listings, records_erasures=records_erasures)
         self._by_id = Batcher[str, ContactMethod](self._read_ids)
         self._by_external_id = Batcher[str, ContactMethod](self._read_external_ids)
         self._primaries = Batcher[Slot, ContactMethod](self._read_primaries)
@@ -135,12 +138,17 @@ class CoalescingStore(MongoStore):
     async def _read_pairs(self, pairs: Collection[str]) -> Mapping[str, list[ContactMethod]]:
         limit = _MAX_RECORDS_PER_PAIR * len(pairs)
         found: dict[str, list[ContactMethod]] = {pair: [] for pair in pairs}
-        documents = await self._find({"metadata": queries.any_of(list(pairs))}, limit=limit)
+        of_each = await self._listings.first_of_each("metadata", [[pair] for pair in pairs], _MAX_RECORDS_PER_PAIR)
+        if of_each is None:
+            documents = await self._find({"metadata": queries.any_of(list(pairs))}, limit=limit)
+        else:
+            # A document may have several of the pairs.
+            documents = list({document["_id"]: document for document in of_each}.values())
         for document, record in zip(documents, to_records(documents), strict=True):
             for pair in document["metadata"]:
                 if pair in found:
                     found[pair].append(record)
-        if len(documents) == limit and len(pairs) > 1:
+        if of_each is None and len(documents) == limit and len(pairs) > 1:
             # A frequent pair may have crowded out another one.
             for pair, records in found.items():
                 if len(records) < _MAX_RECORDS_PER_PAIR:
@@ -151,9 +159,7 @@ class CoalescingStore(MongoStore):
         """Return the pages of clients with few and small records. The others are omitted, and read alone."""
         if len(firsts) == 1:
             (first,) = firsts
-            paging = Paging(first.listing, self._collection.full_name)
-            found = await self._find(paging.query, sort=paging.keys, limit=first.page_size + 1)
-            of_client = {first.client_id: found}
+            of_client = {first.client_id: await self._find_first(first)}
         else:
             of_client = await self._find_of_clients(firsts)
         return {
@@ -162,16 +168,35 @@ class CoalescingStore(MongoStore):
             if first.client_id in of_client and size_of(of_client[first.client_id]) <= _MAX_FIRST_PAGE_BYTES
         }
 
+    async def _find_first(self, first: _FirstPage) -> list[Document]:
+        """Return the documents of a first page, and one more if there is one."""
+        limit = first.page_size + 1
+        index = "client" if first.type is None else "client_type"
+        prefix = [first.client_id] if first.type is None else [first.client_id, first.type.value]
+        if (found := await self._listings.first_of_each(index, [prefix], limit)) is not None:
+            return found
+        paging = Paging(first.listing, self._collection.full_name)
+        return await self._find(paging.query, sort=paging.keys, limit=limit)
+
     async def _find_of_clients(self, firsts: Collection[_FirstPage]) -> dict[str, list[Document]]:
-        """Return all documents of the clients in the order of a first page; none of any client if they are too many."""
+        """Return the first documents of the clients in the order of a first page, or all; omit those with too many."""
         of_client: dict[str, list[Document]] = {first.client_id: [] for first in firsts}
-        limit = sum(first.page_size + 1 for first in firsts)
-        documents = await self._find({"client_id": queries.any_of(list(of_client))}, limit=limit)
-        if len(documents) == limit:
-            return {}
-        documents.sort(key=lambda document: (document["created_at"], document["_id"]))
+        of_each = 1 + max(first.page_size for first in firsts)
+        prefixes = [[client_id] for client_id in of_client]
+        documents = await self._listings.first_of_each("client", prefixes, of_each)
+        if documents is None:
+            limit = sum(first.page_size + 1 for first in firsts)
+            documents = await self._find({"client_id": queries.any_of(list(of_client))}, limit=limit)
+            if len(documents) == limit:
+                return {}
+            documents.sort(key=lambda document: (document["created_at"], document["_id"]))
+            of_each = limit
         for document in documents:
             of_client[document["client_id"]].append(document)
+        for first in firsts:
+            # There may be more records of the type after those.
+            if first.type is not None and len(of_client.get(first.client_id, ())) >= of_each:
+                del of_client[first.client_id]
         return of_client
 
     async def _insert_all(self, writes: Sequence[Insert]) -> Sequence[Exception | None]:

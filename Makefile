@@ -87,13 +87,13 @@ check: $(VENV)/.dev ## Check style, types, proto rules, imports, and that genera
 	$(BIN)/buf format --diff --exit-code
 	$(BIN)/buf breaking --against $(RELEASE_DESCRIPTOR)
 	$(BIN)/lint-imports --no-logo --no-cache
-	$(BIN)/python docs/generate_configuration.py --check
+	for page in docs/generate_*.py; do $(BIN)/python $$page --check || exit 1; done
 	$(BIN)/pytest -q tests/unit/test_generated.py
 
 bench: $(VENV)/.bench ## Measure against a bare echo and plain services (BENCH=--quick takes four minutes)
 	$(BIN)/python -m benchmarks $(BENCH)
 
-robustness: $(VENV)/.dev ## Make 100,000 calls during 200 faults and check every answer (20 minutes; ROBUSTNESS="--seed 2")
+robustness: $(VENV)/.dev ## Make 100,000 calls during 200 faults and attacks, and check every answer (25 minutes; ROBUSTNESS="--seed 2")
 	$(BIN)/python -m tests.robustness $(ROBUSTNESS)
 
 robustness-soak: $(VENV)/.dev ## Make calls for 20 minutes, with restarts, and check that memory and latency stay flat
@@ -117,8 +117,8 @@ protos: $(VENV)/.dev ## Generate what follows from the proto: stubs of the clien
 typescript: $(VENV)/.dev ## Install and build the TypeScript client and run its tests; `make test` does so as well
 	$(BIN)/pytest tests/clients/test_typescript.py
 
-docs: $(VENV)/.dev ## Generate docs/configuration.md from the table of settings
-	$(BIN)/python docs/generate_configuration.py
+docs: $(VENV)/.dev ## Generate the pages of the API and of the settings, and the picture of the dashboard
+	for page in docs/generate_*.py; do $(BIN)/python $$page || exit 1; done
 
 release-descriptor: $(VENV)/.dev ## Write the descriptor of the release that the changelog names last
 	@test ! -e $(RELEASE_DESCRIPTOR) || { echo "$(RELEASE_DESCRIPTOR) exists: add the section of the new release to CHANGELOG.md first" >&2; exit 1; }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from generated import write_or_check
 
 from contactsvc.config import ROWS, Group, Row, flag_of, variable_of
 
@@ -50,7 +51,4 @@ def _meaning(row: Row) -> str:
 
 
 if __name__ == "__main__":
-    if "--check" not in sys.argv:
-        _TARGET.write_text(configuration())
-    elif _TARGET.read_text() != configuration():
-        raise SystemExit(f"{_TARGET.name} is not fresh; run `make docs`")
+    write_or_check(_TARGET, configuration())

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
+from contactsvc.config.cpu import usable_cores
 from contactsvc.config.parsing import (
     ListenAddress,
     one_of,
@@ -33,7 +34,6 @@ from contactsvc.config.parsing import (
     parse_switch,
     parse_workers,
 )
-from contactsvc.cpu import usable_cores
 
 _T = TypeVar("_T")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contactsvc import config
-from contactsvc.cpu import quota, usable_cores
+from contactsvc.config.cpu import quota, usable_cores
 from contactsvc.errors import ConfigurationError
 
 

@@ -1,7 +1,7 @@
 // Writes the TypeScript snippets of the documentation as modules into guide/, where they are type-checked and compiled
 // with the tests. Each snippet of guide.md is a module of its own, unchanged; nothing precedes it but the import of
-// `sdk`. Those of README.md and docs/typescript.md are one module per file; only the target becomes that of the test's
-// service.
+// `sdk`. Those of the two READMEs and of docs/typescript.md are one module per file; only the target becomes that of the
+// test's service.
 
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 
@@ -20,6 +20,7 @@ snippetsOf("guide.md").forEach((snippet, index) => {
 });
 for (const [name, path] of [
   ["readme.ts", "../README.md"],
+  ["project_readme.ts", "../../../README.md"],
   ["docs.ts", "../../../docs/typescript.md"],
 ]) {
   const target = 'process.env["CONTACTSVC_TARGET"]!';

@@ -1,4 +1,4 @@
-/** Every snippet of the guide, unchanged, and those of README and docs, against a service. */
+/** Every snippet of the guide, unchanged, and those of the READMEs and docs, against a service. */
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -77,7 +77,7 @@ test("the effects of all snippets together", async () => {
   assert.ok(updated.createdAt instanceof Date && updated.updatedAt instanceof Date);
 });
 
-for (const name of ["readme.js", "docs.js"]) {
+for (const name of ["readme.js", "project_readme.js", "docs.js"]) {
   test(`the examples in ${name} run`, async () => {
     await import(`./guide/${name}`);
   });

@@ -3508,7 +3508,7 @@ type CheckContactMethodVerificationResponse struct {
 	Result VerificationResult `protobuf:"varint,1,opt,name=result,proto3,enum=contactsvc.v1.VerificationResult" json:"result,omitempty"`
 	// The number of wrong codes that may still be given.
 	AttemptsLeft int32 `protobuf:"varint,2,opt,name=attempts_left,json=attemptsLeft,proto3" json:"attempts_left,omitempty"`
-	// The contact method; unset without the permission `read`.
+	// The contact method; for keys without the permission `read`, its id alone.
 	ContactMethod *ContactMethod `protobuf:"bytes,3,opt,name=contact_method,json=contactMethod,proto3" json:"contact_method,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

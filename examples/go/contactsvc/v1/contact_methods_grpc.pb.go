@@ -309,10 +309,10 @@ type ContactMethodsServiceClient interface {
 	StartContactMethodVerification(ctx context.Context, in *StartContactMethodVerificationRequest, opts ...grpc.CallOption) (*StartContactMethodVerificationResponse, error)
 	// Checks a code. The right one verifies the value, and keeps being right until the challenge expires. A wrong one is no
 	// error, and takes one of five attempts. Ids are no secrets: the caller authenticates its user before it calls this.
-	// Needs the permission `verify`; contact_method is set only for keys with `read`.
+	// Needs the permission `verify`; for keys without `read`, contact_method has its id alone.
 	//
 	// Atomicity: one step. Of concurrent checks and changes of the value, one is first: a value that nobody has proved is
-	// never verified, and no sixth code is compared.
+	// never verified, and no sixth code is answered.
 	// Retry: safe with a request_id. Without one, a repeated wrong code takes another attempt.
 	//
 	// INVALID_ARGUMENT INVALID_FIELD: the code is not six digits; it takes no attempt.
@@ -787,10 +787,10 @@ type ContactMethodsServiceServer interface {
 	StartContactMethodVerification(context.Context, *StartContactMethodVerificationRequest) (*StartContactMethodVerificationResponse, error)
 	// Checks a code. The right one verifies the value, and keeps being right until the challenge expires. A wrong one is no
 	// error, and takes one of five attempts. Ids are no secrets: the caller authenticates its user before it calls this.
-	// Needs the permission `verify`; contact_method is set only for keys with `read`.
+	// Needs the permission `verify`; for keys without `read`, contact_method has its id alone.
 	//
 	// Atomicity: one step. Of concurrent checks and changes of the value, one is first: a value that nobody has proved is
-	// never verified, and no sixth code is compared.
+	// never verified, and no sixth code is answered.
 	// Retry: safe with a request_id. Without one, a repeated wrong code takes another attempt.
 	//
 	// INVALID_ARGUMENT INVALID_FIELD: the code is not six digits; it takes no attempt.

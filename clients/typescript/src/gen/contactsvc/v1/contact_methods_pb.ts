@@ -1725,7 +1725,7 @@ export type CheckContactMethodVerificationResponse = Message<"contactsvc.v1.Chec
   attemptsLeft: number;
 
   /**
-   * The contact method; unset without the permission `read`.
+   * The contact method; for keys without the permission `read`, its id alone.
    *
    * @generated from field: contactsvc.v1.ContactMethod contact_method = 3;
    */
@@ -2910,10 +2910,10 @@ export const ContactMethodsService: GenService<{
   /**
    * Checks a code. The right one verifies the value, and keeps being right until the challenge expires. A wrong one is no
    * error, and takes one of five attempts. Ids are no secrets: the caller authenticates its user before it calls this.
-   * Needs the permission `verify`; contact_method is set only for keys with `read`.
+   * Needs the permission `verify`; for keys without `read`, contact_method has its id alone.
    *
    * Atomicity: one step. Of concurrent checks and changes of the value, one is first: a value that nobody has proved is
-   * never verified, and no sixth code is compared.
+   * never verified, and no sixth code is answered.
    * Retry: safe with a request_id. Without one, a repeated wrong code takes another attempt.
    *
    * INVALID_ARGUMENT INVALID_FIELD: the code is not six digits; it takes no attempt.

@@ -1,4 +1,4 @@
-"""The README shows what really happens: its snippets and commands are run, and their output is compared."""
+"""The documentation shows what really happens: its snippets and commands are run, and their output is compared."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.documentation import ROOT, pages_with, relative, run_blocks
 from tests.integration.service_process import running_service
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
 ADDRESS = "localhost:50051"
 # What differs from run to run.
 VOLATILE = (
@@ -25,10 +26,7 @@ VOLATILE = (
     (r'"code": "\d{6}"', '"code": "CODE"'),
 )
 _MADE = re.compile(r"contact_[0-9a-z]{26}|(?<=\"code\": \")\d{6}")
-
-
-def blocks(*languages: str) -> list[tuple[str, str]]:
-    return re.findall(rf"^```({'|'.join(languages)})\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 
 
 def masked(output: str) -> list[str]:
@@ -37,55 +35,64 @@ def masked(output: str) -> list[str]:
     return [line.rstrip() for line in output.strip().splitlines()]
 
 
-async def test_the_python_snippets_print_what_the_readme_shows(tmp_path: Path) -> None:
+def path_with_tools() -> str:
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+
+def test_readme_and_pages_have_examples() -> None:
+    assert {relative(page) for page in pages_with("python")} >= {"README.md", "docs/python.md"}
+    assert {relative(page) for page in pages_with("console")} >= {"README.md", "docs/grpcurl.md"}
+    assert {relative(page) for page in pages_with("bash")} >= {"docs/operations.md"}
+
+
+@pytest.mark.parametrize("page", pages_with("python"), ids=relative)
+async def test_the_python_snippets_print_what_the_page_shows(page: Path, tmp_path: Path) -> None:
     namespace: dict[str, Any] = {}
     printed = io.StringIO()
     async with running_service(tmp_path) as service:
-        snippets = blocks("python", "text")
-        for language, text in snippets:
-            if language == "python":
-                code = compile(text.replace(ADDRESS, service.address), "README.md", "exec")
+        for block in run_blocks(page, "python", "text"):
+            if block.language == "python":
+                code = compile(block.text.replace(ADDRESS, service.address), relative(page), "exec")
                 with contextlib.redirect_stdout(printed):
                     # In a thread: the blocking client would stop the event loop, and asyncio.run needs its own.
                     await asyncio.to_thread(exec, code, namespace)
             else:
-                assert printed.getvalue() == text
+                assert printed.getvalue() == block.text
                 printed.seek(0)
                 printed.truncate()
 
-    assert len(snippets) > 10
     assert printed.getvalue() == ""
 
 
-async def test_the_commands_print_what_the_readme_shows(tmp_path: Path) -> None:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+@pytest.mark.parametrize("page", pages_with("console"), ids=relative)
+async def test_the_commands_print_what_the_page_shows(page: Path, tmp_path: Path) -> None:
     ran = 0
-    # What the README shows for an id or a code, and what the service has made of it.
+    # What the page shows for an id or a code, and what the service has made of it.
     made: dict[str, str] = {}
     async with running_service(tmp_path) as service:
-        for _, text in blocks("console"):
-            for command, expected in re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
+        for block in run_blocks(page, "console"):
+            for command, expected in _COMMAND.findall(block.text):
                 for shown, real in made.items():
                     command = command.replace(shown, real)
                 process = await asyncio.create_subprocess_shell(
                     command.replace(ADDRESS, service.address),
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.STDOUT,
-                    env={**os.environ, "PATH": path},
+                    env={**os.environ, "PATH": path_with_tools()},
                 )
                 output, _ = await process.communicate()
                 assert masked(output.decode()) == masked(expected), command
                 made |= zip(_MADE.findall(expected), _MADE.findall(output.decode()), strict=True)
                 ran += 1
 
-    assert ran > 4
+    assert ran == sum(line.startswith("$ ") for block in run_blocks(page, "console") for line in block.text.split("\n"))
 
 
-async def test_the_chapter_on_operations_can_be_followed_from_an_empty_directory(tmp_path: Path) -> None:
-    script = "\n".join(text for _, text in blocks("bash"))
+@pytest.mark.parametrize("page", pages_with("bash"), ids=relative)
+async def test_the_scripts_can_be_followed_from_an_empty_directory(page: Path, tmp_path: Path) -> None:
+    script = "\n".join(block.text for block in run_blocks(page, "bash"))
     for port in ("50443", "9464"):
         script = script.replace(port, str(free_port()))
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CONTACTSVC_")}
 
     process = await asyncio.create_subprocess_exec(
@@ -93,7 +100,7 @@ async def test_the_chapter_on_operations_can_be_followed_from_an_empty_directory
         cwd=tmp_path,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env={**clean, "PATH": path, "PROTOS": str(ROOT / "protos")},
+        env={**clean, "PATH": path_with_tools(), "PROTOS": str(ROOT / "protos")},
     )
     output, _ = await process.communicate()
 

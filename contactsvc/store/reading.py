@@ -103,12 +103,11 @@ class DocumentReader:
         projection: Document | None = None,
         *,
         sort: Sequence[tuple[str, int]] = (),
-        skip: int = 0,
         limit: int = 0,
     ) -> list[Document]:
         with self._translated():
             cursor = self._collection.find(query, projection, session=self._session, **time_limit())
-            cursor = cursor.skip(skip).limit(limit)
+            cursor = cursor.limit(limit)
             if sort:
                 cursor = cursor.sort(list(sort))
             return await cursor.to_list(length=None)

@@ -93,7 +93,7 @@ check: $(VENV)/.dev ## Check style, types, proto rules, imports, and that genera
 bench: $(VENV)/.bench ## Measure against a bare echo and plain services (BENCH=--quick takes four minutes)
 	$(BIN)/python -m benchmarks $(BENCH)
 
-robustness: $(VENV)/.dev ## Make 100,000 calls during 200 faults and check every answer (20 minutes; ROBUSTNESS="--seed 2")
+robustness: $(VENV)/.dev ## Make 100,000 calls during 200 faults and attacks, and check every answer (25 minutes; ROBUSTNESS="--seed 2")
 	$(BIN)/python -m tests.robustness $(ROBUSTNESS)
 
 robustness-soak: $(VENV)/.dev ## Make calls for 20 minutes, with restarts, and check that memory and latency stay flat

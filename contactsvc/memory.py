@@ -85,8 +85,9 @@ class MemoryBudget:
         end = loop.time() + (_ROOM_TIMEOUT_SECONDS if left is None else min(_ROOM_TIMEOUT_SECONDS, 0.9 * left))
         while (left := end - loop.time()) > 0:
             if await self._room.wait(
-                lambda: self.take(call, size),
-                lambda: self.add(call, -size),
+                # A task that a call has left behind may wait beyond the end of the call, which frees nothing more.
+                lambda: call.closed or self.take(call, size),
+                lambda: call.free(size),
                 min(1.0, left),
                 # Owners that hold little come first.
                 rank=lambda: self._by_owner[call.owner],
@@ -111,13 +112,14 @@ class CallMemory:
 
     Attributes:
         held: its bytes.
+        closed: whether the call has ended: nothing is counted for it any more.
     """
 
-    __slots__ = ("_budget", "_closed", "held", "owner")
+    __slots__ = ("_budget", "closed", "held", "owner")
 
     def __init__(self, budget: MemoryBudget, owner: str) -> None:
         self._budget = budget
-        self._closed = False
+        self.closed = False
         self.owner = owner
         self.held = 0
 
@@ -133,7 +135,7 @@ class CallMemory:
             InvalidFields: the call needs more than any call may have.
         """
         # Work that several calls share runs on behalf of one, and may outlive it.
-        if self._closed:
+        if self.closed:
             return
         if self.held + size > _MAX_BYTES_PER_CALL:
             rule = "has too many large contact methods for one call"
@@ -156,7 +158,7 @@ class CallMemory:
     def close(self) -> None:
         """Stop counting all bytes, for good."""
         self.release()
-        self._closed = True
+        self.closed = True
 
 
 @contextmanager

@@ -46,10 +46,12 @@ class Health:
 
     Args:
         services: names whose status follows the database; "" is the server as a whole.
+        read_timeout: seconds after which an unfinished request is given up.
     """
 
-    def __init__(self, services: Iterable[str]) -> None:
+    def __init__(self, services: Iterable[str], *, read_timeout: float = _READ_TIMEOUT_SECONDS) -> None:
         self._following = tuple(services)
+        self._read_timeout = read_timeout
         self._statuses: dict[str, Any] = dict.fromkeys(self._following, _NOT_SERVING)
         self._statuses[LIVENESS] = _SERVING
         self._changed = asyncio.Condition()
@@ -120,9 +122,11 @@ class Health:
         if len(self._reads) >= _MAX_READS:
             oldest = next(iter(self._reads))
             del self._reads[oldest]
-            oldest.reschedule(0)
+            # Its timeout may have passed in this turn of the loop, before its task could take it out: it raises then.
+            if not oldest.expired():
+                oldest.reschedule(0)
         try:
-            async with asyncio.timeout(_READ_TIMEOUT_SECONDS) as timeout:
+            async with asyncio.timeout(self._read_timeout) as timeout:
                 self._reads[timeout] = None
                 try:
                     return await context.read()

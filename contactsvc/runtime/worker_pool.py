@@ -95,7 +95,9 @@ class WorkerPool:
             if self._stopping:
                 if not worker.ended_cleanly:
                     _log.error("%s", why)
-                    self.unclean.append(why)
+                    # One that has not served, such as one whose start failed as the stop began, leaves nothing behind.
+                    if worker.served:
+                        self.unclean.append(why)
                 return
             if not worker.has_served.is_set() or self._hopeless():
                 self._give_up(why)

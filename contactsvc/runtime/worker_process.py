@@ -58,6 +58,7 @@ class WorkerProcess:
         failures: failures in a row, without a healthy run in between.
         pid: id of the running process; None when there is none.
         ended_cleanly: whether the last run ended by a drain, or by a stop before it served.
+        served: whether the last run accepted calls.
     """
 
     def __init__(self, number: int, flags: Mapping[str, str | None], policy: RestartPolicy | None = None) -> None:
@@ -69,6 +70,7 @@ class WorkerProcess:
         self.failures = 0
         self.pid: int | None = None
         self.ended_cleanly = False
+        self.served = False
         self._first_message = {"worker": number, "flags": dict(flags)}
         self._signals = 0
         self._writer: asyncio.StreamWriter | None = None
@@ -109,7 +111,8 @@ class WorkerProcess:
         watch = asyncio.create_task(self._watch(process))
         try:
             reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_MESSAGE_BYTES)
-            if go is not None and not go.is_set():
+            # After a stop, `go` may never come: a worker that receives both at once does not serve.
+            if go is not None and not go.is_set() and not self._signals:
                 self.state = "waiting"
                 await go.wait()
                 self.state = "starting"
@@ -136,12 +139,12 @@ class WorkerProcess:
                 process.kill()
                 await process.wait()
             self.pid = None
-        served = self.state == "serving"
-        healthy = served and loop.time() - began >= self._policy.healthy_after
+        self.served = self.state == "serving"
+        healthy = self.served and loop.time() - began >= self._policy.healthy_after
         self.failures = 1 if healthy else self.failures + 1
         self.state = "starting"
         # A process manager may signal the whole process group, including a worker without a handler yet.
-        self.ended_cleanly = code == 0 or (code == -signal.SIGTERM and not served)
+        self.ended_cleanly = code == 0 or (code == -signal.SIGTERM and not self.served)
         if failure is not None:
             return failure
         if self.ended_cleanly:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -131,6 +132,43 @@ async def test_without_an_erasure_the_files_are_not_rewritten(tmp_path: Path) ->
 
     assert (tmp_path / "database").stat().st_ino == before
     assert files_with_marker(tmp_path)
+
+
+def without_room(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make processes that start from now on see a disk with less free space than a rewrite needs."""
+    # Python imports this module at its start. The journal has room, so that the database itself starts.
+    module = """
+        import shutil
+        shutil.disk_usage = lambda path: shutil._ntuple_diskusage(1 << 30, (1 << 30) - (20 << 20), 20 << 20)
+    """
+    directory.mkdir()
+    (directory / "sitecustomize.py").write_text(dedent(module))
+    monkeypatch.setenv("PYTHONPATH", str(directory))
+
+
+async def test_without_room_for_a_rewrite_the_files_stay_until_a_start_with_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tmp_path / "data"
+    async with embedded.running(data) as database, service(database) as api:
+        await make_and_erase(api)
+
+    with monkeypatch.context() as patched:
+        without_room(tmp_path / "python", patched)
+        async with embedded.running(data) as database, service(database) as api:
+            assert await api.total() == 1
+    logged = caplog.text
+    kept = files_with_marker(data)
+    names = names_in(data)
+    async with embedded.running(data):
+        pass
+
+    assert f"no room to rewrite the embedded database: its files in {data} keep erased values" in logged
+    assert kept
+    assert "database.erased" in names
+    assert "no room" not in caplog.text.removeprefix(logged)
+    assert files_with_marker(data) == []
+    assert names_in(data) == names - {"database.erased"}
 
 
 class Crash(BaseException):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import pytest
@@ -80,6 +80,39 @@ async def test_a_drain_reports_not_serving_and_ends_the_watches(server: Any) -> 
     assert await status_of(stub, LIVENESS) == SERVING
     await api.server.health.end_watches()
     assert await watch.read() is grpc.aio.EOF
+
+
+class UnfinishedRequest:
+    """A context of gRPC whose request never arrives."""
+
+    async def read(self) -> Any:
+        await asyncio.Event().wait()
+
+    async def abort(self, code: grpc.StatusCode, message: str) -> None:
+        raise TimeoutError(code)
+
+
+class Details(NamedTuple):
+    """What gRPC says of a call before it begins."""
+
+    method: str
+    invocation_metadata: Any = ()
+
+
+async def test_a_check_that_arrives_as_the_time_of_unfinished_ones_is_over_is_answered() -> None:
+    handler: Any = Health([""], read_timeout=0).handler
+    check = handler.service(Details("/grpc.health.v1.Health/Check")).stream_unary
+
+    async def late() -> None:
+        # After the timers of the others, and before their tasks.
+        await asyncio.sleep(0)
+        await check(None, UnfinishedRequest())
+
+    outcomes = await asyncio.gather(
+        *(check(None, UnfinishedRequest()) for _ in range(40)), late(), return_exceptions=True
+    )
+
+    assert [type(outcome) for outcome in outcomes] == [TimeoutError] * 41
 
 
 class ScriptedDatabase:

@@ -13,6 +13,7 @@ from contactsvc_client import TimeoutError as SdkTimeoutError
 
 from tests.operations.workers import (
     OWN_CONNECTION,
+    TIMEOUT_SECONDS,
     Writers,
     alive,
     clients,
@@ -99,6 +100,31 @@ async def test_a_worker_that_an_operator_stops_drains_and_another_one_takes_its_
 
     assert code == 0
     assert before - after == {min(before)}
+
+
+async def test_workers_that_are_stopped_as_they_are_started_end(embedded_uri: str) -> None:
+    async with running_pool(embedded_uri) as running:
+        # Before the first process exists.
+        running.pool.stop(1)
+        await running.pool.end(TIMEOUT_SECONDS)
+
+    assert running.pool.unclean == []
+
+
+async def test_a_worker_that_ends_before_it_has_served_leaves_a_stop_clean(
+    embedded_uri: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_pool(embedded_uri) as running:
+        first, _ = running.pool.workers
+        await until(lambda: first.pid is not None)
+        assert first.pid is not None
+        os.kill(first.pid, signal.SIGSTOP)
+        running.pool.stop(1)
+        os.kill(first.pid, signal.SIGKILL)
+        await running.pool.end(TIMEOUT_SECONDS)
+
+    assert running.pool.unclean == []
+    assert "worker 0 ended by signal SIGKILL" in caplog.text
 
 
 async def test_workers_that_have_not_begun_stop_at_once(embedded_uri: str) -> None:

@@ -160,12 +160,14 @@ class Fault:
         kind: the kind of fault.
         began: when it was injected.
         ended: when its cause was removed; its effects may last longer.
+        recovered: when every service answered again; 0.0 if that is unknown.
         detail: details for the report.
     """
 
     kind: str
     began: float
     ended: float = 0.0
+    recovered: float = 0.0
     detail: str = ""
 
 
@@ -176,12 +178,20 @@ class History:
     Attributes:
         calls: the calls, in the order in which they ended.
         faults: the injected faults.
+        attacks: calls of the attackers, apart from those of raw connections.
+        gets: calls of the lone callers, who read one record each, again and again.
+        memory: the peak of the resident memory of each worker process, in bytes.
+        max_wait_seconds: how long a lone caller may wait for an answer outside of faults; None sets no limit.
         final: all records at the end of the run; None if they could not be read.
         final_at: the time of that reading.
     """
 
     calls: list[Call] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    attacks: list[Call] = field(default_factory=list)
+    gets: list[Call] = field(default_factory=list)
+    memory: dict[str, int] = field(default_factory=dict)
+    max_wait_seconds: float | None = None
     final: list[State] | None = None
     final_at: float = 0.0
 
@@ -197,21 +207,33 @@ class History:
         history = cls()
         with path.open() as file:
             for kind, content in map(json.loads, file):
-                if kind == "call":
-                    history.calls.append(_call(content))
-                elif kind == "fault":
-                    history.faults.append(Fault(**content))
-                else:
-                    history.final = [State(*row) for row in content["records"]]
-                    history.final_at = content["at"]
+                match kind:
+                    case "call":
+                        history.calls.append(_call(content))
+                    case "attack":
+                        history.attacks.append(_call(content))
+                    case "get":
+                        history.gets.append(_call(content))
+                    case "fault":
+                        history.faults.append(Fault(**content))
+                    case "limits":
+                        history.memory = content["memory"]
+                        history.max_wait_seconds = content["max_wait_seconds"]
+                    case "final":
+                        history.final = [State(*row) for row in content["records"]]
+                        history.final_at = content["at"]
+                    case _:
+                        raise ValueError(kind)
         return history
 
 
 def _lines(history: History) -> Iterator[tuple[str, Any]]:
-    for call in history.calls:
-        yield "call", _sparse(call)
+    for kind, calls in (("call", history.calls), ("attack", history.attacks), ("get", history.gets)):
+        for call in calls:
+            yield kind, _sparse(call)
     for fault in history.faults:
         yield "fault", _sparse(fault)
+    yield "limits", {"memory": history.memory, "max_wait_seconds": history.max_wait_seconds}
     if history.final is not None:
         yield "final", {"at": history.final_at, "records": history.final}
 

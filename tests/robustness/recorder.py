@@ -145,7 +145,7 @@ class Recorder:
         self.history.calls.append(call)
 
 
-def caller_of(service: str, number: int) -> str:
+def caller_of(service: str, number: int | str) -> str:
     """Return the name of a caller, which includes its service."""
     return f"{number} of {service}"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.robustness.checker import Violation
+from tests.robustness.checker.attacks import waits
 from tests.robustness.history import Call, CallOutcome, History, in_order
 from tests.robustness.recorder import service_of
 
@@ -64,7 +65,7 @@ class Report:
             },
             "violations": [str(violation) for violation in self.violations],
             "problems": self.problems,
-            "notes": self.notes,
+            "notes": [*self.notes, *_watched(self.history)],
             "checked_in_seconds": round(self.checked_in, 1),
         }
 
@@ -91,7 +92,7 @@ class Report:
         for kind, row in figures["faults"].items():
             recovery, outage = row["longest_recovery_seconds"], row["longest_outage_seconds"]
             lines.append(f"| {kind} | {row['injected']} | {recovery:.1f} s | {outage:.1f} s |")
-        lines += ["", *(f"- {note}" for note in self.notes)] if self.notes else []
+        lines += ["", *(f"- {note}" for note in figures["notes"])] if figures["notes"] else []
         return "\n".join(lines) + "\n"
 
 
@@ -140,3 +141,24 @@ def longest_outages(history: History) -> dict[str, float]:
                 longest[kind] = max(longest[kind], call.ended - failing_since)
                 failing_since = failed_at = 0.0
     return longest
+
+
+def _watched(history: History) -> list[str]:
+    """Return lines on the memory of the workers, and on the lone callers."""
+    lines = []
+    if history.memory:
+        worker, size = max(history.memory.items(), key=lambda peak: peak[1])
+        lines.append(f"peak memory of {len(history.memory)} workers: at most {size / 2**20:.0f} MiB (service {worker})")
+    seconds = sorted(wait.seconds for wait in waits(history))
+    if seconds:
+        failed = sum(call.outcome is not CallOutcome.OK for call in history.gets)
+        lines.append(
+            f"gets of lone callers: {len(history.gets):,}, {failed:,} of them failed; waits outside of faults: p50 "
+            f"{_quantile(seconds, 0.5)}, p99 {_quantile(seconds, 0.99)}, longest {_quantile(seconds, 1)}"
+        )
+    return lines
+
+
+def _quantile(seconds: Sequence[float], fraction: float) -> str:
+    """Return a quantile of sorted times."""
+    return f"{seconds[min(int(fraction * len(seconds)), len(seconds) - 1)] * 1000:.1f} ms"

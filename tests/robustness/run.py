@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.robustness import aftermath
+from tests.robustness.attackers import Attackers, Attacks
 from tests.robustness.checker import check
 from tests.robustness.faults.schedule import FAULTS, schedule
 from tests.robustness.history import Fault
 from tests.robustness.knowledge import Knowledge
+from tests.robustness.lone_callers import LoneCallers
 from tests.robustness.recorder import Recorder
 from tests.robustness.report import Report
 from tests.robustness.stand import Stand, standing
@@ -37,6 +39,8 @@ class Plan:
         callers: the number of concurrent callers.
         quiet_seconds: the pause after the last fault and after the last call, in which the writes of callers that have
             left take effect and connection pools shrink.
+        attacks: the size of the attacks.
+        max_wait_seconds: how long a lone caller may wait for an answer outside of faults; None only reports it.
     """
 
     calls: int = 100_000
@@ -46,6 +50,8 @@ class Plan:
     kinds: list[str] = field(default_factory=lambda: list(FAULTS))
     callers: int = 32
     quiet_seconds: float = 2.0
+    attacks: Attacks = field(default_factory=Attacks)
+    max_wait_seconds: float | None = 10.0
 
 
 OnProgress = Callable[[str], None]
@@ -68,6 +74,7 @@ async def run(
     before = asyncio.all_tasks()
     recorder = Recorder()
     history = recorder.history
+    history.max_wait_seconds = plan.max_wait_seconds
     report = Report(history, plan.seed)
     async with standing(directory) as stand:
         async with stand.stubs() as stubs:
@@ -98,7 +105,11 @@ async def _drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, on_
     history = report.history
     deadline = time.monotonic() + plan.minutes * 60
     done = asyncio.Event()
-    callers = asyncio.create_task(traffic.run(plan.callers, until=done.is_set))
+    attackers = Attackers(stand, history, plan.attacks, random.Random(plan.seed))  # noqa: S311 - repeatable
+    lone_callers = LoneCallers(stand, history)
+    await attackers.prepare()
+    await lone_callers.prepare()
+    callers = asyncio.create_task(_together(traffic, plan.callers, attackers, lone_callers, done))
     try:
         while len(history.calls) < _WARM_UP_CALLS:
             await _pause(callers)
@@ -116,18 +127,31 @@ async def _drive(plan: Plan, stand: Stand, traffic: Traffic, report: Report, on_
                 await _pause(callers)
                 continue
             together = next(order)
-            await asyncio.gather(*(_inject(kind, stand, rng, report) for kind in together))
+            faults = await asyncio.gather(*(_inject(kind, stand, rng, report) for kind in together))
             await _recovered(stand, traffic.recorder, report, " and ".join(together))
+            for fault in faults:
+                fault.recovered = time.monotonic()
             on_progress(f"{len(history.calls)} calls, {len(history.faults)} faults: {', '.join(together)}")
         cursors = await aftermath.open_cursors(stand.database.uri)
         await asyncio.sleep(plan.quiet_seconds)
         report.problems += aftermath.leaked_files(files, aftermath.open_files(stand.services))
         memory = aftermath.resident_mebibytes(stand.services)
         report.notes.append(", ".join(f"memory of service {name}: {size:.0f} MiB" for name, size in memory.items()))
+        report.notes += attackers.notes()
         return cursors
     finally:
         done.set()
         await callers
+
+
+async def _together(
+    traffic: Traffic, callers: int, attackers: Attackers, lone_callers: LoneCallers, done: asyncio.Event
+) -> None:
+    """Make calls of all kinds until the event."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(traffic.run(callers, until=done.is_set))
+        group.create_task(attackers.run(done))
+        group.create_task(lone_callers.run(done))
 
 
 async def _pause(callers: asyncio.Task[None]) -> None:
@@ -136,11 +160,12 @@ async def _pause(callers: asyncio.Task[None]) -> None:
         await callers
 
 
-async def _inject(kind: str, stand: Stand, rng: random.Random, report: Report) -> None:
+async def _inject(kind: str, stand: Stand, rng: random.Random, report: Report) -> Fault:
     fault = Fault(kind, time.monotonic())
     report.history.faults.append(fault)
     fault.detail = await FAULTS[kind](stand, rng)
     fault.ended = time.monotonic()
+    return fault
 
 
 async def _recovered(stand: Stand, recorder: Recorder, report: Report, what: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
+from tests.robustness.checker import attacks
 from tests.robustness.checker.evidence import EVERYONE, Evidence, Happened, Life, Operation, Register
 from tests.robustness.checker.violation import Violation
 from tests.robustness.checker.zones import Cover, Sighting, clashes, zones_of
@@ -19,7 +20,10 @@ Rule = Callable[[Evidence], Iterator[Violation]]
 def check(history: History) -> list[Violation]:
     """Return the violations in a history."""
     evidence = Evidence(history)
-    return [violation for rule in RULES for violation in rule(evidence)]
+    return [
+        *(violation for rule in RULES for violation in rule(evidence)),
+        *(violation for rule in ATTACK_RULES for violation in rule(history)),
+    ]
 
 
 def one_state_per_etag(evidence: Evidence) -> Iterator[Violation]:
@@ -264,6 +268,12 @@ RULES: tuple[Rule, ...] = (
     one_winner_per_etag,
     all_or_nothing,
     no_internal_fault,
+)
+
+ATTACK_RULES: tuple[Callable[[History], Iterator[Violation]], ...] = (
+    attacks.bounded_memory,
+    attacks.no_internal_answer,
+    attacks.lone_callers_are_served,
 )
 
 

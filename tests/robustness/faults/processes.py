@@ -37,6 +37,12 @@ def resident_bytes(pid: int) -> int:
     return int(fields[1]) * _PAGE if fields else 0
 
 
+def peak_resident_bytes(pid: int) -> int:
+    """Return the most resident memory that a process has had so far."""
+    lines = _read(pid, "status").splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(b"VmHWM:")), 0)
+
+
 def _count(pid: int, name: str) -> int:
     try:
         return len(os.listdir(f"/proc/{pid}/{name}"))

@@ -3,4 +3,4 @@
 Every command runs this file: import nothing here.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

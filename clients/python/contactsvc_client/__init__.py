@@ -38,7 +38,7 @@ from contactsvc_client._records import (
 from contactsvc_client._settings import Environment, Pem, TlsOptions
 from contactsvc_client._verification import CheckedVerification, StartedVerification, VerificationResult
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "APIError",

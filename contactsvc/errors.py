@@ -257,11 +257,16 @@ class ValueChanged(FailedPrecondition):
 
 
 class VerificationNotStarted(FailedPrecondition):
-    """No challenge is running."""
+    """No challenge is running.
+
+    Attributes:
+        is_expired: whether there is one that has expired.
+    """
 
     reason = "VERIFICATION_NOT_STARTED"
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_expired: bool = False) -> None:
+        self.is_expired = is_expired
         super().__init__("no verification is running: not started, expired, or voided by a new value; start one")
 
 
@@ -278,6 +283,7 @@ class VerificationLimit(ContactsvcError):
     """No sends are left: of the challenge, or of its value or client today.
 
     Attributes:
+        limit: "sends", "value_day" or "client_day".
         retry_after: seconds until there are more.
     """
 
@@ -285,6 +291,7 @@ class VerificationLimit(ContactsvcError):
 
     def __init__(self, limit: str, retry_after: float) -> None:
         super().__init__(f"too many codes were sent (limit: {limit}); retry later", metadata={"limit": limit})
+        self.limit = limit
         self.retry_after = retry_after
 
 

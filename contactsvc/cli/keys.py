@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from contactsvc import config
-from contactsvc.cli import exits, options, secrets, stdio
+from contactsvc.cli import exits, key_output, options, stdio
 from contactsvc.domain.api_keys import ApiKey, Permission, new_key
 from contactsvc.domain.clock import now_utc
 from contactsvc.domain.kinds import Environment
@@ -79,12 +79,12 @@ def create(
             expires_at=None if expires_in is None else now + _duration("--expires-in", expires_in, at_least=1),
             rate=None if rate is None else _rate(rate),
         )
-        with secrets.written_to(output, text):
+        with key_output.written_to(output, text):
             asyncio.run(_add(settings, key))
         lifetime = "never expires" if key.expires_at is None else f"expires at {_time(key.expires_at)}"
         _announce(f"created key {key.id}, which {lifetime}", output)
         if output is None:
-            secrets.print_secret(
+            key_output.print_key(
                 text,
                 lambda: asyncio.run(_revoke(settings, key.id)),
                 undone=f"revoked key {key.id}",
@@ -137,7 +137,7 @@ def rotate(key_id: str, overlap: str, output: Path | None, **flags: str | None) 
         until = f"works until {_time(after.previous_until)}" if after.previous_until else "stops within 30 seconds"
         _announce(f"rotated key {key_id}; the previous one {until}", output)
         if output is None:
-            secrets.print_secret(
+            key_output.print_key(
                 text,
                 lambda: asyncio.run(_undo_rotation(settings, after, before)),
                 undone=f"key {key_id} has its previous secret again",
@@ -183,7 +183,7 @@ async def _rotate(
                 "wait until then, or stop both secrets now with --overlap 0h"
             )
         after, text = before.rotated(now, overlap)
-        with secrets.written_to(output, text):
+        with key_output.written_to(output, text):
             if not await store.rotate(before, after):
                 raise StartupError(f"key {key_id} has been rotated or revoked meanwhile; nothing was changed")
         return before, after, text

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from contactsvc import __version__
-from contactsvc.cli import doctor, exits, keys, probe, serve, stdio, transfer
+from contactsvc.cli import doctor, exits, keys, probe, secrets, serve, stdio, transfer
 
 
 class _Program(click.Group):
@@ -47,6 +47,7 @@ for _command in (
     transfer.export_contact_methods,
     transfer.import_contact_methods,
     keys.keys,
+    secrets.secrets,
     probe.probe,
 ):
     main.add_command(_command)

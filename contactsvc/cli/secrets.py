@@ -1,76 +1,61 @@
-"""Where a new secret goes: to standard output, or into a file that only its owner can read."""
+"""`contactsvc secrets`: rotates the secrets that verification codes are derived from."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
-from contactsvc.cli import stdio
-from contactsvc.errors import ConfigurationError, ContactsvcError, StartupError
+import click
 
-_OWNER_ONLY = 0o600
+from contactsvc import config
+from contactsvc.cli import exits, options, stdio
+from contactsvc.domain.kinds import Environment
+from contactsvc.domain.verification import SECRET_READ_INTERVAL, SECRET_TIME_BEFORE_USE
+from contactsvc.errors import ConfigurationError
 
 
-@contextmanager
-def written_to(path: Path | None, secret: str) -> Iterator[None]:
-    """Write a secret to a new file with mode 0600; remove the file when the block fails.
+@click.group()
+def secrets() -> None:
+    """Rotate the secrets that verification codes are derived from."""
 
-    Args:
-        path: the file; None writes nothing.
-        secret: its only line.
 
-    Raises:
-        ConfigurationError: something of this name exists, a broken link included.
-        StartupError: the file cannot be written.
+@secrets.command()
+@click.option(
+    "--environment",
+    type=click.Choice([environment.value for environment in Environment]),
+    help="Environment whose secret to rotate.  [all]",
+)
+@options.settings_of("secrets")
+def rotate(environment: str | None, **flags: str | None) -> None:
+    """Replace the secrets that verification codes are derived from.
+
+    Every running service uses the new one within 75 seconds, without a restart. Codes that were sent before remain
+    valid: the previous secret is kept for them, and deleted after 25 hours. Nothing secret is printed.
+
+    With --verification-secret-file the secrets are lines of that file, and this command changes nothing.
     """
-    if path is None:
-        yield
-        return
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
-    except FileExistsError:
-        raise ConfigurationError(f"{path} exists, and --output overwrites nothing; name a new file") from None
-    except OSError as error:
-        raise StartupError(f"cannot create {path}: {error.strerror}") from error
-    try:
-        _fill(descriptor, path, secret)
-        yield
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    with exits.exit_codes():
+        settings = config.load(flags, os.environ)
+        if settings.verification_secret_file is not None:
+            raise ConfigurationError(
+                f"the secrets are the lines of {settings.verification_secret_file}, which this command does not "
+                "change: append a new line to the file on every replica, move it to the top after 15 seconds, and "
+                "remove the old one a day later"
+            )
+        environments = list(Environment) if environment is None else [Environment(environment)]
+        within = (SECRET_TIME_BEFORE_USE + SECRET_READ_INTERVAL).total_seconds()
+        asyncio.run(_rotate(settings, environments))
+        for rotated in environments:
+            stdio.print_line(
+                f"rotated the verification secret of {rotated}; services use the new one within {within:.0f} seconds"
+            )
 
 
-def print_secret(secret: str, undo: Callable[[], None], *, undone: str, otherwise: str) -> None:
-    """Print a secret on standard output; when that fails, undo its making, since nobody has seen it.
+async def _rotate(settings: config.Settings, environments: list[Environment]) -> None:
+    # Imported late: --help and a wrong flag need not wait for the drivers.
+    from contactsvc.runtime.database import connected
 
-    Args:
-        secret: the line to print.
-        undo: withdraws the secret.
-        undone: the effect of `undo`, for the error message.
-        otherwise: what to do if `undo` fails, for the error message.
-
-    Raises:
-        StartupError: it has not been printed.
-    """
-    try:
-        stdio.print_line(secret)
-    except stdio.NotPrinted as error:
-        try:
-            undo()
-        except (StartupError, ContactsvcError) as failure:
-            raise StartupError(
-                f"{error}, so the key is lost, and withdrawing it failed ({failure}); {otherwise}"
-            ) from error
-        raise StartupError(f"{error}, so the key is lost; {undone}") from error
-
-
-def _fill(descriptor: int, path: Path, secret: str) -> None:
-    try:
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(f"{secret}\n")
-            file.flush()
-            os.fsync(descriptor)
-    except OSError as error:
-        raise StartupError(f"cannot write {path}: {error.strerror}") from error
+    async with connected(settings) as deployment:
+        store = deployment.secret_store(f"{settings.database}_keys")
+        for environment in environments:
+            await store.rotate(environment, deployment.clock())

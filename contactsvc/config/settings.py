@@ -42,8 +42,9 @@ class Group(Enum):
     """Group of settings: its title in the documentation, and the commands that take its flags."""
 
     SERVICE = ("Service", "serve")
-    DATABASE = ("Database", "serve", "doctor", "export", "import", "keys")
+    DATABASE = ("Database", "serve", "doctor", "export", "import", "keys", "secrets")
     VALUES = ("Values", "serve", "doctor", "import")
+    VERIFICATION = ("Verification", "serve", "doctor", "secrets")
     TLS = ("TLS", "serve")
     LIMITS = ("Limits", "serve")
     DRAIN = ("Drain", "serve")
@@ -214,14 +215,14 @@ class Settings:
         "Reject invalid values (strict), or store them without a normalized value (lenient).",
     )
     verification_secret_file: Path | None = _optional(
-        Group.SERVICE,
+        Group.VERIFICATION,
         "FILE",
         parse_file,
         "none: a secret in the database",
-        "Secrets that verification codes are derived by, one per line, the current one first.",
+        "Secrets that verification codes are derived from, one per line, the current one first.",
         details="At least 32 random characters each. The file keeps them out of the database and its backups; all "
-        "replicas need the same one. To change it, add a line at the top and restart; keep the old one for half an "
-        "hour.",
+        "replicas need the same one. It is read again every 15 seconds; "
+        "[verification-secrets.md](verification-secrets.md) describes how to change it.",
     )
     tls_cert: Path | None = _optional(
         Group.TLS,

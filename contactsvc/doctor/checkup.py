@@ -189,7 +189,8 @@ class Checkup:
         return mendable
 
     async def _check_documents(self) -> None:
-        count = earlier = of_no_layout = unread = 0
+        count = earlier = of_no_layout = unread = expired_challenges = 0
+        now = self._clock()
         async for document in self._inspection.documents():
             count += document.client_id is not None
             earlier += document.is_of_earlier_layout
@@ -201,6 +202,8 @@ class Checkup:
                 unread += document.client_id is not None
                 self._add_faulty(document)
             elif document.record is not None:
+                challenge = document.record.challenge
+                expired_challenges += challenge is not None and challenge.is_expired(now)
                 if not document.is_findable:
                     # Before the check of the value, whose repair changes the etag.
                     self._add_wrong_primary_key(document.record)
@@ -210,6 +213,8 @@ class Checkup:
             self._add_earlier_layouts(earlier)
         if of_no_layout:
             self._add_unknown_layouts(of_no_layout)
+        if expired_challenges:
+            self._add_expired_challenges(expired_challenges)
         self._values.finish(await self._recorded.find(), is_complete=not unread)
 
     def _add_earlier_layouts(self, count: int) -> None:
@@ -233,6 +238,17 @@ class Checkup:
             f"{SCHEMA_VERSION}; set it in mongosh with "
             f"db.contact_methods.updateMany({query}, {{$set: {{schema_version: {SCHEMA_VERSION}}}}})",
         )
+
+    def _add_expired_challenges(self, count: int) -> None:
+        self._add(
+            Severity.NOTE,
+            Check.CHALLENGE,
+            f"{plural(count, 'expired challenge')} of verifications, which hold no code; the next start of a "
+            f"verification replaces its challenge, and --fix removes all of them now",
+            mendable=True,
+        )
+        # It keeps etags, so the rest of the plan stays valid.
+        self._plan.add(Fix(self._environment, Repair.REMOVE_CHALLENGES))
 
     def _add_newer_layout(self, document: InspectedDocument) -> None:
         self._add(
@@ -277,7 +293,7 @@ class Checkup:
             Severity.NOTE,
             Check.MEMORY,
             f"{plural(count, 'document')} with only expired idempotency records; MongoDB removes them within minutes, "
-            f"the embedded database at the next start of the service, and --fix now",
+            f"the embedded database within the hour while a service runs, and --fix now",
             mendable=True,
         )
         self._plan.add(Fix(self._environment, Repair.FORGET))

@@ -28,6 +28,7 @@ class Repair(StrEnum):
     CREATE_INDEX = "create_index"
     INDEX_AS_WRITTEN = "index_as_written"
     RECORD_RULES = "record_rules"
+    REMOVE_CHALLENGES = "remove_challenges"
 
 
 BATCHED: Final = (Repair.RENORMALIZE, Repair.INDEX_AS_WRITTEN)
@@ -66,6 +67,8 @@ class Fix:
                 return "migrate all documents of earlier layouts"
             case Repair.FORGET:
                 return "remove the documents that hold only expired idempotency records"
+            case Repair.REMOVE_CHALLENGES:
+                return "remove the expired challenges of verifications"
             case Repair.CREATE_INDEX:
                 return f"create index {self.target}"
             case Repair.RECORD_RULES:

@@ -102,6 +102,9 @@ class Repairer:
             case Repair.FORGET:
                 await self._repairs.remove_expired(self._clock())
                 return ""
+            case Repair.REMOVE_CHALLENGES:
+                await self._repairs.remove_expired_challenges(self._clock())
+                return ""
             case Repair.CREATE_INDEX:
                 if await self._repairs.create_index(fix.target):
                     return ""

@@ -36,6 +36,7 @@ class Check(StrEnum):
     LAYOUT = "layout"
     VALUE = "value"
     MEMORY = "memory"
+    CHALLENGE = "challenge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,13 @@ from contactsvc.domain.kinds import Environment
 from contactsvc.domain.normalization import ValueRules
 from contactsvc.errors import ConfigurationError, ContactsvcError, DatabaseRefuses, StartupError
 from contactsvc.runtime.database import connected
+from contactsvc.runtime.secrets import secrets_of_file
 from contactsvc.store import MAX_REPAIRS, STANDALONE_WARNING, inspection_of, recorded_rules_of, repairs_of
+
+_KEY_IN_DATABASE = (
+    "the database holds both the verification secret and the challenges, so that read access to it, or to a backup, is "
+    "enough to derive the valid codes; --verification-secret-file keeps the secret outside"
+)
 
 
 def run(
@@ -43,6 +49,8 @@ def run(
     try:
         settings = config.load(flags, environ, serving=True)
         _load_certificates(settings)
+        if settings.verification_secret_file is not None:
+            secrets_of_file(settings.verification_secret_file)
         with planning() as plan:
             asyncio.run(_check(settings, report, plan))
             report.summarize()
@@ -77,6 +85,8 @@ async def _check(settings: Settings, report: Report, plan: Plan) -> None:
         report.add(Finding(severity=Severity.NOTE, check=Check.DATABASE, message=connection))
         if not deployment.transactional:
             report.add(Finding(severity=Severity.WARNING, check=Check.DATABASE, message=STANDALONE_WARNING))
+        if not deployment.is_embedded and settings.verification_secret_file is None:
+            report.add(Finding(severity=Severity.NOTE, check=Check.DATABASE, message=_KEY_IN_DATABASE))
         with _reporting_refusals(report):
             if not await deployment.key_store(f"{settings.database}_keys").all():
                 _report_missing_keys(settings, report)

@@ -61,11 +61,13 @@ class Challenged:
         record: the record; its challenge is another, or none, when a request is repeated after its challenge is over.
         challenge_id: the challenge that was started.
         attempts_left: wrong codes that may still be given.
+        repeated: whether the request was carried out before.
     """
 
     record: ContactMethod
     challenge_id: str
     attempts_left: int
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +79,14 @@ class Checked:
         challenge_id: the challenge that it was checked against.
         verified: whether it was right.
         attempts_left: wrong codes that may still be given.
+        repeated: whether the request was carried out before.
     """
 
     record: ContactMethod
     challenge_id: str
     verified: bool
     attempts_left: int
+    repeated: bool = False
 
 
 Result = Written | Deleted | Erased | Challenged | Checked | ContactsvcError
@@ -132,8 +136,8 @@ def _result(outcome: Outcome, find: Callable[[str], ContactMethod | None]) -> Re
     if verification is None:
         return Written(record, outcome.action, outcome.demoted_ids)
     if verification.verified is None:
-        return Challenged(record, verification.challenge_id, verification.attempts_left)
-    return Checked(record, verification.challenge_id, verification.verified, verification.attempts_left)
+        return Challenged(record, verification.challenge_id, verification.attempts_left, repeated=True)
+    return Checked(record, verification.challenge_id, verification.verified, verification.attempts_left, repeated=True)
 
 
 R = TypeVar("R", Written, Deleted, Erased, Challenged, Checked)

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 from contactsvc.domain.ids import new_etag
@@ -18,6 +19,10 @@ MAX_TRIES: Final = 5
 """Wrong codes per challenge."""
 MAX_SENDS: Final = 5
 """Sends per challenge, the first included."""
+SEND_LIFETIME: Final = timedelta(minutes=10)
+"""The time from the last send to the end of a challenge."""
+CHALLENGE_LIFETIME: Final = timedelta(minutes=30)
+"""The maximum time from the first send to the end of a challenge."""
 MAX_DAILY_SENDS_PER_VALUE: Final = 10
 MAX_DAILY_SENDS_PER_CLIENT: Final = 20
 METHOD_CODE: Final = "code"
@@ -25,11 +30,44 @@ METHOD_ATTESTED: Final = "attested"
 
 MIN_SECRET_LENGTH: Final = 32
 """Characters of a secret in a file."""
+SECRET_READ_INTERVAL: Final = timedelta(seconds=15)
+"""The interval at which every service reads the secrets."""
+SECRET_TIME_BEFORE_USE: Final = timedelta(minutes=1)
+"""The time from a rotation to the use of the new secret, in which every service reads it."""
+SECRET_RETENTION: Final = timedelta(hours=25)
+"""How long a secret is kept after its last use.
 
-_SEND_LIFETIME: Final = timedelta(minutes=10)
-_CHALLENGE_LIFETIME: Final = timedelta(minutes=30)
+Its challenges end within 30 minutes; the requests that carried their codes are remembered for 24 hours, by keyed
+digests.
+"""
+
 _ID_BYTES: Final = 8
 _SECRET_BYTES: Final = 32
+
+
+class VerificationEvent(StrEnum):
+    """The result of a start or a check, for metrics; a repeated request has none."""
+
+    STARTED = "started"
+    """A new challenge."""
+    RESENT = "resent"
+    """The code of a running challenge once more."""
+    VERIFIED = "verified"
+    """The right code."""
+    WRONG_CODE = "wrong_code"
+    """A wrong code."""
+    EXHAUSTED = "exhausted"
+    """A check after the last try."""
+    EXPIRED = "expired"
+    """A check after the challenge has expired."""
+    NOT_STARTED = "not_started"
+    """A check without a challenge: never started, or voided by another value."""
+    LIMIT_SENDS = "limit_sends"
+    """A start beyond the sends of its challenge."""
+    LIMIT_VALUE_DAY = "limit_value_day"
+    """A start beyond the daily sends to its value."""
+    LIMIT_CLIENT_DAY = "limit_client_day"
+    """A start beyond the daily sends of its client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +100,7 @@ class Challenge:
     @property
     def expires_at(self) -> datetime:
         """10 minutes after the last send, but at most 30 after the first."""
-        return min(self.sent_at + _SEND_LIFETIME, self.started_at + _CHALLENGE_LIFETIME)
+        return min(self.sent_at + SEND_LIFETIME, self.started_at + CHALLENGE_LIFETIME)
 
     @property
     def attempts_left(self) -> int:
@@ -74,9 +112,13 @@ class Challenge:
         """The number of sends that are left."""
         return MAX_SENDS - self.sends
 
+    def is_expired(self, now: datetime) -> bool:
+        """Return whether its time is over."""
+        return now >= self.expires_at
+
     def is_live(self, now: datetime) -> bool:
         """Return whether it can still be passed, or repeated after it was passed."""
-        return now < self.expires_at and self.attempts_left > 0
+        return not self.is_expired(now) and self.attempts_left > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +140,16 @@ class VerificationSecrets:
 
     Attributes:
         current: derives the codes of new challenges.
-        all: by id; retired ones stay until their challenges have ended.
+        all: by id, the current one first; retired ones, as long as they are kept, and those that are to come.
     """
 
     current: VerificationSecret
     all: Mapping[str, VerificationSecret]
 
     @staticmethod
-    def of(current: VerificationSecret, *retired: VerificationSecret) -> VerificationSecrets:
+    def of(current: VerificationSecret, *others: VerificationSecret) -> VerificationSecrets:
         """Return secrets, the first of which is current."""
-        return VerificationSecrets(current, {secret.id: secret for secret in (current, *retired)})
+        return VerificationSecrets(current, {secret.id: secret for secret in (current, *others)})
 
     def code(self, challenge: Challenge, *, record_id: str, type_: ContactMethodType, normalized: str) -> str | None:
         """Return the code of a challenge; None when its secret is gone."""
@@ -118,9 +160,10 @@ class VerificationSecrets:
         number = int.from_bytes(hmac.digest(secret.key, message, "sha256")) % 10**CODE_DIGITS
         return f"{number:0{CODE_DIGITS}}"
 
-    def digest(self, purpose: str, *parts: str) -> str:
-        """Return an id that shows its parts only to holders of the secret, for counters and remembered requests."""
-        return hmac.digest(self.current.key, json.dumps([purpose, *parts]).encode(), "sha256").hex()[:32]
+    def digests(self, purpose: str, *parts: str) -> tuple[str, ...]:
+        """Return ids that show their parts only to holders of the secrets: by the current one, then by each other."""
+        message = json.dumps([purpose, *parts]).encode()
+        return tuple(hmac.digest(secret.key, message, "sha256").hex()[:32] for secret in self.all.values())
 
 
 def secrets_of_text(text: str, environment: str) -> VerificationSecrets:

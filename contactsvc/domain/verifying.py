@@ -54,8 +54,10 @@ def checked(
         VerificationExhausted: its tries are spent; nothing is compared.
     """
     challenge = present.challenge
-    if challenge is None or now >= challenge.expires_at:
+    if challenge is None:
         raise VerificationNotStarted
+    if challenge.is_expired(now):
+        raise VerificationNotStarted(is_expired=True)
     if not challenge.attempts_left:
         raise VerificationExhausted
     expected = code_of(present, secrets)

@@ -140,7 +140,14 @@ class Server:
         scans = ScanLimiter(metrics.rejected)
         servicers = {
             environment: ContactMethodsServicer(
-                ContactMethods(store_, rules, clock=clock, make_id=make_id, secrets=secrets[environment]),
+                ContactMethods(
+                    store_,
+                    rules,
+                    clock=clock,
+                    make_id=make_id,
+                    secrets=secrets[environment],
+                    on_verification_event=metrics.verification_event,
+                ),
                 RequestParser(rules, clock=clock, secrets=secrets[environment]),
                 scans,
             )

@@ -20,6 +20,7 @@ from contactsvc.rpc.answers import AnswerLimits
 from contactsvc.rpc.auth import Authenticator
 from contactsvc.rpc.health import follow_database
 from contactsvc.runtime import embedded, malloc
+from contactsvc.runtime.expiry import remove_expired
 from contactsvc.runtime.rules_check import warn_of_other_rules
 from contactsvc.runtime.secrets import SecretRing
 from contactsvc.runtime.server import LAST_WRITES_TIMEOUT_SECONDS, SERVICE, Limits, Server, count_writes
@@ -116,7 +117,11 @@ async def _serve(
         await authenticator.refresh()
         if authenticator.open:
             refuse_network_without_keys(settings)
-        secrets = SecretRing(deployment.secret_store(f"{settings.database}_keys"), settings.verification_secret_file)
+        secrets = SecretRing(
+            deployment.secret_store(f"{settings.database}_keys"),
+            settings.verification_secret_file,
+            clock=deployment.clock,
+        )
         await secrets.read()
         call_log = _call_log(settings, supervisor)
         server = Server(
@@ -157,6 +162,8 @@ async def _serve(
         ]
         if certificates is not None:
             work.append(certificates.remind())
+        if deployment.is_embedded and (supervisor is None or supervisor.worker == 0):
+            work.append(remove_expired(stores.values(), deployment.clock))
         await stack.enter_async_context(_background(*work))
         if authenticator.open:
             _log.warning("no API keys: everyone who reaches %s is let in until a key is created", address)

@@ -17,7 +17,7 @@ from contactsvc.domain.operations import Create, Delete, Operation, Sync, Update
 from contactsvc.domain.outcomes import Action
 from contactsvc.domain.results import Deleted, Erased, Result, Written, expected, unexpected
 from contactsvc.domain.sync import apply_sync
-from contactsvc.domain.verification import VerificationSecrets
+from contactsvc.domain.verification import VerificationEvent, VerificationSecrets
 from contactsvc.errors import (
     ContactMethodNotFound,
     ContactsvcError,
@@ -68,10 +68,11 @@ class ContactMethods:
         clock: Clock,
         make_id: Callable[[], str],
         secrets: Callable[[], VerificationSecrets],
+        on_verification_event: Callable[[VerificationEvent], None],
     ) -> None:
         self._store = store
         self._writes = Writes(store, rules, clock, make_id, secrets)
-        self.verifications = Verifications(store, self._writes, clock, secrets)
+        self.verifications = Verifications(store, self._writes, clock, secrets, on_verification_event)
 
     async def get(self, id_: str) -> ContactMethod:
         """Return the record with this id."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -104,10 +104,11 @@ class Store(Protocol):
         """
         ...
 
-    async def count_within(self, key: str, limit: int, *, expires_at: datetime) -> bool:
-        """Count one more under a key, unless there are `limit` already; return whether it was counted.
+    async def count_within(self, keys: Sequence[str], limit: int, *, expires_at: datetime) -> bool:
+        """Count one more under the first of some keys, unless all of them have `limit` already; return whether it did.
 
-        Exact under concurrency. The count is forgotten after `expires_at`.
+        Exact under concurrency, as long as all callers count under the same key. The count is forgotten after
+        `expires_at`.
         """
         ...
 

@@ -15,10 +15,18 @@ from contactsvc.domain.verification import (
     MAX_DAILY_SENDS_PER_CLIENT,
     MAX_DAILY_SENDS_PER_VALUE,
     Challenge,
+    VerificationEvent,
     VerificationSecrets,
 )
 from contactsvc.domain.verifying import code_of
-from contactsvc.errors import ContactsvcError, DeadlineExceeded, StoreUnavailable, VerificationLimit
+from contactsvc.errors import (
+    ContactsvcError,
+    DeadlineExceeded,
+    StoreUnavailable,
+    VerificationExhausted,
+    VerificationLimit,
+    VerificationNotStarted,
+)
 from contactsvc.service.ports import Store
 from contactsvc.service.writes import WritePlan, Writes
 
@@ -48,9 +56,18 @@ class Verifications:
         writes: carries out writes.
         clock: the time of challenges.
         secrets: returns the secrets of the environment as they are now.
+        on_event: receives the result of each start and check.
     """
 
-    def __init__(self, store: Store, writes: Writes, clock: Clock, secrets: Callable[[], VerificationSecrets]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        writes: Writes,
+        clock: Clock,
+        secrets: Callable[[], VerificationSecrets],
+        on_event: Callable[[VerificationEvent], None],
+    ) -> None:
+        self._on_event = on_event
         self._store = store
         self._writes = writes
         self._clock = clock
@@ -65,13 +82,17 @@ class Verifications:
         except (StoreUnavailable, DeadlineExceeded):
             # It may be stored.
             raise
-        except ContactsvcError:
+        except ContactsvcError as refusal:
             await send.take_back()
+            if isinstance(refusal, VerificationLimit):
+                self._on_event(VerificationEvent(f"limit_{refusal.limit}"))
             raise
         record, challenge = challenged.record, challenged.record.challenge
-        if record is not send.record:
-            # The request is repeated; it was counted the first time.
+        if challenged.repeated:
+            # It was counted the first time.
             await send.take_back()
+        elif challenge is not None:
+            self._on_event(VerificationEvent.STARTED if challenge.sends == 1 else VerificationEvent.RESENT)
         code = code_of(record, self._secrets())
         is_over = challenge is None or challenge.id != challenged.challenge_id or not challenge.is_live(self._clock())
         if is_over or code is None:
@@ -82,8 +103,18 @@ class Verifications:
         """Check a code."""
         # One at a time: codes are compared before the write that counts the try.
         async with self._store.exclusively({("check", check.id)}):
-            (result,) = await self._writes.carry_out(WritePlan.of_one(check), request)
-        return expected(Checked, result)
+            try:
+                (result,) = await self._writes.carry_out(WritePlan.of_one(check), request)
+            except VerificationExhausted:
+                self._on_event(VerificationEvent.EXHAUSTED)
+                raise
+            except VerificationNotStarted as refusal:
+                self._on_event(VerificationEvent.EXPIRED if refusal.is_expired else VerificationEvent.NOT_STARTED)
+                raise
+        checked = expected(Checked, result)
+        if not checked.repeated:
+            self._on_event(VerificationEvent.VERIFIED if checked.verified else VerificationEvent.WRONG_CODE)
+        return checked
 
     async def set(self, wanted: SetVerification, request: RequestFingerprint | None) -> Written:
         """Set or clear a verification on the caller's word."""
@@ -94,42 +125,37 @@ class Verifications:
         """Remove the counts of a client's sends."""
         now, secrets = self._clock(), self._secrets()
         await self._store.remove_counts(
-            [_client_key(secrets, client_id, now - timedelta(days=days)) for days in (0, 1)]
+            [key for days in (0, 1) for key in _client_keys(secrets, client_id, now - timedelta(days=days))]
         )
 
 
 class _CountedSend:
-    """Counts a send once against the caps of its day, however often its write is attempted.
-
-    Attributes:
-        record: the record as the last attempt was to store it; None before the first.
-    """
+    """Counts a send once against the caps of its day, however often its write is attempted."""
 
     def __init__(self, store: Store, now: datetime, secrets: VerificationSecrets) -> None:
         self._store = store
         self._now = now
         self._secrets = secrets
         self._counted: list[str] = []
-        self.record: ContactMethod | None = None
 
     async def count(self, results: Sequence[Result]) -> None:
         """Count the send; raise VerificationLimit when there are none left today."""
         (result,) = results
         if not isinstance(result, Challenged):
             return
-        self.record = record = result.record
-        value_key = self._secrets.digest("value", record.type.value, record.value.normalized or "", _day(self._now))
+        record, day = result.record, _day(self._now)
+        value_keys = self._secrets.digests("value", record.type.value, record.value.normalized or "", day)
         # The value last: a client that has no sends left must not use up those of values.
-        for limit, key, cap in (
-            ("client_day", _client_key(self._secrets, record.client_id, self._now), MAX_DAILY_SENDS_PER_CLIENT),
-            ("value_day", value_key, MAX_DAILY_SENDS_PER_VALUE),
+        for limit, keys, cap in (
+            ("client_day", _client_keys(self._secrets, record.client_id, self._now), MAX_DAILY_SENDS_PER_CLIENT),
+            ("value_day", value_keys, MAX_DAILY_SENDS_PER_VALUE),
         ):
-            if key in self._counted:
+            if keys[0] in self._counted:
                 continue
-            if not await self._store.count_within(key, cap, expires_at=self._now + _COUNT_LIFETIME):
+            if not await self._store.count_within(keys, cap, expires_at=self._now + _COUNT_LIFETIME):
                 midnight = self._now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
                 raise VerificationLimit(limit, (midnight - self._now).total_seconds())
-            self._counted.append(key)
+            self._counted.append(keys[0])
 
     async def take_back(self) -> None:
         """Uncount a send that was not made."""
@@ -137,8 +163,8 @@ class _CountedSend:
             await self._store.uncount(self._counted.pop())
 
 
-def _client_key(secrets: VerificationSecrets, client_id: str, now: datetime) -> str:
-    return secrets.digest("client", client_id, _day(now))
+def _client_keys(secrets: VerificationSecrets, client_id: str, now: datetime) -> tuple[str, ...]:
+    return secrets.digests("client", client_id, _day(now))
 
 
 def _day(now: datetime) -> str:

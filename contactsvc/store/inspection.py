@@ -17,6 +17,7 @@ from pymongo.errors import PyMongoError
 
 from contactsvc.domain.contact_method import ContactMethod
 from contactsvc.domain.normalization import written_form
+from contactsvc.domain.verification import CHALLENGE_LIFETIME, SEND_LIFETIME
 from contactsvc.errors import StartupError
 from contactsvc.store import duplicates
 from contactsvc.store.deployment import COLLECTION, Deployment
@@ -147,6 +148,16 @@ def explained(collection: Collection, action: str = "read the contact methods") 
 def expired(now: datetime) -> Document:
     """Return the query for expired idempotency documents."""
     return {"forget_at": {"$lt": now}, "client_id": {"$exists": False}}
+
+
+def expired_challenges(now: datetime) -> Document:
+    """Return the query for records with an expired challenge, as `Challenge.is_expired`."""
+    return {
+        "$or": [
+            {"challenge.sent_at": {"$lte": now - SEND_LIFETIME}},
+            {"challenge.started_at": {"$lte": now - CHALLENGE_LIFETIME}},
+        ]
+    }
 
 
 def readable_record(document: Document) -> ContactMethod | None:

@@ -22,6 +22,7 @@ from contactsvc.store.indexes import INDEX_CONFLICTS, INDEXES, create_index
 from contactsvc.store.inspection import (
     BATCH_SIZE,
     expired,
+    expired_challenges,
     explained,
     readable_record,
     record_primary_key,
@@ -121,6 +122,21 @@ class Repairs:
         with explained(self._collection, _WRITE):
             return (await self._collection.delete_many(expired(now))).deleted_count
 
+    async def remove_expired_challenges(self, now: datetime) -> None:
+        """Remove expired challenges of verifications, in batches. Etags stay, since challenges are in no answer."""
+        expired_now = expired_challenges(now)
+        with explained(self._collection, _WRITE):
+            cursor = self._collection.find(expired_now, {"_id": 1}).batch_size(BATCH_SIZE)
+            try:
+                while documents := await cursor.to_list(length=BATCH_SIZE):
+                    ids = [document["_id"] for document in documents]
+                    # Not those that have been started again meanwhile.
+                    await self._collection.update_many(
+                        {"_id": {"$in": ids}, **expired_now}, {"$unset": {"challenge": ""}}
+                    )
+            finally:
+                await cursor.close()
+
     async def create_index(self, name: str) -> bool:
         """Create an index that the service needs; return False if the data or another index prevents it."""
         index = next(index for index in INDEXES if index.name == name)
@@ -170,6 +186,9 @@ def _update(before: ContactMethod, after: ContactMethod) -> Document:
     derived = {"primary_key": record_primary_key(after), "written_key": record_written_key(after)}
     put |= {name: key for name, key in derived.items() if key is not None}
     remove = old.keys() - new.keys() | {name for name, key in derived.items() if key is None}
+    if before.value.normalized != after.value.normalized:
+        # Also a challenge that was started since the record was read, which leaves the etag as it is.
+        remove.add("challenge")
     update: Document = {"$set": put, "$unset": dict.fromkeys(sorted(remove), "")}
     return {operator: fields for operator, fields in update.items() if fields}
 

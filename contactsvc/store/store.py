@@ -234,11 +234,17 @@ class MongoStore(DocumentReader):
                     await write.revert(self._collection)
             raise
 
-    async def count_within(self, key: str, limit: int, *, expires_at: datetime) -> bool:
-        """Count one more under a key, unless there are `limit` already; return whether it was counted."""
-        below = {"_id": key, "count": {"$lt": limit}}
+    async def count_within(self, keys: Sequence[str], limit: int, *, expires_at: datetime) -> bool:
+        """Count one more under the first key, unless all keys have `limit` already; return whether it was counted."""
+        key, *others = keys
         update = {"$inc": {"count": 1}, "$setOnInsert": {"forget_at": expires_at}}
         with translated():
+            if others:
+                found = await self._counts.find({"_id": queries.any_of(others)}).to_list(length=None)
+                limit -= sum(document["count"] for document in found)
+                if limit <= 0:
+                    return False
+            below = {"_id": key, "count": {"$lt": limit}}
             try:
                 await self._counts.update_one(below, update, upsert=True)
             except DuplicateKeyError:

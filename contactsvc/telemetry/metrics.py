@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from contactsvc import __version__
+from contactsvc.domain.verification import VerificationEvent
 from contactsvc.telemetry.codes import GO_CODES
 from contactsvc.telemetry.limit import Limit
 
@@ -58,6 +59,12 @@ class Metrics:
             ["limit"],
             registry=registry,
         )
+        verifications = Counter(
+            "contactsvc_verifications",
+            "Starts and checks of verifications, by result.",
+            ["result"],
+            registry=registry,
+        )
         self._commands = Histogram(
             "contactsvc_database_command_seconds",
             "Duration of database commands in seconds.",
@@ -86,7 +93,9 @@ class Metrics:
             "contactsvc_build_info", "Constant 1, labelled with the running version.", ["version"], registry=registry
         )
         build.labels(__version__).set(1)
+        # All exist from the start, so that the first increase is one from 0.
         self._rejected_by = {limit: self._rejected.labels(limit) for limit in Limit}
+        self._verifications_by = {event: verifications.labels(event) for event in VerificationEvent}
 
     def of_method(self, kind: str, service: str, method: str) -> MethodMetrics:
         """Return the metrics of an RPC, with their labels resolved."""
@@ -105,6 +114,10 @@ class Metrics:
     def rejected(self, limit: Limit) -> None:
         """Count a call rejected by a limit."""
         self._rejected_by[limit].inc()
+
+    def verification_event(self, event: VerificationEvent) -> None:
+        """Count the result of a start or a check of a verification."""
+        self._verifications_by[event].inc()
 
     def command_ended(self, command: str, *, ok: bool, seconds: float) -> None:
         """Record a database command. Thread-safe."""

@@ -52,6 +52,8 @@ def arguments(written: Any, case_id: str, outcomes: Mapping[str, Any]) -> Any:
             return datetime.fromisoformat(arguments(time, case_id, outcomes))
         case {"$enum": name}:
             return snake_case(name)
+        case {"$wrongCode": path}:
+            return f"{(int(resolved(path, outcomes)) + 1) % 1_000_000:06}"
     return {snake_case(name): named(name, value, case_id, outcomes) for name, value in written.items()}
 
 
@@ -102,6 +104,8 @@ def difference(expected: Any, actual: Any, case_id: str, outcomes: Mapping[str, 
     match expected:
         case {"$ref": path}:
             expected = resolved(path, outcomes)
+        case {"$enum": name}:
+            expected = snake_case(name)
         case {"$length": length}:
             expected, actual = length, len(actual)
         case str():

@@ -36,8 +36,9 @@ async def make_key(data_dir: Path, environment: str, allowed: str) -> str:
 async def clients(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clients]:
     """Run a service with API keys; yield the clients that the table names."""
     data_dir = tmp_path_factory.mktemp("cases")
-    full = await make_key(data_dir, "test", "read,write,delete,erase")
+    full = await make_key(data_dir, "test", "read,write,delete,erase,verify,attest")
     reader = await make_key(data_dir, "test", "read")
+    verifier = await make_key(data_dir, "test", "verify")
     async with running_service(data_dir) as service, AsyncExitStack() as stack:
         stranger = grpc.aio.server()
         port = stranger.add_insecure_port("127.0.0.1:0")
@@ -46,6 +47,7 @@ async def clients(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cli
         made = {
             "default": AsyncContactsClient(service.address, api_key=full),
             "reader": AsyncContactsClient(service.address, api_key=reader),
+            "verifier": AsyncContactsClient(service.address, api_key=verifier),
             "anonymous": AsyncContactsClient(service.address),
             "wrongKey": AsyncContactsClient(service.address, api_key="wrong"),
             "otherEnvironment": AsyncContactsClient(service.address, api_key=full, environment="live"),

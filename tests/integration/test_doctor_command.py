@@ -126,7 +126,9 @@ async def test_a_directory_without_a_database_is_left_as_it_is(tmp_path: Path) -
     assert os.listdir(tmp_path) == []
 
 
-async def test_a_standalone_server_is_a_warning(tmp_path: Path) -> None:
+async def test_a_standalone_server_is_a_warning_and_a_secret_in_its_database_a_note(tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.write_text("x" * 32)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -139,9 +141,22 @@ async def test_a_standalone_server_is_a_warning(tmp_path: Path) -> None:
     try:
         uri = f"mongodb://127.0.0.1:{port}/?directConnection=true&serverSelectionTimeoutMS=30000"
         code, out, err = await run_doctor("--mongodb-uri", uri)
+        with_file = await run_doctor("--mongodb-uri", uri, CONTACTSVC_VERIFICATION_SECRET_FILE=str(secrets))
     finally:
         process.terminate()
         await process.wait()
 
     assert (code, err) == (0, "")
     assert "warning  this is a standalone server" in out
+    assert "note     the database holds both the verification secret and the challenges" in out
+    assert "verification secret" not in with_file[1]
+
+
+async def test_a_secret_file_that_cannot_be_used_is_a_finding(tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.write_bytes(b"\xff" * 40)
+
+    code, out, _ = await run_doctor("--data-dir", str(tmp_path), "--verification-secret-file", str(secrets))
+
+    assert code == 2
+    assert out.startswith(f"wrong    the verification secret file {secrets} must be text in UTF-8\n")

@@ -171,16 +171,17 @@ def test_a_default_that_is_a_value_can_be_passed_as_it_is_shown() -> None:
 
 def test_every_command_has_the_flags_of_its_settings_with_their_defaults() -> None:
     commands = {name: command for name, command in main.commands.items() if not isinstance(command, click.Group)}
-    keys = main.commands["keys"]
-    assert isinstance(keys, click.Group)
+    groups = {name: command for name, command in main.commands.items() if isinstance(command, click.Group)}
+    assert groups.keys() == {"keys", "secrets"}
     help_ = " ".join(CliRunner().invoke(main, ["serve", "--help"]).output.split())
     for name, row in ROWS.items():
         takers = {command for command, of in commands.items() if any(flag_of(name) in p.opts for p in of.params)}
-        takers |= {"keys"} & set(row.group.commands)
+        takers |= groups.keys() & set(row.group.commands)
         # `probe` has flags of its own for the TLS of a caller.
         assert takers - {"probe"} == set(row.group.commands)
-        for of in keys.commands.values():
-            assert any(flag_of(name) in parameter.opts for parameter in of.params) == ("keys" in row.group.commands)
+        for group, commands_of_group in groups.items():
+            for of in commands_of_group.commands.values():
+                assert any(flag_of(name) in parameter.opts for parameter in of.params) == (group in row.group.commands)
         assert row.help in help_
         assert row.metavar is None or f"{row.help} [{row.default}]" in help_
 

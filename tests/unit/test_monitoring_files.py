@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from contactsvc.domain.verification import VerificationEvent
 from contactsvc.runtime.worker_metrics import supervision
 from contactsvc.runtime.worker_process import WorkerProcess
 from contactsvc.telemetry import metrics
@@ -110,6 +111,13 @@ def test_every_limit_is_counted_from_the_start_and_explained() -> None:
     for limit in Limit:
         assert registry.get_sample_value("contactsvc_rejected_calls_total", {"limit": limit}) == 0
         assert f"`{limit}`" in DOCUMENTATION
+
+
+def test_every_result_of_a_verification_is_counted_from_the_start_and_explained() -> None:
+    registry = metrics.Metrics().registry
+    for event in VerificationEvent:
+        assert registry.get_sample_value("contactsvc_verifications_total", {"result": event}) == 0
+        assert f"| `{event}` |" in DOCUMENTATION
 
 
 def test_every_metric_is_documented() -> None:

@@ -50,7 +50,7 @@ class CheckedVerification:
     Attributes:
         result: whether the code was right.
         attempts_left: the number of wrong codes that are still accepted.
-        contact_method: the contact method; None for a key without the permission `read`.
+        contact_method: the contact method; for a key without the permission `read` only its id.
     """
 
     result: VerificationResult

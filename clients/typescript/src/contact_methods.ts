@@ -28,7 +28,7 @@ import { batchReader, operation } from "./operations.js";
 import { type BatchOptions, writeOptions } from "./options.js";
 import type { AtomicBatch, PartialBatch, UpsertedContactMethod, WrittenContactMethod } from "./records.js";
 import { toUpserted, toWritten } from "./responses.js";
-import { ContactMethodWrites } from "./writes.js";
+import { ContactMethodVerifications } from "./verifications.js";
 
 const RPC = ContactMethodsService.method;
 
@@ -43,7 +43,7 @@ type EitherBatch<T> = AtomicBatch<T> | PartialBatch<T>;
  * rejected with a ValidationError, whose `issues` name each faulty field, such as `requests[3].value`, or with the
  * error of an item. Otherwise each item succeeds or fails on its own.
  */
-export class ContactMethods extends ContactMethodWrites {
+export class ContactMethods extends ContactMethodVerifications {
   /** Creates several contact methods. */
   createMany(items: readonly NewContactMethod[], options?: Atomic): Promise<AtomicBatch<WrittenContactMethod>>;
   createMany(items: readonly NewContactMethod[], options: Partial): Promise<PartialBatch<WrittenContactMethod>>;

@@ -8,7 +8,7 @@
  *         ├── UnauthorizedError     the API key is missing or invalid
  *         ├── ForbiddenError        the API key lacks the permission
  *         ├── ConflictError         the present state does not permit the call, such as a taken external id
- *         ├── RateLimitError        too many calls in flight
+ *         ├── RateLimitError        too many calls in flight, or a limit of verifications
  *         ├── ServerError           the service failed, or its database is unavailable
  *         ├── NetworkError          the service is unreachable
  *         └── TimeoutError          the call timed out
@@ -136,7 +136,10 @@ export class ConflictError extends APIError {
   }
 }
 
-/** Too many calls are in flight, and remained so until the timeout; nothing was done. */
+/**
+ * Too many calls were in flight until the timeout (reason OVERLOADED), or a verification has no sends or tries left
+ * (VERIFICATION_LIMIT, VERIFICATION_EXHAUSTED). Nothing was done.
+ */
 export class RateLimitError extends APIError {
   /** Milliseconds to wait before the next attempt; undefined if the service sent none. */
   readonly retryAfterMs: number | undefined;

@@ -37,11 +37,14 @@ export type {
   ListByClientOptions,
   ListQuery,
   MetadataOptions,
+  SetVerificationOptions,
+  StartVerificationOptions,
   SyncOptions,
   WriteOptions,
 } from "./options.js";
 export type {
   AtomicBatch,
+  CheckedVerification,
   ContactMethod,
   ContactMethodType,
   DeleteResult,
@@ -49,9 +52,11 @@ export type {
   Page,
   Pagination,
   PartialBatch,
+  StartedVerification,
   SyncResult,
   UpsertAction,
   UpsertedContactMethod,
+  VerificationResult,
   WrittenContactMethod,
 } from "./records.js";
 export { ContactsSDK } from "./sdk.js";

@@ -34,6 +34,22 @@ export interface DeleteOptions extends WriteOptions {
   readonly etag?: string;
 }
 
+export interface StartVerificationOptions extends WriteOptions {
+  /** The etag that the record must have. */
+  readonly etag?: string;
+}
+
+export interface SetVerificationOptions extends WriteOptions {
+  /** The value that you mean: the call fails if the record has another. By default the one that it has. */
+  readonly value?: string;
+  /** When it was verified; by default now, or, if it is verified already, as it is. */
+  readonly verifiedAt?: Date;
+  /** How, at most 50 characters; by default "attested", or, if it is verified already, as it is. */
+  readonly method?: string;
+  /** The etag that the record must have. */
+  readonly etag?: string;
+}
+
 export interface BatchOptions extends WriteOptions {
   /** Whether one faulty item fails the whole batch (the default); otherwise each item succeeds or fails on its own. */
   readonly atomic?: boolean;

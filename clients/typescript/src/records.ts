@@ -52,6 +52,35 @@ export interface UpsertedContactMethod extends WrittenContactMethod {
   readonly action: UpsertAction;
 }
 
+/** The result of a check. */
+export type VerificationResult = "verified" | "wrongCode";
+
+/** A code, and where to send it. */
+export interface StartedVerification {
+  /** Six digits; null if a request is repeated after its verification is over. Keep it out of logs. */
+  readonly code: string | null;
+  /** The value to send it to, as it was written. */
+  readonly value: string;
+  readonly type: ContactMethodType;
+  /** When the code expires; null without a code. */
+  readonly expiresAt: Date | null;
+  /** The number of wrong codes that may still be given. */
+  readonly attemptsLeft: number;
+  /** The number of sends that are left. */
+  readonly sendsLeft: number;
+  /** Null for an API key without the permission `read`. */
+  readonly contactMethod: ContactMethod | null;
+}
+
+/** A code after its check. */
+export interface CheckedVerification {
+  readonly result: VerificationResult;
+  /** The number of wrong codes that may still be given. */
+  readonly attemptsLeft: number;
+  /** For an API key without the permission `read`, it has an id and nothing else. */
+  readonly contactMethod: ContactMethod;
+}
+
 /** The position of a page in its list. */
 export interface Pagination {
   /** Whether another page follows. */

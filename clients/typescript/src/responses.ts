@@ -5,12 +5,17 @@ import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import {
   type ContactMethod as ContactMethodMessage,
   ContactMethodType as TypeNumber,
+  type CheckContactMethodVerificationResponse,
+  type StartContactMethodVerificationResponse,
   UpsertAction as ActionNumber,
+  VerificationResult as ResultNumber,
 } from "./gen/contactsvc/v1/contact_methods_pb.js";
 import { enumName } from "./messages.js";
 import type {
+  CheckedVerification,
   ContactMethod,
   ContactMethodType,
+  StartedVerification,
   UpsertAction,
   UpsertedContactMethod,
   WrittenContactMethod,
@@ -36,6 +41,29 @@ export function toUpserted(
   action: ActionNumber,
 ): UpsertedContactMethod {
   return Object.freeze({ ...fieldsOf(message), demotedIds, action: actionOf(action) });
+}
+
+/** Returns the result of the start of a verification. */
+export function toStarted(response: StartContactMethodVerificationResponse): StartedVerification {
+  return Object.freeze({
+    code: response.code || null,
+    value: response.value,
+    type: typeOf(response.type),
+    expiresAt: response.expiresAt ? timestampDate(response.expiresAt) : null,
+    attemptsLeft: response.attemptsLeft,
+    sendsLeft: response.sendsLeft,
+    contactMethod: response.contactMethod ? toRecord(response.contactMethod) : null,
+  });
+}
+
+/** Returns the result of the check of a code. */
+export function toChecked(response: CheckContactMethodVerificationResponse): CheckedVerification {
+  return Object.freeze({
+    // Only what is surely right counts as verified.
+    result: response.result === ResultNumber.VERIFIED ? "verified" : "wrongCode",
+    attemptsLeft: response.attemptsLeft,
+    contactMethod: toRecord(response.contactMethod),
+  });
 }
 
 function fieldsOf(message: ContactMethodMessage | undefined): ContactMethod {

@@ -38,6 +38,10 @@ const REFUSED: [name: string, path: string, call: () => unknown][] = [
   ["an endless timeout", "timeoutMs", () => sdk.retrieve("id", { timeoutMs: Infinity })],
   ["a signal that is none", "signal", () => sdk.retrieve("id", { signal: {} })],
   ["a fraction as limit", "limit", () => sdk.list({ limit: 1.5 })],
+  ["a code that is a number", "code", () => sdk.checkVerification("id", 123456)],
+  ["a verification that is neither set nor cleared", "verified", () => sdk.setVerification("id", "yes")],
+  ["a time as text", "verifiedAt", () => sdk.setVerification("id", true, { verifiedAt: "2026-11-27" })],
+  ["a value of a start", "options.value", () => sdk.startVerification("id", { value: "a@example.com" })],
   ["an unknown query field", "query.pageSize", () => sdk.list({ pageSize: 5 })],
 ];
 

@@ -48,8 +48,9 @@ before(async () => {
       "--data-dir",
       dataDir,
     );
-  const full = await key("test", "read,write,delete,erase");
+  const full = await key("test", "read,write,delete,erase,verify,attest");
   const reader = await key("test", "read");
+  const verifier = await key("test", "verify");
   service = await startService(dataDir);
   stranger = new Server();
   const port = await new Promise<number>((resolve, reject) =>
@@ -60,6 +61,7 @@ before(async () => {
   const { target } = service;
   clients.set("default", new ContactsSDK({ target, apiKey: full }));
   clients.set("reader", new ContactsSDK({ target, apiKey: reader }));
+  clients.set("verifier", new ContactsSDK({ target, apiKey: verifier }));
   clients.set("anonymous", new ContactsSDK({ target }));
   clients.set("wrongKey", new ContactsSDK({ target, apiKey: "wrong" }));
   clients.set("otherEnvironment", new ContactsSDK({ target, apiKey: full, environment: "live" }));
@@ -111,7 +113,7 @@ function call(client: ContactsSDK, method: string, named: Named): unknown {
   const sdk = client.contactMethods;
   const { timeoutMs, requestId, ...rest } = named;
   const options = { ...(timeoutMs !== undefined && { timeoutMs }), ...(requestId !== undefined && { requestId }) };
-  const { id, clientId, externalId, items, ids, key, value, type, filter } = rest as Named;
+  const { id, clientId, externalId, items, ids, key, value, type, filter, code, verified } = rest as Named;
   const fields = (...names: string[]): any => omit(rest, names);
   const without = (...names: string[]): any => omit({ ...rest, ...options }, names);
   switch (method) {
@@ -139,6 +141,12 @@ function call(client: ContactsSDK, method: string, named: Named): unknown {
       return collectAll(sdk.iterate(filter, without("filter")));
     case "getPrimary":
       return sdk.getPrimary(clientId, type, options);
+    case "startVerification":
+      return sdk.startVerification(id, without("id"));
+    case "checkVerification":
+      return sdk.checkVerification(id, code, options);
+    case "setVerification":
+      return sdk.setVerification(id, verified, without("id", "verified"));
     case "delete":
       return sdk.delete(id, without("id"));
     case "createMany":
@@ -167,7 +175,7 @@ function argumentsOf(written: Json, caseId: string, outcomes: Named): unknown {
   if (typeof written !== "object" || written === null) {
     return written;
   }
-  const { $ref, $repeat, $times, $oneOf, $contains, $date, $enum } = written as Named;
+  const { $ref, $repeat, $times, $oneOf, $contains, $date, $enum, $wrongCode } = written as Named;
   if ($ref !== undefined) return resolved($ref, outcomes);
   if ($repeat !== undefined) return $repeat[0].repeat($repeat[1]);
   if ($times !== undefined) return Array($times[0]).fill(argumentsOf($times[1], caseId, outcomes));
@@ -175,6 +183,9 @@ function argumentsOf(written: Json, caseId: string, outcomes: Named): unknown {
   if ($contains !== undefined) return contains($contains);
   if ($date !== undefined) return new Date(argumentsOf($date, caseId, outcomes) as string);
   if ($enum !== undefined) return $enum;
+  if ($wrongCode !== undefined) {
+    return String((Number(resolved($wrongCode, outcomes)) + 1) % 1_000_000).padStart(6, "0");
+  }
   return Object.fromEntries(
     Object.entries(written).map(([name, value]) => [name, argumentsOf(value, caseId, outcomes)]),
   );
@@ -206,6 +217,8 @@ function check(expected: Json, actual: any, caseId: string, outcomes: Named, at:
   } else if (typeof expected === "object" && expected !== null) {
     if ("$ref" in expected) {
       assert.deepEqual(actual, resolved(String(expected["$ref"]), outcomes), at);
+    } else if ("$enum" in expected) {
+      assert.equal(actual, expected["$enum"], at);
     } else if ("$length" in expected) {
       assert.equal(actual.length, expected["$length"], `the length of ${at}`);
     } else {

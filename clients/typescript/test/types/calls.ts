@@ -10,6 +10,7 @@ import {
   getFirst,
   oneOf,
   type PartialBatch,
+  type StartedVerification,
   ValidationError,
   type WrittenContactMethod,
 } from "contactsvc-client";
@@ -48,6 +49,13 @@ export async function accepted(sdk: ContactsSDK, type: ContactMethodType): Promi
     { id: "i", delete: true },
   ]);
   await sdk.contactMethods.delete("id", { onPrimary: "promoteNext", signal: AbortSignal.timeout(1) });
+  const started = await sdk.contactMethods.startVerification("id", { etag: "e" });
+  expectType<Equal<typeof started, StartedVerification>>();
+  expectType<Equal<typeof started.code, string | null>>();
+  const checked = await sdk.contactMethods.checkVerification("id", "123456");
+  expectType<Equal<typeof checked.result, "verified" | "wrongCode">>();
+  const attested = await sdk.contactMethods.setVerification("id", true, { verifiedAt: new Date(), method: "letter" });
+  expectType<Equal<typeof attested, ContactMethod>>();
   const all = await collectAll(sdk.contactMethods.iterate({ isPrimary: true }));
   expectType<Equal<typeof all, ContactMethod[]>>();
   const first = await getFirst(sdk.contactMethods.iterate());
@@ -95,6 +103,10 @@ export async function refused(sdk: ContactsSDK, text: string): Promise<void> {
   await sdk.contactMethods.list({ sort: "value" });
   // @ts-expect-error an unknown policy
   await sdk.contactMethods.delete("id", { onPrimary: "keep" });
+  // @ts-expect-error a code is text, since it may begin with zeros
+  await sdk.contactMethods.checkVerification("id", 123456);
+  // @ts-expect-error a verification is set or cleared
+  await sdk.contactMethods.setVerification("id");
   // @ts-expect-error an item that writes needs type and value
   await sdk.contactMethods.sync("c", [{ id: "i" }]);
   // @ts-expect-error an unknown environment

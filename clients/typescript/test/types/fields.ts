@@ -1,11 +1,13 @@
 /** The types that callers see have exactly the fields of the messages: a field that is forgotten fails to compile. */
 
 import type {
+  CheckedVerification,
   ContactMethod,
   ContactMethodUpdate,
   ContactMethodUpsert,
   Filter,
   NewContactMethod,
+  StartedVerification,
   SyncWrite,
 } from "contactsvc-client";
 
@@ -20,6 +22,8 @@ export function checks(): void {
   expectSame<Same<keyof NewContactMethod, FieldsOf<pb.CreateContactMethodRequest>>>();
   expectSame<Same<keyof ContactMethodUpdate, FieldsOf<pb.UpdateContactMethodRequest>>>();
   expectSame<Same<keyof ContactMethodUpsert, FieldsOf<pb.UpsertContactMethodRequest>>>();
+  expectSame<Same<keyof StartedVerification, FieldsOf<pb.StartContactMethodVerificationResponse>>>();
+  expectSame<Same<keyof CheckedVerification, FieldsOf<pb.CheckContactMethodVerificationResponse>>>();
   expectSame<Same<keyof SyncWrite, FieldsOf<pb.SyncItem>>>();
   type Singular<N> = N extends "values" | "labels" | "types" | "ids" | "clientIds" | "externalIds"
     ? N extends `${infer S}s`

@@ -1,6 +1,6 @@
 """Deadlines of running tasks, watched by one timer for all of them.
 
-A timer for each, as asyncio.timeout sets it, costs a read of one record 18 to 45 µs (docs/measurements.md).
+A timer for each, as asyncio.timeout sets it, costs four times as much (docs/measurements.md).
 """
 
 from __future__ import annotations

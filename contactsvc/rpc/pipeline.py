@@ -37,9 +37,10 @@ from contactsvc.rpc.rate_limit import RateLimiter
 from contactsvc.rpc.request_reader import RequestReader
 from contactsvc.rpc.status import code_of, status_of, trailing_of
 from contactsvc.rpc.visibility import visible, visible_error
+from contactsvc.telemetry.call_metrics import MethodMetrics
 from contactsvc.telemetry.call_report import CallReport
 from contactsvc.telemetry.limit import Limit
-from contactsvc.telemetry.metrics import MethodMetrics, Metrics
+from contactsvc.telemetry.metrics import Metrics
 
 REQUEST_ID_HEADER = "x-request-id"
 

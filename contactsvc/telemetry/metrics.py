@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from contactsvc import __version__
 from contactsvc.domain.verification import VerificationEvent
-from contactsvc.telemetry.codes import GO_CODES
+from contactsvc.telemetry.call_metrics import CallMetrics, MethodMetrics
 from contactsvc.telemetry.limit import Limit
 
-_CALL_LABELS = ["grpc_type", "grpc_service", "grpc_method"]
-_CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _COMMAND_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 _LAG_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 _LAG_INTERVAL_SECONDS = 0.5
@@ -34,24 +31,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         registry = self.registry
         ProcessCollector(registry=registry)
-        self._started = Counter("grpc_server_started", "RPCs started.", _CALL_LABELS, registry=registry)
-        self._handled = Counter(
-            "grpc_server_handled", "RPCs completed, by status code.", [*_CALL_LABELS, "grpc_code"], registry=registry
-        )
-        self._errors = Counter(
-            "contactsvc_errors", "RPCs that failed, by reason.", ["grpc_method", "reason"], registry=registry
-        )
-        self._seconds = Histogram(
-            "grpc_server_handling_seconds",
-            "Duration of RPCs in seconds.",
-            _CALL_LABELS,
-            registry=registry,
-            buckets=_CALL_BUCKETS,
-        )
-        self._received = Counter(
-            "grpc_server_msg_received", "Messages received from callers.", _CALL_LABELS, registry=registry
-        )
-        self._sent = Counter("grpc_server_msg_sent", "Messages sent to callers.", _CALL_LABELS, registry=registry)
+        self._calls = CallMetrics(registry)
         self.in_flight = Gauge("contactsvc_in_flight_calls", "RPCs in flight.", registry=registry)
         self._rejected = Counter(
             "contactsvc_rejected_calls",
@@ -98,18 +78,8 @@ class Metrics:
         self._verifications_by = {event: verifications.labels(event) for event in VerificationEvent}
 
     def of_method(self, kind: str, service: str, method: str) -> MethodMetrics:
-        """Return the metrics of an RPC, with their labels resolved."""
-        labels = (kind, service, method)
-        return MethodMetrics(
-            self._started.labels(*labels),
-            self._seconds.labels(*labels),
-            self._received.labels(*labels),
-            self._sent.labels(*labels),
-            self._handled,
-            self._errors,
-            labels,
-            {},
-        )
+        """Return the metrics of an RPC."""
+        return self._calls.of_method(kind, service, method)
 
     def rejected(self, limit: Limit) -> None:
         """Count a call rejected by a limit."""
@@ -133,41 +103,3 @@ class Metrics:
             due = time.monotonic() + _LAG_INTERVAL_SECONDS
             await asyncio.sleep(_LAG_INTERVAL_SECONDS)
             self._lag.observe(max(0.0, time.monotonic() - due))
-
-
-@dataclass(slots=True)
-class MethodMetrics:
-    """The metrics of one RPC."""
-
-    _started: Counter
-    _seconds: Histogram
-    _received: Counter
-    _sent: Counter
-    _handled: Counter
-    _errors: Counter
-    _labels: tuple[str, ...]
-    _by_code: dict[str, Counter]
-
-    def began(self) -> None:
-        """Count the start of a call and its request message."""
-        self._started.inc()
-        self._received.inc()
-
-    def sent(self) -> None:
-        """Count a sent message."""
-        self._sent.inc()
-
-    def ended(self, code: str, reason: str, seconds: float) -> None:
-        """Record the end of a call.
-
-        Args:
-            code: name of the gRPC status, as the gRPC specification spells it.
-            reason: error reason, one of the contract; empty on success, and when the caller cancelled.
-            seconds: duration.
-        """
-        if code not in self._by_code:
-            self._by_code[code] = self._handled.labels(*self._labels, GO_CODES[code])
-        self._by_code[code].inc()
-        self._seconds.observe(seconds)
-        if reason:
-            self._errors.labels(self._labels[-1], reason).inc()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable
 from typing import Any, Final, NamedTuple
 
 from pymongo import ASCENDING
-from pymongo.errors import DuplicateKeyError, OperationFailure
+from pymongo.errors import AutoReconnect, DuplicateKeyError, OperationFailure, ServerSelectionTimeoutError
 
 from contactsvc.errors import StartupError
 from contactsvc.store.drivers import Collection
@@ -92,7 +92,14 @@ def index_of(name: str) -> Index:
 
 async def create_index(collection: Collection, index: Index) -> None:
     """Create an index unless it exists; raises the driver's errors."""
-    await collection.create_index([(key, ASCENDING) for key in index.keys], name=index.name, **index.options)
+    keys = [(key, ASCENDING) for key in index.keys]
+    try:
+        await collection.create_index(keys, name=index.name, **index.options)
+    except ServerSelectionTimeoutError:
+        raise
+    except AutoReconnect:
+        # Drivers do not repeat it, although it may be repeated: one lost connection is no reason to fail a start.
+        await collection.create_index(keys, name=index.name, **index.options)
 
 
 async def ensure_indexes(collection: Collection) -> None:

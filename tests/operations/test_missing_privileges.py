@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import bson
 import pytest
 
+from contactsvc.embedded_names import READ_INDEX
 from tests.integration.service_process import ended, launch
 from tests.integration.stored import PERSONAL
 from tests.operations.test_commands import as_process
@@ -25,8 +26,9 @@ _OP_MSG = 2013
 async def without_privilege(uri: str, command: str, database: str) -> AsyncIterator[str]:
     """Yield the URI of a proxy that refuses a command on a database as MongoDB does, with a message that quotes data.
 
-    The embedded database has no roles.
+    The embedded database has no roles. It reads lists by a command of its own, and MongoDB by `find`.
     """
+    commands = {command, READ_INDEX} if command == "find" else {command}
     location = urlsplit(uri)
     connections: set[asyncio.Task[None]] = set()
 
@@ -34,7 +36,7 @@ async def without_privilege(uri: str, command: str, database: str) -> AsyncItera
         if int.from_bytes(request[12:16], "little") != _OP_MSG:
             return None
         asked = bson.decode(request[21 : 21 + int.from_bytes(request[21:25], "little")])
-        if next(iter(asked)) != command or asked["$db"] != database:
+        if next(iter(asked)) not in commands or asked["$db"] != database:
             return None
         refused = {"ok": 0.0, "errmsg": f"not authorized: {PERSONAL}", "code": 13, "codeName": "Unauthorized"}
         body = bytes(5) + bson.encode(refused)

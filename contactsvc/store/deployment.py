@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import pymongo
 from pymongo import DESCENDING, AsyncMongoClient
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
@@ -48,6 +49,7 @@ _MONGODB_8_WIRE_VERSION = 25
 # A read of the keys that hangs must end before the keys in the cache are too old (rpc/auth.py).
 _KEY_CONNECTIONS = 2
 _KEY_TIMEOUT_MS = 5_000
+_CLOSE_TIMEOUT_SECONDS = 2.0
 _NO_ANSWER = "the database does not answer; check that it runs and that mongodb_uri names it"
 _UNRESOLVED = "DNS has no MongoDB hosts for the mongodb+srv:// name in mongodb_uri; check the name and the resolver"
 
@@ -139,10 +141,12 @@ class Deployment:
             self.clock.read(await self.keys["admin"].command("hello"))
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self.scans.close()
-        await self.keys.close()
-        await self.driver.close()
+        """Close all connections; a database that is gone does not hold that up."""
+        # Clients tell the database which of their sessions have ended.
+        with pymongo.timeout(_CLOSE_TIMEOUT_SECONDS):
+            await self.scans.close()
+            await self.keys.close()
+            await self.driver.close()
 
 
 async def connect(uri: str, driver_name: str, telemetry: DatabaseTelemetry | None = None) -> Deployment:

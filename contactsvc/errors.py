@@ -62,14 +62,16 @@ class ContactsvcError(Exception):
     """Base of all errors that a call can end with."""
 
     reason: ClassVar[str]
+    text: ClassVar[str] = ""
+    """The message of an error that has only one."""
     field: str | None = None
     """The field of the request that it concerns, if it concerns one."""
     violations: tuple[FieldViolation, ...] = ()
     """The violations that the caller is told."""
 
-    def __init__(self, message: str, *, metadata: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str = "", *, metadata: Mapping[str, str] | None = None) -> None:
+        self.message = message or self.text
+        super().__init__(self.message)
         self.metadata = dict(metadata or {})
 
     def below(self, path: str) -> Self:
@@ -176,10 +178,8 @@ class ExternalIdTaken(ContactsvcError):
 
     def __init__(self, existing_id: str | None) -> None:
         self.violations = (FieldViolation("external_id", "another contact method has it"),)
-        super().__init__(
-            _summary(self.violations),
-            metadata={"existing_id": existing_id} if existing_id else None,
-        )
+        metadata = {"existing_id": existing_id} if existing_id else None
+        super().__init__(_summary(self.violations), metadata=metadata)
 
 
 class Aborted(ContactsvcError):
@@ -191,18 +191,14 @@ class EtagMismatch(Aborted):
 
     reason = "ETAG_MISMATCH"
     field = "etag"
-
-    def __init__(self) -> None:
-        super().__init__("the contact method has changed in the meantime; read it again and retry")
+    text = "the contact method has changed in the meantime; read it again and retry"
 
 
 class PrimaryConflict(Aborted):
     """Concurrent writes kept changing the primary of the same client and type."""
 
     reason = "PRIMARY_CONFLICT"
-
-    def __init__(self) -> None:
-        super().__init__("concurrent writes to the same contact methods, or to their primary; retry")
+    text = "concurrent writes to the same contact methods, or to their primary; retry"
 
 
 class FailedPrecondition(ContactsvcError):
@@ -213,18 +209,14 @@ class MetadataAmbiguous(FailedPrecondition):
     """Several records have the metadata pair."""
 
     reason = "METADATA_AMBIGUOUS"
-
-    def __init__(self) -> None:
-        super().__init__("several contact methods have this metadata pair; add client_id, or list them")
+    text = "several contact methods have this metadata pair; add client_id, or list them"
 
 
 class PrimaryRejected(FailedPrecondition):
     """The record is primary and the delete policy is REJECT."""
 
     reason = "PRIMARY_REJECTED"
-
-    def __init__(self) -> None:
-        super().__init__("the contact method is the primary, and on_primary is REJECT")
+    text = "the contact method is the primary, and on_primary is REJECT"
 
 
 class TransactionsUnsupported(FailedPrecondition):
@@ -251,9 +243,7 @@ class ValueChanged(FailedPrecondition):
 
     reason = "VALUE_CHANGED"
     field = "value"
-
-    def __init__(self) -> None:
-        super().__init__("the contact method has another value; read it again")
+    text = "the contact method has another value; read it again"
 
 
 class VerificationNotStarted(FailedPrecondition):
@@ -274,9 +264,7 @@ class VerificationExhausted(ContactsvcError):
     """The tries of the challenge are spent."""
 
     reason = "VERIFICATION_EXHAUSTED"
-
-    def __init__(self) -> None:
-        super().__init__("too many wrong codes; start a new verification")
+    text = "too many wrong codes; start a new verification"
 
 
 class VerificationLimit(ContactsvcError):
@@ -299,9 +287,7 @@ class Unauthenticated(ContactsvcError):
     """The call has no valid API key. Whether it is missing, unknown, expired or revoked is not revealed."""
 
     reason = "UNAUTHENTICATED"
-
-    def __init__(self) -> None:
-        super().__init__("missing or invalid API key; send it in the metadata as authorization: Bearer KEY")
+    text = "missing or invalid API key; send it in the metadata as authorization: Bearer KEY"
 
 
 class PermissionDenied(ContactsvcError):
@@ -346,12 +332,11 @@ class Overloaded(ContactsvcError):
     @classmethod
     def by_scans(cls, whose: str) -> Self:
         """Return the error of a call that may read many records, beside too many others of its kind."""
-        error = cls._made(
+        message = (
             f"too many lists, streams or counts at once that may read many contact methods {whose}; retry in a moment, "
-            f"or name ids, external ids, values or clients in the filter",
-            (),
-            {},
+            f"or name ids, external ids, values or clients in the filter"
         )
+        error = cls._made(message, (), {})
         error.retry_after = 1.0
         return error
 
@@ -360,18 +345,14 @@ class StoreUnavailable(ContactsvcError):
     """The database cannot be reached, or the connection broke; a write may or may not have happened."""
 
     reason = "STORE_UNAVAILABLE"
-
-    def __init__(self) -> None:
-        super().__init__("the database cannot be reached; a write may or may not have happened")
+    text = "the database cannot be reached; a write may or may not have happened"
 
 
 class DeadlineExceeded(ContactsvcError):
     """The deadline of the call has passed; a write may or may not have happened."""
 
     reason = "DEADLINE_EXCEEDED"
-
-    def __init__(self) -> None:
-        super().__init__("the deadline has passed; a write may or may not have happened")
+    text = "the deadline has passed; a write may or may not have happened"
 
 
 class InternalFault(ContactsvcError):

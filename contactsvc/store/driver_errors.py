@@ -130,7 +130,7 @@ def is_commit_unknown(error: PyMongoError) -> bool:
 def _translation(error: PyMongoError) -> ContactsvcError | None:
     for known, meaning in _TRANSLATIONS:
         if isinstance(error, known):
-            return meaning()  # type: ignore[call-arg]  # the errors of the table take no arguments
+            return meaning()
     if isinstance(error, OperationFailure):
         if error.code == _WRITE_CONFLICT:
             return PrimaryConflict()

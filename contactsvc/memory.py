@@ -6,13 +6,11 @@ because the layers between rpc and the database would only pass it on. Outside o
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from contactsvc import deadlines
 from contactsvc.errors import FieldViolation, InvalidFields, Overloaded
 from contactsvc.waiting import WaitingLine
 
@@ -79,21 +77,17 @@ class MemoryBudget:
 
     async def wait_for_room(self, call: CallMemory, size: int) -> None:
         """Count bytes as soon as there is room for them; raise Overloaded when there is none in time."""
-        loop = asyncio.get_running_loop()
-        left = deadlines.remaining()
-        # Before the deadline, so that the caller learns why.
-        end = loop.time() + (_ROOM_TIMEOUT_SECONDS if left is None else min(_ROOM_TIMEOUT_SECONDS, 0.9 * left))
-        while (left := end - loop.time()) > 0:
-            if await self._room.wait(
-                # A task that a call has left behind may wait beyond the end of the call, which frees nothing more.
-                lambda: call.closed or self.take(call, size),
-                lambda: call.free(size),
-                min(1.0, left),
-                # Owners that hold little come first.
-                rank=lambda: self._by_owner[call.owner],
-            ):
-                return
-            self._on_pressure()
+        if await self._room.wait(
+            # A task that a call has left behind may wait beyond the end of the call, which frees nothing more.
+            lambda: call.closed or self.take(call, size),
+            lambda: call.free(size),
+            timeout=_ROOM_TIMEOUT_SECONDS,
+            round_seconds=1.0,
+            on_round=self._on_pressure,
+            # Owners that hold little come first.
+            rank=lambda: self._by_owner[call.owner],
+        ):
+            return
         self._on_rejected()
         raise Overloaded.by_bytes("in this process")
 

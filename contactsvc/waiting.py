@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from contactsvc import deadlines
+
 
 class WaitingLine:
     """Tasks that wait for room, served in the order of their arrival as far as they fit."""
@@ -19,22 +21,34 @@ class WaitingLine:
         self,
         take: Callable[[], bool],
         give_back: Callable[[], None],
-        seconds: float,
         *,
+        timeout: float,
+        round_seconds: float,
+        on_round: Callable[[], None],
         rank: Callable[[], float] = lambda: 0,
     ) -> bool:
         """Wait until there is room, and take it; return False when the time is over.
 
+        That is before the deadline of the call, so that its caller learns why.
+
         Args:
             take: takes the room and returns True, or returns False when there is too little.
             give_back: gives back what was taken for a task that was cancelled at that moment.
-            seconds: the longest wait.
+            timeout: seconds of the longest wait.
+            round_seconds: how often `on_round` is called meanwhile.
+            on_round: called while there is no room.
             rank: those of the lowest rank are served first.
         """
-        served: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        remaining = deadlines.remaining()
+        end = loop.time() + (timeout if remaining is None else min(timeout, 0.9 * remaining))
+        served: asyncio.Future[None] = loop.create_future()
         self._waiters[served] = take, rank
         try:
-            await asyncio.wait({served}, timeout=seconds)
+            while not served.done() and (left := end - loop.time()) > 0:
+                await asyncio.wait({served}, timeout=min(round_seconds, left))
+                if not served.done():
+                    on_round()
             return served.done()
         except asyncio.CancelledError:
             if served.done():

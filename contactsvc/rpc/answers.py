@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from contactsvc import deadlines
 from contactsvc.errors import Overloaded
 from contactsvc.rpc.call_ports import Context
 from contactsvc.rpc.call_tasks import drop_call
@@ -112,18 +111,18 @@ class AnswerBudget:
                 answer.grow(size)
             return fits
 
-        loop = asyncio.get_running_loop()
-        remaining = deadlines.remaining()
-        # Before the deadline, so that the caller learns why.
-        end = loop.time() + (
-            _ROOM_TIMEOUT_SECONDS if remaining is None else min(_ROOM_TIMEOUT_SECONDS, 0.9 * remaining)
-        )
-        while (left := end - loop.time()) > 0:
-            if await self._room.wait(take, lambda: answer.grow(-size), min(1.0, left)):
-                return
+        def on_round() -> None:
             if self.held + size > self._limits.per_process:
                 self.make_room()
-        self._reject("of answers that are not read yet")
+
+        if not await self._room.wait(
+            take,
+            lambda: answer.grow(-size),
+            timeout=_ROOM_TIMEOUT_SECONDS,
+            round_seconds=1.0,
+            on_round=on_round,
+        ):
+            self._reject("of answers that are not read yet")
 
     def fits(self, answer: Answer, size: int) -> bool:
         """Return whether there is room for so many bytes."""

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import grpc
 
-from contactsvc import deadlines
 from contactsvc.errors import DeadlineExceeded, MalformedRequest, Overloaded
 from contactsvc.telemetry.limit import Limit
 from contactsvc.waiting import WaitingLine
@@ -115,16 +114,18 @@ class RequestReader:
             self._turns.serve()
 
     async def _wait_for_turn(self, owner: str) -> None:
-        loop = asyncio.get_running_loop()
-        left = deadlines.remaining()
-        # Before the deadline, so that the caller learns why.
-        end = loop.time() + (_TURN_TIMEOUT_SECONDS if left is None else min(_TURN_TIMEOUT_SECONDS, 0.9 * left))
-        while (left := end - loop.time()) > 0:
-            pressed = min(PRESSED_TIMEOUT_SECONDS, left)
-            if await self._turns.wait(lambda: self._enter(owner), lambda: self._leave(owner), pressed):
-                return
+        def on_round() -> None:
             if self.reading >= _MAX_READS:
                 self._give_up_older_than(PRESSED_TIMEOUT_SECONDS, at_most=1)
+
+        if await self._turns.wait(
+            lambda: self._enter(owner),
+            lambda: self._leave(owner),
+            timeout=_TURN_TIMEOUT_SECONDS,
+            round_seconds=PRESSED_TIMEOUT_SECONDS,
+            on_round=on_round,
+        ):
+            return
         self._on_rejected(Limit.REQUESTS)
         raise Overloaded.by_requests()
 

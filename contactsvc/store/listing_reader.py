@@ -265,7 +265,7 @@ class ListingReader:
         found: list[Document] = []
         collection = self._scans if paging.listing.is_scan else self._collection
         for part in paging.parts(position):
-            cursor = collection.find(part, max_time_ms=_query_milliseconds()).sort(paging.keys)
+            cursor = collection.find(part, **time_limit(_MAX_QUERY_MS)).sort(paging.keys)
             cursor = cursor.skip(skip).limit(limit - len(found)).batch_size(BATCH_SIZE)
             try:
                 while len(found) < limit and (batch := await cursor.to_list(length=BATCH_SIZE)):
@@ -298,9 +298,9 @@ class ListingReader:
 
     async def _count_by_query(self, query: Document) -> Slice:
         if self._counts_by_index:
-            limit: dict[str, Any] = {"maxTimeMS": _query_milliseconds()}
+            limit = {"maxTimeMS": time_limit(_MAX_QUERY_MS)["max_time_ms"]}
             return Slice([], await self._scans.count_documents(query, **limit), None)
-        found = await self._scans.find(query, {"_id": 1}, max_time_ms=_query_milliseconds()).to_list(length=None)
+        found = await self._scans.find(query, {"_id": 1}, **time_limit(_MAX_QUERY_MS)).to_list(length=None)
         return Slice([], len(found), None)
 
 
@@ -322,9 +322,3 @@ async def _ahead(batches: AsyncGenerator[list[Document]]) -> AsyncGenerator[list
 
 async def _next(batches: AsyncGenerator[list[Document]]) -> list[Document] | None:
     return await anext(batches, None)
-
-
-def _query_milliseconds() -> int:
-    """Return how long the database may take for a query: until the deadline of the call, but not for ever."""
-    milliseconds = deadlines.remaining_ms()
-    return _MAX_QUERY_MS if milliseconds is None else min(_MAX_QUERY_MS, milliseconds)

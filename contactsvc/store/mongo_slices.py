@@ -12,6 +12,7 @@ from contactsvc.store.drivers import Collection, Document
 from contactsvc.store.index_walk import IndexWalk, Position, walk_of
 from contactsvc.store.paging import Paging
 from contactsvc.store.queries import continuations
+from contactsvc.store.reading import time_limit
 from contactsvc.store.sizes import BATCH_SIZE
 from contactsvc.store.slices import Slice
 
@@ -61,7 +62,7 @@ class MongoSlices:
             return Slice([], 0, None)
         # By two ranges of the index; comparisons with MinKey would leave out other types.
         query = {walk.field: {"$not": {"$gte": walk.at_or_after}}, **walk.below.rest}
-        cursor = self._collection.find(query, **_time_limit()).sort(walk.order).limit(BATCH_SIZE)
+        cursor = self._collection.find(query, **time_limit(_TIMEOUT_MS)).sort(walk.order).limit(BATCH_SIZE)
         documents = await cursor.to_list(length=None)
         return Slice(documents, len(documents), None)
 
@@ -82,7 +83,7 @@ class MongoSlices:
             # Without further conditions the query ends with its limit.
             end = await self._end(part, walk, entries) if walk.rest else None
             query = {**(part if end is None else _up_to(part, walk, end)), **walk.rest}
-            cursor = self._collection.find(query, **_time_limit()).sort(walk.order).limit(limit - len(found))
+            cursor = self._collection.find(query, **time_limit(_TIMEOUT_MS)).sort(walk.order).limit(limit - len(found))
             documents = await cursor.to_list(length=None)
             found += documents if end is None else [one for one in documents if not _is_beyond(one, walk, end)]
             if len(found) == limit:
@@ -93,7 +94,7 @@ class MongoSlices:
 
     async def _end(self, query: Document, walk: IndexWalk, entries: int) -> Position | None:
         """Return the position of the last of so many entries; None if there are fewer."""
-        cursor = self._collection.find(query, {walk.field: 1, "_id": 1}, **_time_limit())
+        cursor = self._collection.find(query, {walk.field: 1, "_id": 1}, **time_limit(_TIMEOUT_MS))
         found = await cursor.sort(walk.order).skip(entries - 1).limit(1).to_list(length=1)
         return walk.position_of(found[0]) if found else None
 
@@ -115,8 +116,3 @@ def _up_to(part: Document, walk: IndexWalk, end: Position) -> Document:
 def _is_beyond(document: Document, walk: IndexWalk, end: Position) -> bool:
     position = walk.position_of(document)
     return position < end if walk.reverse else position > end
-
-
-def _time_limit() -> dict[str, int]:
-    milliseconds = deadlines.remaining_ms()
-    return {"max_time_ms": _TIMEOUT_MS if milliseconds is None else min(_TIMEOUT_MS, milliseconds)}

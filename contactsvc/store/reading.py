@@ -132,10 +132,15 @@ class _Counted:
         memory.free(self._expected - self._needed)
 
 
-def time_limit() -> dict[str, Any]:
-    """Return the option that makes the database stop a query at the deadline of the call.
+def time_limit(at_most_ms: int | None = None) -> dict[str, Any]:
+    """Return the option that makes the database stop a query at the deadline of the call, or earlier.
 
     Not pymongo.timeout, which does not reach Motor's threads.
+
+    Args:
+        at_most_ms: the longest time of the query; None for no such limit.
     """
     milliseconds = deadlines.remaining_ms()
+    if at_most_ms is not None and (milliseconds is None or milliseconds > at_most_ms):
+        milliseconds = at_most_ms
     return {} if milliseconds is None else {"max_time_ms": milliseconds}

@@ -18,8 +18,9 @@ from benchmarks.cases import Case, all_cases
 from benchmarks.comparison import Comparison
 from benchmarks.options import Options
 from benchmarks.results import Figures, Measurement, figures
-from benchmarks.servers import CannotTakePart, Contestant
+from benchmarks.servers import RunningServer
 from benchmarks.tables import table
+from benchmarks.toolchains import ServerUnavailable
 
 _DATABASE = "contactsvc_bench"
 _IN_FLIGHT = 64
@@ -38,18 +39,18 @@ async def compare(options: Options) -> Comparison:
         await on.fill(f"{_DATABASE}_live", options.records)
         stack.push_async_callback(on.drop, f"{_DATABASE}_live")
         await on.write_requests(case)
-        contestants = [
+        running = [
             (variant, release, server)
             for release in options.grpcio
             for variant, server in (await _start_all(on, stack, case, release)).items()
         ]
         bench.note("warming up ...")
-        for _, _, server in contestants:
+        for _, _, server in running:
             await on.measure(server, case, _IN_FLIGHT, replace(options, seconds=options.settling), _DATABASE)
         for number in range(1, options.rounds + 1):
             bench.note(f"round {number} of {options.rounds}")
             for variant, (_, _, title) in _VARIANTS.items():
-                for of, release, server in contestants:
+                for of, release, server in running:
                     if of == variant:
                         sample = await on.measure(server, case, _IN_FLIGHT, options, _DATABASE)
                         one = Measurement(variant, title, 1, _IN_FLIGHT, f"grpcio {release}", number, sample)
@@ -58,7 +59,7 @@ async def compare(options: Options) -> Comparison:
     return Comparison(measurements, [], _summary(figures(measurements)))
 
 
-async def _start_all(on: bench.Bench, stack: AsyncExitStack, case: Case, release: str) -> dict[str, Contestant]:
+async def _start_all(on: bench.Bench, stack: AsyncExitStack, case: Case, release: str) -> dict[str, RunningServer]:
     """Start the servers of a release."""
     path = await _install(on.folder, release)
     answers: dict[str, bytes | list[bytes]] = {}
@@ -95,7 +96,7 @@ async def _install(folder: Path, release: str) -> Path:
     )
     _, errors = await pip.communicate()
     if pip.returncode != 0:
-        raise CannotTakePart(f"pip install grpcio=={release} failed: {errors.decode().strip().splitlines()[-1:]}")
+        raise ServerUnavailable(f"pip install grpcio=={release} failed: {errors.decode().strip().splitlines()[-1:]}")
     return path
 
 

@@ -1,4 +1,4 @@
-"""Releases of grpcio side by side: what a bare echo and a read of contactsvc cost on each.
+"""Releases of grpcio compared: the cost of a bare echo and of a read of contactsvc on each.
 
 Each release is installed into a folder of its own that comes first on the path, so that everything else is the same.
 """
@@ -32,7 +32,7 @@ _VARIANTS = {
 
 
 async def compare(options: Options) -> Comparison:
-    """Measure each release of the options."""
+    """Compare the releases in the options."""
     measurements: list[Measurement] = []
     case = all_cases(options.records, options.records)[0]
     async with bench.ready(options) as on, AsyncExitStack() as stack:
@@ -64,7 +64,7 @@ async def _start_all(on: bench.Bench, stack: AsyncExitStack, case: Case, release
     path = await _install(on.folder, release)
     answers: dict[str, bytes | list[bytes]] = {}
     started = {}
-    # contactsvc first: the echo answers what it does.
+    # contactsvc first: the echo repeats its answer.
     for variant, (name, loop, _) in sorted(_VARIANTS.items(), key=lambda item: item[1][0] == "floor"):
         server = await servers.start(
             name,
@@ -84,7 +84,7 @@ async def _start_all(on: bench.Bench, stack: AsyncExitStack, case: Case, release
 
 
 async def _install(folder: Path, release: str) -> Path:
-    """Install a release, and what of its family goes with it: stubs refuse a grpcio older than their generator."""
+    """Install a release of grpcio, and the packages with stubs, whose newer releases refuse an older grpcio."""
     bench.note(f"installing grpcio {release} ...")
     path = folder / f"grpcio-{release}"
     pip = await asyncio.create_subprocess_exec(
@@ -101,7 +101,7 @@ async def _install(folder: Path, release: str) -> Path:
 
 
 def _summary(all_figures: list[Figures]) -> str:
-    """Return server µs per call by release, and each over the least of its column."""
+    """Return a table of server µs per call by release, and each over the smallest of its column."""
     releases = list(dict.fromkeys(one.server for one in all_figures))
     least = {
         variant: min(one.server_us for one in all_figures if one.case == variant)

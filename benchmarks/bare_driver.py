@@ -19,10 +19,10 @@ from contactsvc.store import DRIVERS
 
 
 async def _insert(collection: Any, order: dict[str, Any]) -> Sample:
-    """Repeat insert_many with the documents that contactsvc would store; whole calls, at least `min_whole_calls`."""
+    """Repeat insert_many with the documents that contactsvc would store; whole calls, at least `min_calls`."""
     latencies: list[float] = []
     stopwatch = Stopwatch(os.getpid(), order["database"], os.getpid())
-    for min_calls, seconds in ((1, order["warmup"]), (order["min_whole_calls"], order["seconds"])):
+    for min_calls, seconds in ((1, order["warmup"]), (order["min_calls"], order["seconds"])):
         latencies.clear()
         stopwatch.start()
         until = perf_counter() + seconds

@@ -39,7 +39,7 @@ def command(
     in_flight: int,
     warmup: float,
     seconds: float,
-    min_whole_calls: int,
+    min_calls: int,
     calls: int | None,
     keep: Path | None,
     server: int,
@@ -55,10 +55,9 @@ def command(
         requests: a file of `write_requests`: protobuf messages, or whole HTTP requests.
         in_flight: concurrent calls.
         warmup: seconds of calls before counting.
-        seconds: seconds to count.
-        min_whole_calls: count from the end of one call to the end of another, until at least this many were made and
-            the seconds are over; 0 counts for exactly the seconds.
-        calls: count this many calls, instead of the seconds and without a warm-up.
+        seconds: seconds to count: from the end of a call to the first end of a call after them.
+        min_calls: count longer, until this many calls have ended.
+        calls: count just this many calls instead, without a warm-up.
         keep: a file for the bodies of all answers.
         server: the process id of the server.
         database: that of the database; None if it runs on another machine.
@@ -72,7 +71,7 @@ def command(
         "in_flight": in_flight,
         "warmup": warmup,
         "seconds": seconds,
-        "min_whole_calls": min_whole_calls,
+        "min_calls": min_calls,
         "calls": calls,
         "keep": None if keep is None else str(keep),
         "server": server,
@@ -100,7 +99,7 @@ async def measure(order: dict[str, Any]) -> Sample:
             await loop.all_ended()
         else:
             await asyncio.sleep(order["warmup"])
-            await _count(loop, stopwatch, order["seconds"], order["min_whole_calls"])
+            await _count(loop, stopwatch, order["seconds"], order["min_calls"])
     sample = stopwatch.read(loop.latencies, loop.errors)
     if order["calls"] is None:
         loop.stop()
@@ -113,16 +112,14 @@ async def measure(order: dict[str, Any]) -> Sample:
     return sample
 
 
-async def _count(loop: ClosedLoop, stopwatch: Stopwatch, seconds: float, min_whole_calls: int) -> None:
-    """Start the stopwatch, and return when it is to be read."""
-    if min_whole_calls:
-        await loop.next_end()
+async def _count(loop: ClosedLoop, stopwatch: Stopwatch, seconds: float, min_calls: int) -> None:
+    """Start the stopwatch at the end of a call, and return at the end of another."""
+    await loop.next_end()
     loop.reset()
     stopwatch.start()
     await asyncio.sleep(seconds)
-    if min_whole_calls:
-        while await loop.next_end() and len(loop.latencies) + loop.errors < min_whole_calls:
-            pass
+    while await loop.next_end() and len(loop.latencies) + loop.errors < min_calls:
+        pass
 
 
 async def _connect(loop: ClosedLoop, order: dict[str, Any]) -> list[asyncio.BaseTransport]:

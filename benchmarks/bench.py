@@ -22,8 +22,6 @@ from benchmarks.servers import RunningServer
 from contactsvc.runtime import embedded
 from contactsvc.store import DRIVERS, Driver
 
-# A batch takes 0.15 s, so that a turn of 0.5 s would have three, and one slow batch would decide it.
-_MIN_BATCHES = 12
 # While a million records were written, SecantusDB stood still for more than the usual 30 s. The driver then repeats an
 # insert that may have succeeded.
 _SOCKET_TIMEOUT_MS = 600_000
@@ -102,7 +100,7 @@ class Bench:
                 "count": case.items,
                 "warmup": options.warmup,
                 "seconds": options.seconds,
-                "min_calls": _min_calls(case, in_flight),
+                "min_calls": options.min_batches,
                 "database": self.database_pid,
             }
             sample = _sample(await server.child.ask(order))
@@ -131,7 +129,8 @@ class Bench:
             in_flight=in_flight,
             warmup=options.warmup if options else 0,
             seconds=options.seconds if options else 0,
-            min_calls=_min_calls(case, in_flight),
+            # Each call in flight ends at least once.
+            min_calls=options.min_batches if options and case.items > 1 else in_flight,
             calls=calls,
             keep=keep,
             server=server.child.pid,
@@ -171,11 +170,6 @@ def note(line: str) -> None:
     """Print a line about the progress."""
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
-
-
-def _min_calls(case: Case, in_flight: int) -> int:
-    """Return the smallest number of calls in a turn: each call that is in flight has its turn."""
-    return in_flight if case.items == 1 else _MIN_BATCHES
 
 
 def _sample(answer: dict[str, Any]) -> Sample:

@@ -18,7 +18,6 @@ from benchmarks.toolchains import ServerUnavailable
 _DATABASE = "contactsvc_bench"
 # With one call in flight, servers differ by less than the speed of a shared machine varies within seconds. So they take
 # more and shorter turns.
-_TURNS_ALONE = 5
 _SHORTER_ALONE = 4
 
 
@@ -121,7 +120,7 @@ async def _round(
             if server.name in case.servers and in_flight in servers.LEVELS.get(server.name, (in_flight,))
         ]
         alone = in_flight == 1 and case.items == 1
-        turns = _TURNS_ALONE if alone else 1
+        turns = options.turns_alone if alone else 1
         for turn in range((number - 1) * turns + 1, number * turns + 1):
             # In alternating order: the first may find the database busier, or colder, than the others do.
             for server in taking_part if turn % 2 else reversed(taking_part):

@@ -30,6 +30,8 @@ class Options:
         servers: names of servers.
         levels: numbers of calls in flight.
         rounds: how often each case is measured on each server.
+        turns_alone: measurements per round with one call in flight, each of a quarter of the time.
+        min_batches: the smallest number of batches in a measurement.
         seconds: length of a measurement.
         warmup: seconds of calls before each measurement.
         settling: seconds of calls of each case before the first round.
@@ -47,6 +49,8 @@ class Options:
     servers: tuple[str, ...]
     levels: tuple[int, ...]
     rounds: int
+    turns_alone: int
+    min_batches: int
     seconds: float
     warmup: float
     settling: float
@@ -111,6 +115,9 @@ def read_options(arguments: list[str] | None = None) -> Options:
         servers=given.servers or tuple(LABELS),
         levels=given.levels or (_CURVE_LEVELS if kind == "curve" or quick else _LEVELS),
         rounds=given.rounds or (3 if quick else _ROUNDS[kind]),
+        turns_alone=3 if quick else 5,
+        # A batch takes 0.15 s, so that a turn of 0.5 s would have three, and one slow batch would decide it.
+        min_batches=8 if quick else 12,
         seconds=seconds,
         warmup=min(0.5, seconds / 3),
         settling=0.7 if quick else 2.0,

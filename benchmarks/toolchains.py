@@ -15,7 +15,8 @@ GO_FOLDER = Path(__file__).parent / "go"
 _NPM_TIMEOUT_SECONDS = 180
 # A first build compiles grpc-go and the driver, which takes a minute or two on two cores; later ones take a second.
 _GO_TIMEOUT_SECONDS = 420
-_GO_REQUIREMENT = re.compile(r"^\t(\S+/grpc|\S+/mongo-driver/v2) v(\S+)$", re.MULTILINE)
+_GO_REQUIREMENT = r"^\t\S+/{module} v(\S+)$"
+_GO_MODULES = {"grpc-go": "grpc", "mongo-driver": "mongo-driver/v2"}
 
 
 class ServerUnavailable(Exception):
@@ -63,7 +64,12 @@ async def build_go_peer(folder: Path) -> Path:
 
 def go_module_versions() -> dict[str, str]:
     """Return the versions of grpc-go and the driver that go.mod pins."""
-    return dict(_GO_REQUIREMENT.findall((GO_FOLDER / "go.mod").read_text()))
+    text = (GO_FOLDER / "go.mod").read_text()
+    return {
+        name: version
+        for name, module in _GO_MODULES.items()
+        for version in re.findall(_GO_REQUIREMENT.format(module=module), text, re.MULTILINE)
+    }
 
 
 def node_package_versions() -> dict[str, str]:

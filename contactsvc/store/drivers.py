@@ -53,7 +53,7 @@ _DEFAULT_OPTIONS: dict[str, Any] = {
 }
 
 # Connections for point reads beside Motor.
-_MAX_READ_CONNECTIONS = 32
+_MAX_READ_CONNECTIONS = 16
 
 # The assumed size of a connection pool that the URI does not limit.
 _UNLIMITED_POOL_SIZE = 1_000

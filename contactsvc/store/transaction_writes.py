@@ -2,7 +2,8 @@
 
 The embedded database aborts a transaction when one of its commands takes longer than 10 s (4,000 deletions did), and no
 other transaction starts or continues while a command runs. A transaction reads one snapshot, and the database refuses
-to write a document that has changed since; so the `_id` suffices as a filter.
+to write a document that has changed since: the `_id` suffices as a filter. SecantusDB takes 1.7 ms of CPU to replace a
+document that it finds by `_id`, and 3.0 ms by `_id` and etags.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from pymongo import ReplaceOne
 
@@ -19,7 +20,7 @@ from contactsvc.domain.idempotency import IdempotencyRecord, unexpired
 from contactsvc.store.drivers import Collection, Document, Session
 from contactsvc.store.idempotency_records import idempotency_document, to_idempotency_records
 from contactsvc.store.queries import any_of
-from contactsvc.store.writes import DocumentWrite, Remove
+from contactsvc.store.writes import DocumentWrite, Remove, Replace
 
 T = TypeVar("T")
 
@@ -38,11 +39,16 @@ async def write_in_transaction(collection: Collection, session: Session, writes:
                 ids = [write.before.id for write in piece if isinstance(write, Remove)]
                 written = await _delete(collection, session, ids)
             else:
-                result = await collection.bulk_write([write.bulk() for write in piece], session=session)
+                result = await collection.bulk_write([_operation(write) for write in piece], session=session)
                 written = result.inserted_count + result.matched_count
             if written != len(piece):
                 return False
     return True
+
+
+def _operation(write: DocumentWrite) -> Any:
+    """Return a write as a bulk operation."""
+    return ReplaceOne({"_id": write.before.id}, write.document) if isinstance(write, Replace) else write.bulk()
 
 
 async def erase_client(collection: Collection, session: Session | None, client_id: str, now: datetime) -> int:

@@ -18,12 +18,12 @@ class AgeLimit(Generic[T]):
 
     Args:
         seconds: the age at which an item expires.
-        on_expired: ends an item that has expired; it is no longer under way then.
+        on_expired: ends items that have expired; they are no longer under way then.
     """
 
     __slots__ = ("_begun", "_on_expired", "_seconds", "_timer")
 
-    def __init__(self, seconds: float, on_expired: Callable[[T], object]) -> None:
+    def __init__(self, seconds: float, on_expired: Callable[[list[T]], object]) -> None:
         self._seconds = seconds
         self._on_expired = on_expired
         # By age, the oldest first.
@@ -57,8 +57,9 @@ class AgeLimit(Generic[T]):
                 break
             expired.append(item)
         for item in expired:
-            if self.end(item):
-                self._on_expired(item)
+            self.end(item)
+        if expired:
+            self._on_expired(expired)
 
     def _expire(self) -> None:
         self._timer = None

@@ -15,7 +15,7 @@ from typing import Any
 from contactsvc.errors import Overloaded
 from contactsvc.rpc.age_limit import AgeLimit
 from contactsvc.rpc.call_ports import Context
-from contactsvc.rpc.call_tasks import drop_call
+from contactsvc.rpc.call_tasks import drop_calls
 from contactsvc.telemetry.limit import Limit
 from contactsvc.waiting import WaitingLine
 
@@ -142,10 +142,11 @@ class AnswerBudget:
         self._on_rejected(Limit.BYTES)
         raise Overloaded.by_bytes(whose)
 
-    def _drop(self, answer: Answer) -> None:
-        self.dropped += 1
-        _log.warning("dropped an answer of %d bytes that %s did not read", answer.size, answer.owners[0][0])
-        drop_call(answer.task)
+    def _drop(self, answers: list[Answer]) -> None:
+        self.dropped += len(answers)
+        for answer in answers:
+            _log.warning("dropped an answer of %d bytes that %s did not read", answer.size, answer.owners[0][0])
+        drop_calls([answer.task for answer in answers])
 
 
 class Answer:

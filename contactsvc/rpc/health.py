@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2
 
 from contactsvc.errors import ContactsvcError
 from contactsvc.rpc.age_limit import AgeLimit
-from contactsvc.rpc.call_tasks import running_task
+from contactsvc.rpc.call_tasks import cancel_all, running_task
 from contactsvc.rpc.status import DEADLINE_EXCEEDED, INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED
 
 SERVICE = "grpc.health.v1.Health"
@@ -59,7 +59,7 @@ class Health:
         self._draining = False
         self._ended = False
         self._watchers = 0
-        self._reads: AgeLimit[asyncio.Task[Any]] = AgeLimit(read_timeout, asyncio.Task.cancel)
+        self._reads: AgeLimit[asyncio.Task[Any]] = AgeLimit(read_timeout, cancel_all)
 
     async def set_serving(self, serving: bool) -> None:
         """Set the status of the services that follow the database. Without effect after `drain`."""

@@ -15,6 +15,7 @@ import grpc
 
 from contactsvc.errors import DeadlineExceeded, MalformedRequest, Overloaded
 from contactsvc.rpc.age_limit import AgeLimit
+from contactsvc.rpc.call_tasks import cancel_all
 from contactsvc.telemetry.limit import Limit
 from contactsvc.waiting import WaitingLine
 
@@ -51,7 +52,7 @@ class RequestReader:
         self._on_rejected = on_rejected
         self._by_owner: dict[str, int] = {}
         self._turns = WaitingLine()
-        self._reads: AgeLimit[asyncio.Task[Any]] = AgeLimit(timeout, asyncio.Task.cancel)
+        self._reads: AgeLimit[asyncio.Task[Any]] = AgeLimit(timeout, cancel_all)
         self.reading = self.begun = 0
 
     @property

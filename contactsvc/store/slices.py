@@ -27,8 +27,8 @@ SLICE_MEMORY: Final = 2 * MAX_SLICE_BYTES + MAX_DOCUMENT_BYTES
 # Index entries per slice. On the embedded database 100 entries take 2 to 4 ms, in which other calls are slower.
 _ENTRIES = 100
 _ENTRIES_UNDISTURBED = 500
-# Entries that can be counted in the time in which one is read with its document, about.
-_COUNTED_PER_READ = 8
+# Entries that are counted in the time in which one is read with its document, about, while others are served.
+_COUNTED_PER_READ = 3
 # An answer of the database may have 16 MiB.
 _MAX_FIRST_BYTES = 8 * 1024 * 1024
 
@@ -220,25 +220,19 @@ class EmbeddedSlices:
             if error.code == INDEX_NOT_FOUND:
                 raise IndexMissing from None
             raise
-        self._traffic.saw(answer["requests"])
+        self._traffic.is_busy = answer["busy"]
         raw: bytes = answer["documents"]
         documents = [document for document in bson.decode_all(raw, _CODEC_OPTIONS) if is_contact_method(document)]
         reached = answer.get("reached")
         return Slice(documents, answer["matched"], None if reached is None else (reached[0], reached[-1]), len(raw))
 
 
+@dataclass(slots=True)
 class Traffic:
-    """Whether the embedded database serves others, as of the last two slices.
+    """What the slices of all collections know of the embedded database.
 
     Attributes:
-        is_busy: whether it received other commands between them.
+        is_busy: whether it serves others, as of the last slice.
     """
 
-    def __init__(self) -> None:
-        self._requests = 0
-        self.is_busy = True
-
-    def saw(self, requests: int) -> None:
-        """Note how many commands, other than slices of long reads, the database has ever received."""
-        self.is_busy = requests != self._requests
-        self._requests = requests
+    is_busy: bool = True

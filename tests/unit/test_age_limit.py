@@ -16,8 +16,8 @@ class Expired(list[Any]):
     def __init__(self) -> None:
         self._changed = asyncio.Event()
 
-    def add(self, item: Any) -> None:
-        self.append(item)
+    def add(self, items: list[Any]) -> None:
+        self += items
         self._changed.set()
 
     async def wait_for(self, count: int) -> None:
@@ -103,17 +103,12 @@ async def test_the_oldest_items_expire_early_on_demand() -> None:
     assert expired == ["a", "b", "c"]
 
 
-async def test_an_item_that_ends_while_an_older_one_expires_does_not_expire() -> None:
-    expired = []
-
-    def on_expired(item: str) -> None:
-        expired.append(item)
-        limit.end("b")
-
-    limit = AgeLimit(HOUR, on_expired)
+async def test_items_of_the_same_age_expire_together() -> None:
+    expired: list[list[str]] = []
+    limit: AgeLimit[str] = AgeLimit(HOUR, expired.append)
     for item in "abc":
         limit.begin(item)
 
     limit.expire_older_than(0)
 
-    assert expired == ["a", "c"]
+    assert expired == [["a", "b", "c"]]

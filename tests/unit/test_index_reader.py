@@ -44,3 +44,23 @@ def test_the_time_until_the_next_slice_counts_as_a_pause() -> None:
         time.now += idle
 
     assert time.slept == [1.5]
+
+
+def test_a_database_serves_others_also_in_the_slices_between_two_of_their_commands() -> None:
+    time = FakeTime()
+    pace = Pace(time.monotonic, time.sleep)
+    others = iter([1, 1, 1, 2, 2])
+    busy = []
+
+    for idle in (0.0, 0.0, 1.0, 0.0, 0.0):
+        with pace.turn(lambda: next(others)):
+            time.now += 0.004
+        busy.append(pace.is_busy)
+        time.now += idle
+
+    assert busy == [True, True, True, True, True]
+    time.now += 1.0
+    with pace.turn(lambda: 2):
+        time.now += 0.004
+    assert not pace.is_busy
+    assert len(time.slept) == 3

@@ -82,6 +82,6 @@ async def _delete(collection: Collection, session: Session | None, ids: Sequence
 
 def _pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for begin in range(0, len(items), size):
-        # Raises once the deadline has passed, so that no transaction goes on that nobody waits for.
+        # Raises once the deadline has passed: the caller no longer waits for the transaction.
         deadlines.remaining_ms()
         yield items[begin : begin + size]

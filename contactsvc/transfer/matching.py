@@ -20,7 +20,7 @@ from contactsvc.domain.record_set import RecordSet
 from contactsvc.transfer import fields
 from contactsvc.transfer.sources import NumberedRow, Row
 
-# Clients and records to keep in mind; beyond that, clients are read again.
+# Clients and records kept in memory; beyond that, clients are read again.
 _MAX_CANDIDATES = 50_000
 
 

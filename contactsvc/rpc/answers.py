@@ -186,8 +186,8 @@ class Answer:
         """Begin its age: it is passed to gRPC now."""
         self._budget.under_way.begin(self)
 
-    def end(self, _: object = None) -> None:
-        """Free its bytes: it is out, or dropped. Also a done callback of tasks."""
+    def end(self) -> None:
+        """Stop counting the bytes of an answer that is out, or dropped."""
         self._budget.under_way.end(self)
         if self.size:
             self.grow(-self.size)

@@ -36,9 +36,6 @@ _MIN_INTERVAL_SECONDS = 0.1
 # How long a caller waits for keys to be read.
 _READ_TIMEOUT_SECONDS = 3.0
 
-# What callers may do while the service has no keys.
-_EVERY_PERMISSION = frozenset(Permission)
-
 _log = logging.getLogger(__name__)
 
 
@@ -79,6 +76,10 @@ class Caller:
         if missing:
             needed = f", which {purpose} requires" if purpose else ""
             raise PermissionDenied(f"lacks permission: {', '.join(sorted(missing))}{needed}")
+
+
+# Callers while the service has no keys.
+_UNKNOWN_CALLERS = {environment: Caller(environment, None, frozenset(Permission)) for environment in Environment}
 
 
 class Authenticator:
@@ -159,7 +160,7 @@ class Authenticator:
         """
         asked = _environment(metadata.get(ENVIRONMENT_HEADER, ()))
         if not self._requires_key:
-            return Caller(asked or Environment.LIVE, None, _EVERY_PERMISSION)
+            return _UNKNOWN_CALLERS[asked or Environment.LIVE]
         environment, id_, secret = _key_in(metadata.get(AUTHORIZATION_HEADER, ()))
         key, digest = self._keys.get(id_), digest_of(secret)
         # A secret may be unknown because the key has been rotated since it was read.

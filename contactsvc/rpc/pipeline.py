@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 from google.protobuf import symbol_database
@@ -23,29 +21,22 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import DecodeError, Message
 
 from contactsvc import deadlines
-from contactsvc.domain.ids import new_request_id
 from contactsvc.domain.kinds import Environment
-from contactsvc.errors import ContactsvcError, DeadlineExceeded, InternalFault, MalformedRequest, Overloaded
+from contactsvc.errors import ContactsvcError, DeadlineExceeded, MalformedRequest, Overloaded
 from contactsvc.memory import CallMemory, MemoryBudget
-from contactsvc.rpc.admission import Admission, ConcurrencyLimiter
-from contactsvc.rpc.answers import Answer, AnswerBudget
+from contactsvc.rpc.admission import ConcurrencyLimiter
+from contactsvc.rpc.answers import AnswerBudget
 from contactsvc.rpc.auth import Authenticator, Caller
+from contactsvc.rpc.call_context import CallContext
 from contactsvc.rpc.call_ports import Context, Tracing
-from contactsvc.rpc.call_tasks import running_task
 from contactsvc.rpc.deadline_sweep import DeadlineSweep
 from contactsvc.rpc.rate_limit import RateLimiter
 from contactsvc.rpc.request_reader import RequestReader
-from contactsvc.rpc.status import code_of, status_of, trailing_of
-from contactsvc.rpc.visibility import visible, visible_error
-from contactsvc.telemetry.call_metrics import MethodMetrics
+from contactsvc.rpc.visibility import visible
 from contactsvc.telemetry.call_report import CallReport
 from contactsvc.telemetry.limit import Limit
 from contactsvc.telemetry.metrics import Metrics
 
-REQUEST_ID_HEADER = "x-request-id"
-
-# No spaces: it is one field of a log line.
-_REQUEST_ID = re.compile(r"[!-~]{1,128}")
 # Calls that wait at a time for the API keys to be read.
 _MAX_AUTHENTICATING = 200
 # What a write needs for each byte of its request: the message, records, documents, BSON and the answer, and four bytes
@@ -215,7 +206,7 @@ class CallPipeline:
             self._rate_limiter.take(caller)
         call.answer = self._answers.answer(call.peer, caller.key_id, call.task)
         call.admission = self._limiter.enter(caller.key_id)
-        call.task.add_done_callback(call.admission.release)
+        call.task.add_done_callback(call.leave)
         call.admission.memory = call.memory = CallMemory(self._memory, caller.key_id or call.peer)
         call.memory.begin()
         return caller
@@ -259,115 +250,12 @@ class CallPipeline:
 
     async def _answer(self, message: Message, call: CallContext) -> bytes:
         """Return the bytes of an answer once there is room for them, counted until the task of the call has ended."""
-        call.task.add_done_callback(call.answer.end)
         raw = visible(message, call.caller).SerializeToString()
         del message
         await call.answer.reserve(len(raw))
         call.answer.begin()
         call.memory.release()
         return raw
-
-
-class CallContext:
-    """One call: its metadata, its caller, its end, and the report of it. It begins when it is made."""
-
-    __slots__ = (
-        "_code",
-        "_metrics",
-        "_on_end",
-        "_reason",
-        "_span",
-        "_started",
-        "admission",
-        "answer",
-        "caller",
-        "context",
-        "memory",
-        "metadata",
-        "method",
-        "peer",
-        "request_id",
-        "task",
-        "trailing",
-    )
-
-    def __init__(
-        self,
-        method: str,
-        context: Context,
-        metrics: MethodMetrics,
-        tracing: Tracing | None,
-        on_end: Callable[[CallReport], None] | None,
-    ) -> None:
-        self.method = method
-        self.context = context
-        self._metrics = metrics
-        self._on_end = on_end
-        self.metadata: dict[str, tuple[str | bytes, ...]] = {}
-        for key, value in context.invocation_metadata() or ():
-            self.metadata[key] = (*self.metadata.get(key, ()), value)
-        self.request_id = _request_id(self.metadata.get(REQUEST_ID_HEADER, ()))
-        self.trailing = ((REQUEST_ID_HEADER, self.request_id),)
-        self.caller: Caller | None = None
-        self.peer = context.peer()
-        self.admission: Admission
-        self.answer: Answer
-        self.memory: CallMemory
-        self.task = running_task()
-        self._code = "OK"
-        self._reason = ""
-        self._span = tracing.start(method, self.metadata) if tracing else None
-        self._started = time.monotonic()
-        metrics.began()
-
-    @property
-    def key_id(self) -> str | None:
-        """The id of the caller's API key, if it has one."""
-        return self.caller.key_id if self.caller else None
-
-    def sent(self) -> None:
-        """Count a sent message."""
-        self._metrics.sent()
-
-    def end(self) -> None:
-        """Count, trace and log the call."""
-        seconds = time.monotonic() - self._started
-        self._metrics.ended(self._code, self._reason, seconds)
-        if self._span is not None:
-            self._span.end(self._code, self._reason, self.request_id)
-        if self._on_end is not None:
-            environment = self.caller.environment.value if self.caller else ""
-            self._on_end(
-                CallReport(
-                    self.method, self._code, self._reason, seconds, self.request_id, environment, self.key_id or ""
-                )
-            )
-
-    def failure(self, error: BaseException) -> ContactsvcError:
-        """Return the error for the caller of a call that failed; re-raise what is not for the caller."""
-        if isinstance(error, ContactsvcError):
-            failure = error
-        else:
-            task = asyncio.current_task()
-            # A CancelledError while this task is not being cancelled comes from a task below. Passed on, it would end
-            # the call without a status, and the caller would wait for ever.
-            stray = isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
-            if not stray and not isinstance(error, Exception):
-                # gRPC itself cancels a call at its deadline, often before the sweep does.
-                self._code = "DEADLINE_EXCEEDED" if deadlines.remaining() == 0 else "CANCELLED"
-                raise error
-            _log.error("%s failed, request id %s", self.method, self.request_id, exc_info=error)
-            failure = InternalFault(self.request_id)
-        self._code, self._reason = code_of(failure).name, failure.reason
-        return failure
-
-    async def abort(self, failure: ContactsvcError) -> NoReturn:
-        """End the call with the status of a failure."""
-        failure = visible_error(failure, self.caller)
-        status = status_of(failure)
-        trailing = (*self.trailing, *trailing_of(failure, status))
-        await self.context.abort(code_of(failure), status.message, trailing)
-        raise AssertionError("abort returned")
 
 
 def _log_lost_failure(task: asyncio.Task[Any]) -> None:
@@ -384,10 +272,3 @@ def _decoded(request_class: type[Message], raw: bytes) -> Message:
         return request_class.FromString(raw)
     except DecodeError:
         raise MalformedRequest(request_class.DESCRIPTOR.name) from None
-
-
-def _request_id(values: tuple[str | bytes, ...]) -> str:
-    """Return the caller's request id if it is fit for a log, or else a new one."""
-    if len(values) == 1 and isinstance(values[0], str) and _REQUEST_ID.fullmatch(values[0]):
-        return values[0]
-    return new_request_id()

@@ -44,7 +44,7 @@ class ContactMethodsServicer:
     ) -> pb.GetContactMethodResponse:
         """Return a record by its id."""
         id_ = self._parser.parse_id(request)
-        return pb.GetContactMethodResponse(contact_method=responses.to_proto(await self._service.get(id_)))
+        return responses.got(await self._service.get(id_))
 
     async def GetContactMethodByExternalId(
         self, request: pb.GetContactMethodByExternalIdRequest, caller: Caller

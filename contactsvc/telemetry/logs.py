@@ -67,33 +67,34 @@ class CallLog:
         self._line = _call_as_json if as_json else _call_as_text
         self._stream = stream
         self._worker = worker
-        self._lines: list[str] = []
+        # With the times of their ends.
+        self._reports: list[tuple[float, CallReport]] = []
         self._loop = asyncio.get_running_loop()
         self._second = 0
         self._second_as_text = ""
 
     def __call__(self, report: CallReport) -> None:
-        """Buffer the line of a call."""
-        if not self._lines:
+        """Keep the report of a call, for the next flush."""
+        if not self._reports:
             self._loop.call_later(_BUFFER_SECONDS, self.flush)
-        self._lines.append(self._line(self._now(), self._worker, report))
+        self._reports.append((time.time(), report))
 
     def flush(self) -> None:
-        """Write the buffered lines."""
-        lines, self._lines = self._lines, []
+        """Write the lines of the calls since the last flush."""
+        reports, self._reports = self._reports, []
+        lines = [self._line(self._text_of(at), self._worker, report) for at, report in reports]
         # As `logging` does: a failing log must not stop the service.
         with suppress(OSError, ValueError):
             for piece in _pipe_sized(lines):
                 self._stream.write(piece)
                 self._stream.flush()
 
-    def _now(self) -> str:
-        now = time.time()
-        second = int(now)
+    def _text_of(self, at: float) -> str:
+        second = int(at)
         if second != self._second:
             self._second = second
             self._second_as_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return f"{self._second_as_text}.{int((now - second) * 1000):03d}Z"
+        return f"{self._second_as_text}.{int((at - second) * 1000):03d}Z"
 
 
 def _pipe_sized(lines: list[str]) -> Iterator[str]:

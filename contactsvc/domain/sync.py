@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Hashable
 from functools import partial
 
@@ -114,16 +113,23 @@ class _Matches:
         self._refuse_unreadable_values()
 
     def _match_by_value(self, ledger: Ledger) -> None:
-        """Match items by type and value. None takes a record whose external id differs from its own."""
+        """Match items by type and value. An item takes no record whose external id differs from its own."""
+        searches = [
+            (path, item, searched_identities(*_value_of(item.patch)))
+            for path, item in self._unmatched()
+            if item.patch is not None and item.id is None
+        ]
+        # Only of what is searched for: the client may have many more records than the sync has items.
+        by_identity: dict[Hashable, list[int]] = {key: [] for _, _, keys in searches for key in keys}
+        if not by_identity:
+            return
         records = ledger.of_client(self._client_id)
-        by_identity: defaultdict[Hashable, list[int]] = defaultdict(list)
         for age, record in enumerate(records):
             for key in identities(record.type, record.value):
-                by_identity[key].append(age)
-        for path, item in self._unmatched():
-            if item.patch is None or item.id is not None:
-                continue
-            ages = {age for key in searched_identities(*_value_of(item.patch)) for age in by_identity.get(key, ())}
+                if (ages_of_key := by_identity.get(key)) is not None:
+                    ages_of_key.append(age)
+        for path, item, keys in searches:
+            ages = {age for key in keys for age in by_identity[key]}
             free = [
                 record
                 for record in (records[age] for age in sorted(ages))

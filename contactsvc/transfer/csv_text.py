@@ -2,7 +2,7 @@
 
 Spreadsheets save UTF-8 with and without a byte order mark, UTF-16, and, depending on the language of the system,
 semicolons or tabs instead of commas. These are recognized. An 8-bit encoding such as Windows-1252 is refused: its
-characters cannot be told from those of another one.
+characters cannot be distinguished from those of another one.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _BY_CHANGE = (SortKey(SortField.UPDATED_AT, descending=False),)
 
 @dataclass(frozen=True, slots=True)
 class ExportHeader:
-    """What an export says about itself.
+    """The header of an export.
 
     Attributes:
         environment: the environment that was exported.

@@ -201,13 +201,17 @@ class Importer:
             attempts += 1
             is_full = len(self._deferred) + len(batch) > _MAX_DEFERRED
             # The first attempt may lose a race, which is cheaper than to read every time what is seldom there.
-            decisions, changes = await self._decide(target, batch, last=last or is_full, thorough=attempts > 1)
-            stops = self._stop_on_error and any(decision.result is _Result.FAILED for decision in decisions)
+            for thorough in (attempts > 1, True):
+                decisions, changes = await self._decide(target, batch, last=last or is_full, thorough=thorough)
+                stops = self._stop_on_error and any(decision.result is _Result.FAILED for decision in decisions)
+                # Without a write that could lose the race, the other failed rows would go unnoticed.
+                if thorough or not stops:
+                    break
             if len(changes) and not stops:
                 await target.write(changes)
             return decisions
 
-        decisions = await self._atomically(work, batch)
+        decisions = await self._atomically(work)
         failed = [
             FailedRow(numbered.line, decision.id, decision.violations)
             for numbered, decision in zip(batch, decisions, strict=True)
@@ -223,14 +227,14 @@ class Importer:
             row for row, decision in zip(batch, decisions, strict=True) if decision.result is _Result.DEFERRED
         ]
 
-    async def _atomically(self, work: Callable[[ImportTarget], Awaitable[T]], batch: Sequence[NumberedRow]) -> T:
+    async def _atomically(self, work: Callable[[ImportTarget], Awaitable[T]]) -> T:
         """Run the work on a batch, and again while other writers hold its records, until the timeout."""
-        slots = {row.row.record.slot for row in batch if isinstance(row.row, Row) and row.row.record.is_primary}
         loop = asyncio.get_running_loop()
         end: float | None = None
         while True:
             try:
-                return await self._target.atomically(work, keys=slots)
+                # No keys to take turns by: an import is the only writer of its process.
+                return await self._target.atomically(work, keys=())
             except Aborted:
                 if end is None:
                     end = loop.time() + self._busy_timeout_seconds
@@ -303,7 +307,8 @@ class Importer:
         if row.is_restore:
             after = replace(row.record, etag=present.etag, requests=present.requests)
             # A running challenge is no content of a file. A record that the file changes loses it.
-            return present if after == replace(present, challenge=None) else replace(after, etag=new_etag())
+            content = present if present.challenge is None else replace(present, challenge=None)
+            return present if after == content else replace(after, etag=new_etag())
         given = {field.name: getattr(row.record, field.name) for field in fields.GIVEN}
         if row.record.external_id is None:
             # Another system may have set it.

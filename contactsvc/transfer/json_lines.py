@@ -151,13 +151,16 @@ class JsonLinesSource:
         """
         del now
         self._file.seek(0)
+        # Counted here: the file would ask the system.
+        position = 0
         for number, line in enumerate(read_lines(self._file), 1):
+            position += len(line)
             if number == 1 or _is_trailer(line):
                 continue
             try:
                 row = parse_record(line, rules)
             except InvalidFields as error:
-                yield NumberedRow(number, error, self._file.tell(), _id_of(line))
+                yield NumberedRow(number, error, position, _id_of(line))
                 continue
             record = row.record
             if self._last_lines.get(record.id, number) != number:
@@ -166,7 +169,10 @@ class JsonLinesSource:
                 record = replace(record, is_primary=False)
             if record.external_id is not None and self._holders.get(record.external_id, record.id) != record.id:
                 record = replace(record, external_id=None)
-            yield NumberedRow(number, replace(row, record=record), self._file.tell(), record.id)
+            # The row is copied only where the record differs: seldom, and a copy costs as much as the decoding.
+            if record is not row.record:
+                row = replace(row, record=record)
+            yield NumberedRow(number, row, position, record.id)
 
     def _check(self) -> ExportHeader:
         """Check that the file is complete, and note which lines count; return the header."""

@@ -20,12 +20,17 @@ from contactsvc.domain.record_set import RecordSet
 from contactsvc.transfer import fields
 from contactsvc.transfer.sources import NumberedRow, Row
 
-# Clients and records to keep in mind; beyond that, clients are read again.
+# Clients and records kept in memory; beyond that, clients are read again.
 _MAX_CANDIDATES = 50_000
 
 
 class StoredRecords(Protocol):
     """The reads of a Store that matching needs; each method means what it means there."""
+
+    @property
+    def transactional(self) -> bool:
+        """Whether a write that finds an id, a primary slot or an external id taken has no effect at all."""
+        ...
 
     async def find_by_ids(self, ids: Collection[str]) -> list[ContactMethod]:
         """Return the records with these ids, in any order."""
@@ -56,6 +61,8 @@ class Matching:
         self._candidates = _Candidates()
         # Whether most rows of the last batch described no stored record.
         self._expects_new_records = False
+        # Whether the last batch of an export that was looked up met no stored record.
+        self._expects_vacancy = False
         # The records that rows of the present batch describe by id or external id.
         self._claimed: set[str] = set()
 
@@ -65,13 +72,17 @@ class Matching:
         """Return the stored records, by id, that the rows of a batch may describe or conflict with.
 
         Args:
-            store: is read.
+            store: the store to read.
             batch: the rows.
-            thorough: whether to read also what only another writer, or a record of another client, can have put there.
-                Without it a write may find an id or a primary slot taken.
+            thorough: whether to read also what is seldom there: records of an export that is restored into an empty
+                environment, and for a list what only another writer, or a record of another client, can have put there.
+                Without it a write may find an id, an external id or a primary slot taken.
         """
         rows = [numbered.row for numbered in batch if isinstance(numbered.row, Row)]
         listed = [row for row in rows if not row.is_restore]
+        if self._expects_vacancy and store.transactional and not thorough:
+            rows = listed
+        restored = len(rows) - len(listed)
         clients = {row.record.client_id for row in listed}
         # A list of new records: one read per client settles all its rows. Otherwise most rows are found by id.
         vacant = await self._candidates.read(store, clients) if self._expects_new_records else set()
@@ -102,6 +113,8 @@ class Matching:
             vacant = set()
         slots = {row.record.slot for row in rows if row.record.is_primary and row.record.client_id not in vacant}
         found |= {record.id: record for record in (await store.find_primaries(slots) if slots else [])}
+        if restored:
+            self._expects_vacancy = not found
         return found
 
     def match(self, row: Row, line: int, records: RecordSet) -> ContactMethod | None:
@@ -198,6 +211,8 @@ class _Candidates:
         First that of release 0.1.0, then by text, by normal form, and by written form; each time records without
         external id first, and the oldest first.
         """
+        if described.client_id in self.without_records:
+            return
         for key in (hash(fields.derived_id_0_1_0(described)), *_keys(described), _written_key(described)):
             yield from (id_ for _, id_ in sorted(self._ids.get(key, ()), key=itemgetter(0)))
 

@@ -43,7 +43,7 @@ class ValueColumn:
         name: the name of the column.
         type: of the values.
         label: of the values; empty when the column has another column for it, or none.
-        separator: what is between several values in one cell; empty when a cell holds one value.
+        separator: separates several values in one cell; empty when a cell holds one value.
         may_be_primary: whether a value may become the primary of its type.
         index: the position in the row, from 0.
         label_index: the position of the column with the label, if there is one.
@@ -67,15 +67,15 @@ _TITLES: Final[Mapping[Preset, str]] = {
 GOOGLE_SEPARATOR: Final = ":::"
 _GOOGLE_VALUE = re.compile(r"(e-mail|phone|im) (\d{1,3}) - value")
 _GOOGLE_KINDS: Final = {"e-mail": ("E-mail", _EMAIL), "phone": ("Phone", _PHONE), "im": ("IM", _OTHER)}
-# The older exports say Type, the newer ones Label; the service of an instant messenger says more than either.
+# Older exports have Type, newer ones Label; the service of an instant messenger is more specific than either.
 _GOOGLE_LABELS: Final = {"e-mail": ("label", "type"), "phone": ("label", "type"), "im": ("service", "label", "type")}
 
-# In the order in which they compete for the primary flag: exports list columns by the alphabet.
+# In the order in which they compete for the primary flag: exports list columns alphabetically.
 _OUTLOOK: Final = (
     ValueColumn(name="E-mail Address", type=_EMAIL),
     ValueColumn(name="E-mail 2 Address", type=_EMAIL),
     ValueColumn(name="E-mail 3 Address", type=_EMAIL),
-    # A mark rather than a place: most often the number of another column, which has the label.
+    # Most often the number of another column, which has the label.
     ValueColumn(name="Primary Phone", type=_PHONE),
     ValueColumn(name="Mobile Phone", type=_PHONE, label="Mobile"),
     ValueColumn(name="Business Phone", type=_PHONE, label="Business"),
@@ -86,7 +86,7 @@ _OUTLOOK: Final = (
     ValueColumn(name="Car Phone", type=_PHONE, label="Car"),
     ValueColumn(name="Radio Phone", type=_PHONE, label="Radio"),
     ValueColumn(name="Company Main Phone", type=_PHONE, label="Company main"),
-    # Nobody talks to the client on these.
+    # These do not reach the client in person.
     ValueColumn(name="Assistant's Phone", type=_PHONE, label="Assistant", may_be_primary=False),
     ValueColumn(name="Callback", type=_PHONE, label="Callback", may_be_primary=False),
     ValueColumn(name="ISDN", type=_PHONE, label="ISDN", may_be_primary=False),

@@ -1,6 +1,6 @@
 """vCard files: cards of address books (versions 3.0 and 4.0), and exports for them (version 3.0).
 
-A card is a client. docs/imports.md states what is read and written, and what a vCard cannot say.
+A card is a client. docs/imports.md states what is read and written, and what a vCard cannot express.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ class VcardSink:
         write = self._file.write
         write(b"BEGIN:VCARD\r\nVERSION:3.0\r\n")
         write(content_line("UID", client_id))
-        # A card must have FN and N. The service knows no names, and the client id is what people look for.
+        # A card must have FN and N. The service has no names; people search for the client id.
         write(content_line("FN", client_id))
         write(b"N:;;;;\r\n")
         for number, (name, types, value, label) in enumerate(records, 1):
@@ -264,7 +264,7 @@ def _method(line: ContentLine, labels: Mapping[str, str]) -> EntryMethod:
 
 
 def _kept(record: ContactMethod) -> str:
-    """Return what the card says about a record: property, types, value and label."""
+    """Return what the card states about a record: property, types, value and label."""
     label = record.label
     types = ["internet"] if record.type is ContactMethodType.EMAIL else []
     if record.type is ContactMethodType.FAX:

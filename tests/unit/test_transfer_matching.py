@@ -31,6 +31,10 @@ class MemoryTarget:
     def _where(self, test: Callable[[ContactMethod], bool]) -> list[ContactMethod]:
         return [record for record in self.records.values() if test(record)]
 
+    @property
+    def transactional(self) -> bool:
+        return True
+
     async def find_by_ids(self, ids: Collection[str]) -> list[ContactMethod]:
         return self._where(lambda record: record.id in ids)
 

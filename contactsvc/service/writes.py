@@ -153,9 +153,7 @@ class Writes:
         return results_of(remembered.outcomes, records.get)
 
     async def _attempt(self, plan: WritePlan, request: RequestFingerprint | None) -> list[Result]:
-        keys = set(plan.keys)
-        if request is not None:
-            keys.add(("request", request.id))
+        keys: set[Hashable] = set()
         prepared: tuple[list[Result], ChangeSet] | None = None
         # Several operations need a transaction anyhow; reading for them outside of it would be in vain.
         if plan.erased_client_id is None and (len(plan.operations) == 1 or not self.store.transactional):
@@ -182,6 +180,9 @@ class Writes:
                 return results
             for operation in plan.operations:
                 keys |= contested_by(operation)
+        keys |= plan.keys
+        if request is not None:
+            keys.add(("request", request.id))
         return await self._attempt_in_transaction(plan, request, keys, prepared)
 
     async def _was_made(self, change_set: ChangeSet) -> bool:
@@ -245,17 +246,15 @@ class Writes:
         ids, external_ids = set(plan.ids), set(plan.external_ids)
         for operation in plan.operations:
             match operation:
-                case Upsert():
-                    external_ids.add(operation.external_id)
-                case Delete():
-                    ids.add(operation.id)
-                case StartVerification() | CheckVerification() | SetVerification():
-                    ids.add(operation.id)
-                case Create() | Update():
+                case Update() | Create():
                     if isinstance(operation, Update):
                         ids.add(operation.id)
                     if isinstance(operation.patch.external_id, str):
                         external_ids.add(operation.patch.external_id)
+                case Upsert():
+                    external_ids.add(operation.external_id)
+                case Delete() | StartVerification() | CheckVerification() | SetVerification():
+                    ids.add(operation.id)
         if ids:
             ledger.read(await store.find_by_ids(ids))
         if external_ids:

@@ -90,7 +90,7 @@ check: $(VENV)/.dev ## Check style, types, proto rules, imports, and that genera
 	for page in docs/generate_*.py; do $(BIN)/python $$page --check || exit 1; done
 	$(BIN)/pytest -q tests/unit/test_generated.py
 
-bench: $(VENV)/.bench ## Measure against a bare echo and plain services (BENCH=--quick takes four minutes)
+bench: $(VENV)/.bench ## Measure against a bare echo and plain services (BENCH=--quick takes four to five minutes)
 	$(BIN)/python -m benchmarks $(BENCH)
 
 robustness: $(VENV)/.dev ## Make 100,000 calls during 200 faults and attacks, and check every answer (25 minutes; ROBUSTNESS="--seed 2")

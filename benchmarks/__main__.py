@@ -1,4 +1,4 @@
-"""The command: measure, print, write files; ends everything it has started, also on Ctrl-C."""
+"""The command: measures, prints and writes files; stops everything that it started, also on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.bench import WrongAnswer
 from benchmarks.children import ChildError
 from benchmarks.options import HERE, Options, read_options
 from benchmarks.report import Report
-from benchmarks.servers import CannotTakePart
+from benchmarks.toolchains import ServerUnavailable
 from contactsvc.errors import StartupError
 
 _KINDS = {
@@ -38,7 +38,7 @@ async def _run(options: Options) -> Report:
 
 
 def _stop_at_a_signal() -> None:
-    """Let the first SIGINT or SIGTERM cancel the run; further ones do not disturb its end."""
+    """Let the first SIGINT or SIGTERM cancel the run, and ignore further ones until it has stopped."""
     task, loop, arrived = asyncio.current_task(), asyncio.get_running_loop(), list[int]()
 
     def stop(number: int) -> None:
@@ -63,17 +63,17 @@ def _draw(report: Report, path: Path) -> None:
 
 
 def main() -> int:
-    """Run; return 0, or 1 when something failed, or 130 when it was broken off."""
+    """Run; return 0, 1 after a failure, or 130 after an interruption."""
     options = read_options()
     if sys.platform != "linux":
-        bench.note("benchmarks: needs Linux, for it reads /proc")
+        bench.note("benchmarks: Linux is required, for /proc")
         return 1
     try:
         report = asyncio.run(_run(options))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        bench.note("benchmarks: broken off; everything it had started is stopped")
+        bench.note("benchmarks: interrupted; everything that it started is stopped")
         return 130
-    except (WrongAnswer, ChildError, CannotTakePart, StartupError) as error:
+    except (WrongAnswer, ChildError, ServerUnavailable, StartupError) as error:
         bench.note(f"benchmarks: {error}")
         return 1
     sys.stdout.write("\n" + report.text())

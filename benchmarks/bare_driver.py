@@ -1,6 +1,6 @@
-"""The bare driver: what contactsvc's batches and streams would cost if it were nothing but the driver.
+"""The bare driver: the database commands behind batches and streams, without a server.
 
-It uses contactsvc's own connection settings, and measures itself: lines of JSON in and out, as the generator has them.
+It has the connection settings of contactsvc, and measures itself: a command per line of JSON, as the generator.
 """
 
 from __future__ import annotations
@@ -19,32 +19,30 @@ from contactsvc.store import DRIVERS
 
 
 async def _insert(collection: Any, order: dict[str, Any]) -> Sample:
-    """Call insert_many again and again, with documents as contactsvc makes them."""
+    """Repeat insert_many with the documents that contactsvc would store; whole calls, at least `min_calls`."""
     latencies: list[float] = []
-    for is_warmup, seconds in ((True, order["warmup"]), (False, order["seconds"])):
+    stopwatch = Stopwatch(os.getpid(), order["database"], os.getpid())
+    for min_calls, seconds in ((1, order["warmup"]), (order["min_calls"], order["seconds"])):
         latencies.clear()
-        stopwatch = Stopwatch(os.getpid(), order["database"], os.getpid())
+        stopwatch.start()
         until = perf_counter() + seconds
-        while perf_counter() < until:
+        while perf_counter() < until or len(latencies) < min_calls:
             documents = data.new_documents(order["size"])
-            began = perf_counter()
+            started = perf_counter()
             await collection.insert_many(documents)
-            latencies.append(perf_counter() - began)
-        sample = stopwatch.read(latencies, 0)
-        if not is_warmup:
-            return sample
-    raise AssertionError
+            latencies.append(perf_counter() - started)
+    return stopwatch.read(latencies, 0)
 
 
 async def _read(collection: Any, order: dict[str, Any]) -> Sample:
     """Read all documents in the order of contactsvc's stream."""
     stopwatch = Stopwatch(os.getpid(), order["database"], os.getpid())
-    began = perf_counter()
+    started = perf_counter()
     count = 0
     cursor = collection.find({}).sort([("created_at", 1), ("_id", 1)]).batch_size(order["size"])
     while batch := await cursor.to_list(length=order["size"]):
         count += len(batch)
-    return stopwatch.read([perf_counter() - began], 0 if count == order["count"] else 1)
+    return stopwatch.read([perf_counter() - started], 0 if count == order["count"] else 1)
 
 
 async def _serve_commands(uri: str) -> None:

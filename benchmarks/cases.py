@@ -1,4 +1,4 @@
-"""The cases: what is called, with which requests, and what a right answer looks like."""
+"""The cases: the calls, their requests, and what a correct answer contains."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from benchmarks import data
+from benchmarks.closed_loop import PLACEHOLDER
 from contactsvc.v1 import contact_methods_pb2 as pb
 
 BATCH_SIZE = 250
@@ -15,32 +16,31 @@ _POOL = 2_000
 _BATCH_POOL = 40
 _SERVICE = "/contactsvc.v1.ContactMethodsService/"
 
-_SERVERS = ("floor", "contactsvc", "unbatched", "pymongo", "fastapi", "node")
+_SERVERS = ("floor", "contactsvc", "unbatched", "pymongo", "fastapi", "node", "go")
 
 Check = Callable[[list[bytes]], bool]
-"""Tells whether the messages of an answer are right."""
+"""Returns whether the messages of an answer are correct."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One thing to measure.
+    """A call to measure.
 
     Attributes:
-        name: by which `--cases` knows it.
-        title: what the report calls it.
+        name: its name in `--cases`.
+        title: its name in reports.
         method: the path of the RPC.
         messages: its requests, used in turn.
-        http: the same for the HTTP service, if it offers this.
-        is_right: tells whether the answer to the first request is right.
+        http: the same for the HTTP service; empty if it lacks the call.
+        is_right: returns whether the answer to the first request is correct.
         http_is_right: the same for its JSON.
-        with_request_id: whether each call carries a fresh request_id.
-        writes: whether calls leave records behind.
-        levels: how many calls are in flight; None means those of the run.
-        items: how many documents one call carries.
+        creates: whether calls leave new records behind.
+        levels: numbers of calls in flight; None means those of the run.
+        items: documents per call.
         streams: whether the answer is a stream.
-        calls: how many calls are one measurement; None means as many as fit into its time.
+        calls: calls per measurement; None means as many as fit into its time.
         metadata: of each call.
-        servers: which take part.
+        servers: those that take part.
     """
 
     name: str
@@ -50,8 +50,7 @@ class Case:
     is_right: Check
     http: list[bytes] = field(default_factory=list)
     http_is_right: Callable[[bytes], bool] = bool
-    with_request_id: bool = False
-    writes: bool = False
+    creates: bool = False
     levels: tuple[int, ...] | None = None
     items: int = 1
     streams: bool = False
@@ -60,14 +59,23 @@ class Case:
     servers: tuple[str, ...] = _SERVERS
 
 
-NAMES = ("get", "primary", "list", "create", "create-retry-safe", "batch", "stream")
+NAMES = ("get", "primary", "list", "create", "create-retry-safe", "update", "batch", "stream")
 
 
 def all_cases(records: int, stream_records: int) -> list[Case]:
     """Return all cases over this many records, in the order of `NAMES`."""
     # Not for secrets: the same requests in every run.
     numbers = random.Random(20260101).choices(range(records), k=_POOL)  # noqa: S311
-    return [_get(numbers), _primary(numbers), _list(numbers), *_creates(), _batch(), _stream(stream_records)]
+    return [
+        _get(numbers),
+        _primary(numbers),
+        _list(numbers),
+        _create(),
+        _create_retry_safe(),
+        _update(numbers),
+        _batch(),
+        _stream(stream_records),
+    ]
 
 
 def _get(numbers: list[int]) -> Case:
@@ -114,35 +122,68 @@ def _list(numbers: list[int]) -> Case:
     )
 
 
-def _creates() -> list[Case]:
-    requests = [_new(number) for number in range(_POOL)]
+def _create() -> Case:
+    requests = _new_records()
+    return Case(
+        name="create",
+        title="create",
+        method=_SERVICE + "CreateContactMethod",
+        messages=[request.SerializeToString() for request in requests],
+        is_right=_is_created,
+        http=[_http_send("POST", "/contact-methods", _as_json(request)) for request in requests],
+        http_is_right=lambda body: bool(json.loads(body)["value"] == data.new_email(0)),
+        creates=True,
+    )
 
-    def is_right(got: list[bytes]) -> bool:
-        return pb.CreateContactMethodResponse.FromString(got[0]).contact_method.value == requests[0].value
 
-    method, messages = _SERVICE + "CreateContactMethod", [request.SerializeToString() for request in requests]
-    return [
-        Case(
-            name="create",
-            title="create",
-            method=method,
-            messages=messages,
-            is_right=is_right,
-            http=[_http_post("/contact-methods", _as_json(request)) for request in requests],
-            http_is_right=lambda body: bool(json.loads(body)["value"] == requests[0].value),
-            writes=True,
-        ),
-        Case(
-            name="create-retry-safe",
-            title="create, retry-safe",
-            method=method,
-            messages=messages,
-            is_right=is_right,
-            with_request_id=True,
-            writes=True,
-            servers=("contactsvc", "unbatched"),
-        ),
-    ]
+def _create_retry_safe() -> Case:
+    requests = _new_records()
+    for request in requests:
+        request.request_id = PLACEHOLDER
+    return Case(
+        name="create-retry-safe",
+        title="create, retry-safe",
+        method=_SERVICE + "CreateContactMethod",
+        messages=[request.SerializeToString() for request in requests],
+        is_right=_is_created,
+        creates=True,
+        servers=("contactsvc", "unbatched"),
+    )
+
+
+def _is_created(got: list[bytes]) -> bool:
+    return pb.CreateContactMethodResponse.FromString(got[0]).contact_method.value == data.new_email(0)
+
+
+def _update(numbers: list[int]) -> Case:
+    # A new label in each call: contactsvc writes nothing if the label is the same.
+    first = data.id_of(numbers[0])
+
+    def is_right(id_: str, label: str) -> bool:
+        return id_ == first and len(label) == len(PLACEHOLDER)
+
+    def message_is_right(got: list[bytes]) -> bool:
+        updated = pb.UpdateContactMethodResponse.FromString(got[0]).contact_method
+        return is_right(updated.id, updated.label)
+
+    def json_is_right(body: bytes) -> bool:
+        updated = json.loads(body)
+        return is_right(updated["id"], updated["label"])
+
+    return Case(
+        name="update",
+        title="update of the label",
+        method=_SERVICE + "UpdateContactMethod",
+        messages=[
+            pb.UpdateContactMethodRequest(id=data.id_of(number), label=PLACEHOLDER).SerializeToString()
+            for number in numbers
+        ],
+        is_right=message_is_right,
+        http=[
+            _http_send("PATCH", f"/contact-methods/{data.id_of(number)}", {"label": PLACEHOLDER}) for number in numbers
+        ],
+        http_is_right=json_is_right,
+    )
 
 
 def _batch() -> Case:
@@ -153,9 +194,9 @@ def _batch() -> Case:
         method=_SERVICE + "BatchCreateContactMethods",
         messages=[pb.BatchCreateContactMethodsRequest(requests=batch).SerializeToString() for batch in batches],
         is_right=lambda got: len(pb.BatchCreateContactMethodsResponse.FromString(got[0]).results) == BATCH_SIZE,
-        http=[_http_post("/batches", [_as_json(request) for request in batch]) for batch in batches],
+        http=[_http_send("POST", "/batches", [_as_json(request) for request in batch]) for batch in batches],
         http_is_right=lambda body: len(json.loads(body)) == BATCH_SIZE,
-        writes=True,
+        creates=True,
         levels=(1,),
         items=BATCH_SIZE,
         servers=(*_SERVERS, "driver"),
@@ -191,6 +232,10 @@ def _stream(records: int) -> Case:
     )
 
 
+def _new_records() -> list[pb.CreateContactMethodRequest]:
+    return [_new(number) for number in range(_POOL)]
+
+
 def _new(number: int) -> pb.CreateContactMethodRequest:
     return pb.CreateContactMethodRequest(
         client_id=data.new_client(),
@@ -205,9 +250,9 @@ def _http_get(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
 
 
-def _http_post(path: str, content: object) -> bytes:
+def _http_send(verb: str, path: str, content: object) -> bytes:
     body = json.dumps(content)
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    head = f"{verb} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
 

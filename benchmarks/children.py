@@ -1,7 +1,6 @@
-"""Child processes: started out of the terminal's process group, and ended by their id whatever happens.
+"""Child processes: started outside the terminal's process group, and always stopped by their id.
 
-`running` is the parent's end, `end_with_parent` that of our own Python programs, so that none outlives a parent that
-was killed. Knows nothing of what the children do.
+The parent uses `running`; Python children use `end_with_parent`, so that none outlives a parent that was killed.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-_START_TIMEOUT = 60.0
-_STOP_TIMEOUT = 15.0
-_LONGEST_LINE = 1 << 20
+_START_TIMEOUT_SECONDS = 60.0
+_STOP_TIMEOUT_SECONDS = 15.0
+_MAX_LINE_BYTES = 1 << 20
 
 
 class ChildError(Exception):
-    """A child did not start, or ended."""
+    """A child did not start, or has ended."""
 
 
 class Child:
-    """A running child, and the lines it is sent and sends."""
+    """A running child, with lines as requests and answers."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
@@ -39,7 +38,7 @@ class Child:
         return self._process.pid
 
     async def line(self) -> str:
-        """Return its next line; raise ChildError when it ends instead."""
+        """Return its next line; raise ChildError if it ends instead."""
         assert self._process.stdout is not None  # noqa: S101  # it was started with a pipe
         line = (await self._process.stdout.readline()).decode()
         if not line:
@@ -59,7 +58,7 @@ class Child:
 async def running(
     *command: str, log: Path, environ: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> AsyncGenerator[Child]:
-    """Run a command until the end of the block; its errors go to the file `log`."""
+    """Run a command until the end of the block; its standard error goes to the file `log`."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CONTACTSVC_")}
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
@@ -69,8 +68,8 @@ async def running(
             stderr=errors,
             env={**clean, **(environ or {})},
             cwd=folder,
-            limit=_LONGEST_LINE,
-            # Ctrl-C is for us; we end the children in order.
+            limit=_MAX_LINE_BYTES,
+            # Ctrl-C reaches the parent alone, which stops the children in order.
             start_new_session=True,
         )
     try:
@@ -82,16 +81,16 @@ async def running(
 async def announced_address(child: Child) -> str:
     """Wait for the line `... listening on HOST:PORT` of a server; return the address."""
     try:
-        async with asyncio.timeout(_START_TIMEOUT):
+        async with asyncio.timeout(_START_TIMEOUT_SECONDS):
             while " listening on " not in (line := await child.line()):
                 pass
     except TimeoutError:
-        raise ChildError("does not say where it listens") from None
+        raise ChildError("printed no address within the timeout") from None
     return line.split()[-1]
 
 
 def end_with_parent() -> None:
-    """In a child that reads no input: ask this process to stop when its parent has gone."""
+    """In a child that reads no input: send SIGTERM to this process when its parent has ended."""
 
     def wait() -> None:
         while os.read(0, 1024):
@@ -112,17 +111,17 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         with suppress(ProcessLookupError):
             process.terminate()
         try:
-            async with asyncio.timeout(_STOP_TIMEOUT):
+            async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
                 await process.wait()
         except TimeoutError:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-    # Not before it has ended: that would be taken for the death of the parent.
+    # After its end: earlier, the child would take it for the end of its parent.
     if process.stdin is not None:
         process.stdin.close()
 
 
 def _tail(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return " | ".join(lines[-3:]) or "it left no message"
+    return " | ".join(lines[-3:]) or "no message"

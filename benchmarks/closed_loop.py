@@ -1,4 +1,4 @@
-"""A closed loop of calls, whatever carries them: who asks next, how long the calls took, when all have ended."""
+"""A closed loop of calls, independent of the protocol: the next request, latencies and errors, the end of all calls."""
 
 from __future__ import annotations
 
@@ -8,65 +8,61 @@ from collections.abc import Sequence
 from itertools import cycle
 from time import perf_counter
 
-_REQUEST_ID_FIELD = 8
-_REQUEST_ID_LENGTH = 32
-# A protobuf field: its number and wire type, its length. Appended to a message it is part of it.
-_REQUEST_ID_PREFIX = bytes([_REQUEST_ID_FIELD << 3 | 2, _REQUEST_ID_LENGTH])
+PLACEHOLDER = "new-in-each-call".ljust(32, "-")
+"""Text in a request that each call replaces by random text of the same length."""
+
+_RANDOM_BYTES = len(PLACEHOLDER) // 2
 
 
 class ClosedLoop:
-    """Hands out requests and keeps the outcomes.
+    """Hands out requests and records the outcomes.
 
     Args:
-        requests: used one after the other, again and again.
-        most: how many calls to make; None until `stop`.
-        with_request_id: whether to append a fresh request_id, as field 8 of a protobuf message.
+        requests: used one after the other, again and again; `PLACEHOLDER` in them is replaced.
+        max_calls: how many calls to make; None until `stop`.
         keep: whether to keep the bodies of the answers.
     """
 
-    def __init__(
-        self, requests: Sequence[bytes], *, most: int | None = None, with_request_id: bool = False, keep: bool = False
-    ) -> None:
-        self._requests = cycle(requests)
-        self._left = most
-        self._with_request_id = with_request_id
+    def __init__(self, requests: Sequence[bytes], *, max_calls: int | None = None, keep: bool = False) -> None:
+        self._requests = cycle([request.split(PLACEHOLDER.encode()) for request in requests])
+        self._left = max_calls
         self._keep = keep
         self._in_flight = 0
         self._stopping = False
         self._idle = asyncio.Event()
+        self._call_ended = asyncio.Event()
         self.bodies: list[bytes] = []
         self.latencies: list[float] = []
         self.errors = 0
 
     def next_request(self) -> bytes | None:
-        """Return the next request, which is then in flight; None when there are no more."""
+        """Return the next request, which is in flight from then on; None if there are no more."""
         if self._stopping or self._left == 0:
             return None
         if self._left is not None:
             self._left -= 1
         self._in_flight += 1
-        request = next(self._requests)
-        if self._with_request_id:
-            request += _REQUEST_ID_PREFIX + os.urandom(_REQUEST_ID_LENGTH // 2).hex().encode()
-        return request
+        parts = next(self._requests)
+        return parts[0] if len(parts) == 1 else os.urandom(_RANDOM_BYTES).hex().encode().join(parts)
 
     def received(self, body: bytes) -> None:
-        """Take note of a part of an answer."""
+        """Record a part of an answer."""
         if self._keep:
             self.bodies.append(body)
 
     def ended(self, started: float, *, succeeded: bool) -> None:
-        """Take note of the end of a call."""
+        """Record the end of a call that started at this time of `perf_counter`."""
         self._in_flight -= 1
         if succeeded:
             self.latencies.append(perf_counter() - started)
         else:
             self.errors += 1
+        self._call_ended.set()
         if self._in_flight == 0 and (self._stopping or self._left == 0):
             self._idle.set()
 
-    def forget(self) -> None:
-        """Begin to count anew: what was, was to warm up."""
+    def reset(self) -> None:
+        """Forget the outcomes of the warm-up."""
         self.latencies = []
         self.errors = 0
 
@@ -74,8 +70,19 @@ class ClosedLoop:
         """Hand out no more requests."""
         self._stopping = True
         if self._in_flight == 0:
-            self._idle.set()
+            self._end_all()
+
+    async def next_end(self) -> bool:
+        """Wait until a call ends; return False if there will be no further call."""
+        self._call_ended.clear()
+        if not self._idle.is_set():
+            await self._call_ended.wait()
+        return not self._idle.is_set()
 
     async def all_ended(self) -> None:
-        """Wait until nothing is in flight and nothing will be."""
+        """Wait until no call is in flight and none will be."""
         await self._idle.wait()
+
+    def _end_all(self) -> None:
+        self._idle.set()
+        self._call_ended.set()

@@ -1,6 +1,6 @@
-"""The curve: what a read by id costs on contactsvc with a thousand records, ten thousand, and so on.
+"""The curve: the cost of a read by id on contactsvc over the number of records.
 
-One collection grows, and one server reads it: whatever changes from point to point is the number of records.
+One collection grows, and one server reads it, so that only the number of records changes from point to point.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SMALLEST = 1_000
 
 
 async def draw(options: Options) -> Comparison:
-    """Measure reads at each size up to the records of the options."""
+    """Measure reads at each size up to the number of records in the options."""
     measurements: list[Measurement] = []
     notes: list[str] = []
     sizes = [size for size in (_SMALLEST * 10**power for power in range(4)) if size < options.records]
@@ -52,7 +52,7 @@ async def draw(options: Options) -> Comparison:
 
 
 async def _sizes(on: Bench, records: int) -> str:
-    """Say what the records take: on disk, and of the database's memory where it runs here."""
+    """Return the size of the records on disk, and the memory of the database if it runs here."""
     said = f"{records:,} records:"
     if on.is_embedded:
         said += f" {_bytes_of_files(on.folder / 'database') / records:,.0f} bytes of files each (log included)"

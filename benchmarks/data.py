@@ -1,6 +1,6 @@
-"""The data: made-up contact methods, five of each client, stored exactly as contactsvc stores them.
+"""The data: generated contact methods, five of each client, stored as contactsvc stores them.
 
-Record number n is always the same one, so that whoever makes requests need not ask the database what is in it.
+Record number n is the same in every run, so that requests can be made without reading the database.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _AFTER_NEW_CLIENTS = "new."
 
 
 def id_of(number: int) -> str:
-    """Return the id of a record: laid out as contactsvc's are, with bits that are fixed by its number."""
+    """Return the id of a record, in the layout of contactsvc, with bits derived from its number."""
     milliseconds = int((_BEGINNING + timedelta(milliseconds=number)).timestamp() * 1000)
     bits = milliseconds << 80 | int.from_bytes(blake2b(str(number).encode(), digest_size=10).digest(), "big")
     return "contact_" + "".join(_ALPHABET[bits >> shift & 31] for shift in range(125, -1, -5))
@@ -37,7 +37,7 @@ def client_of(number: int) -> str:
 
 
 def record(number: int) -> ContactMethod:
-    """Return a record: of each client a primary email and phone, another email, a fax, and another one."""
+    """Return a record: a client has a primary email, a primary phone, an email, a fax, and one of type other."""
     part, client = number % RECORDS_OF_A_CLIENT, number // RECORDS_OF_A_CLIENT
     digits = f"{10_000_000 + number:08d}"
     phone = ContactValue(f"+52 55 {digits[:4]} {digits[4:]}", f"+5255{digits}")
@@ -67,10 +67,10 @@ def record(number: int) -> ContactMethod:
 
 
 async def fill(driver: Driver, database: str, records: int, *, start: int = 0) -> None:
-    """Fill a database that has the first `start` records up to this many, under contactsvc's own indexes.
+    """Fill a database that has the first `start` records up to this many, with the indexes of contactsvc.
 
-    The indexes come first: SecantusDB inserts 1,300 to 1,500 records a second under all of them, and takes six times as
-    long when it builds them afterwards.
+    The indexes come first: SecantusDB inserts 1,300 to 1,500 records per second under them, and takes six times as long
+    to build them afterwards.
     """
     collection = driver.database(database)[COLLECTION]
     await ensure_indexes(collection)
@@ -80,14 +80,14 @@ async def fill(driver: Driver, database: str, records: int, *, start: int = 0) -
 
 
 class Sizes(NamedTuple):
-    """What MongoDB says that a collection takes on disk, in bytes."""
+    """The size of a collection on disk, in bytes."""
 
     documents: int
     indexes: int
 
 
 async def sizes(driver: Driver, database: str) -> Sizes:
-    """Return what the records take."""
+    """Return the size of the records."""
     found = await driver.database(database).command("collStats", COLLECTION)
     return Sizes(int(found["storageSize"]), int(found["totalIndexSize"]))
 
@@ -99,18 +99,18 @@ async def drop(driver: Driver, database: str) -> None:
 
 
 def new_client() -> str:
-    """Return a client that no record has, for records that a measurement creates."""
+    """Return an unused client id, for records that a measurement creates."""
     return _NEW_CLIENT + os.urandom(8).hex()
 
 
 async def remove_new(driver: Driver, database: str) -> None:
-    """Remove what measurements have created."""
+    """Remove the records that measurements created."""
     collection = driver.database(database)[COLLECTION]
     await collection.delete_many({"client_id": {"$gte": _NEW_CLIENT, "$lt": _AFTER_NEW_CLIENTS}})
 
 
 def new_email(number: int) -> str:
-    """Return a value for a new record; the same ones for the service and for the bare driver."""
+    """Return the value of a new record, the same for all servers and the bare driver."""
     return f"someone{number}@example.com"
 
 
@@ -119,7 +119,7 @@ NEW_METADATA = {"source": "crm"}
 
 
 def new_documents(count: int) -> list[dict[str, Any]]:
-    """Return documents as contactsvc makes them of a batch of new records, each of a new client."""
+    """Return the documents that contactsvc makes of a batch of new records, each of a new client."""
     stamp = time.time_ns()
     return [
         {**template, "_id": f"contact_{stamp + index:016x}{os.urandom(5).hex()}", "client_id": new_client()}

@@ -1,7 +1,7 @@
-"""The floor: a bare grpc.aio server that answers each method with fixed bytes, and does nothing else at all.
+"""The floor: a bare grpc.aio server that answers each method with fixed bytes.
 
-Its arguments are a JSON file of answers, by the path of the method, `asyncio` or `uvloop`, and a port that it may share
-with others of its kind, or 0. An answer is a message, or a list of the messages of a stream.
+Arguments: a JSON file of answers by the path of the method, `asyncio` or `uvloop`, and a port, which it may share with
+other floors, or 0. An answer is a message, or the list of the messages of a stream.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Echo(grpc.GenericRpcHandler):
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Handler | None:
-        """Return the handler of a method; without serializers, so that it takes and gives bytes."""
+        """Return the handler of a method, without serializers: it receives and returns bytes."""
         return self._handlers.get(str(handler_call_details.method))
 
     @staticmethod

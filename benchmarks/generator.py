@@ -1,6 +1,6 @@
-"""The load generator: a process that is told by lines of JSON what to measure, and answers each with a line.
+"""The load generator: a process that reads one command per line of JSON, and answers each with one line.
 
-It reads the CPU clocks of the server and the database itself, at the very moments at which it begins and ends to count.
+It reads the CPU clocks of server and database itself, at the moments at which counting starts and ends.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from benchmarks.http2 import Http2Connection
 from benchmarks.sampling import Sample, Stopwatch
 
 _CALLS_PER_CONNECTION = 64
-_LONGEST_DRAIN = 60.0
-_LONGEST_COUNTED = 900.0
+_DRAIN_TIMEOUT_SECONDS = 60.0
+_COUNT_TIMEOUT_SECONDS = 900.0
 
 
 def write_requests(path: Path, requests: list[bytes]) -> None:
@@ -36,31 +36,31 @@ def command(
     method: str,
     metadata: list[tuple[str, str]],
     requests: Path,
-    with_request_id: bool,
     in_flight: int,
     warmup: float,
     seconds: float,
+    min_calls: int,
     calls: int | None,
     keep: Path | None,
     server: int,
     database: int | None,
 ) -> dict[str, Any]:
-    """Return the command to make calls and to say what they cost.
+    """Return the command to make calls and measure them.
 
     Args:
         protocol: `grpc` or `http`.
         address: of the server.
-        method: the path of the gRPC method; HTTP requests name their own.
+        method: the path of the gRPC method; HTTP requests contain their own.
         metadata: of each gRPC call.
-        requests: a file that `write_requests` wrote: protobuf messages, or whole HTTP requests.
-        with_request_id: whether to append a fresh request_id to each.
-        in_flight: how many calls at a time.
-        warmup: for how many seconds to call before counting.
-        seconds: for how many to count.
-        calls: how many calls to make instead.
-        keep: a file to write the bodies of all answers to.
-        server: the id of the server's process.
-        database: that of the database's, if it runs here.
+        requests: a file of `write_requests`: protobuf messages, or whole HTTP requests.
+        in_flight: concurrent calls.
+        warmup: seconds of calls before counting.
+        seconds: seconds to count: from the end of a call to the first end of a call after them.
+        min_calls: count longer, until this many calls have ended.
+        calls: count just this many calls instead, without a warm-up.
+        keep: a file for the bodies of all answers.
+        server: the process id of the server.
+        database: that of the database; None if it runs on another machine.
     """
     return {
         "protocol": protocol,
@@ -68,10 +68,10 @@ def command(
         "method": method,
         "metadata": metadata,
         "requests": str(requests),
-        "with_request_id": with_request_id,
         "in_flight": in_flight,
         "warmup": warmup,
         "seconds": seconds,
+        "min_calls": min_calls,
         "calls": calls,
         "keep": None if keep is None else str(keep),
         "server": server,
@@ -83,45 +83,52 @@ def _read_requests(path: Path) -> list[bytes]:
     return [request.encode("latin-1") for request in json.loads(path.read_text())]
 
 
-def _keep(path: Path, bodies: list[bytes]) -> None:
+def _write_bodies(path: Path, bodies: list[bytes]) -> None:
     path.write_bytes(b"".join(bodies))
 
 
-async def _measure(order: dict[str, Any]) -> Sample:
+async def measure(order: dict[str, Any]) -> Sample:
+    """Make the calls of a command, and measure them."""
     requests = _read_requests(Path(order["requests"]))
-    loop = ClosedLoop(
-        requests, most=order["calls"], with_request_id=order["with_request_id"], keep=order["keep"] is not None
-    )
+    loop = ClosedLoop(requests, max_calls=order["calls"], keep=order["keep"] is not None)
     gc.collect()
     stopwatch = Stopwatch(order["server"], order["database"], os.getpid())
     transports = await _connect(loop, order)
+    async with asyncio.timeout(_COUNT_TIMEOUT_SECONDS):
+        if order["calls"] is not None:
+            await loop.all_ended()
+        else:
+            await asyncio.sleep(order["warmup"])
+            await _count(loop, stopwatch, order["seconds"], order["min_calls"])
+    sample = stopwatch.read(loop.latencies, loop.errors)
     if order["calls"] is None:
-        await asyncio.sleep(order["warmup"])
-        loop.forget()
-        stopwatch = Stopwatch(order["server"], order["database"], os.getpid())
-        await asyncio.sleep(order["seconds"])
-        sample = stopwatch.read(loop.latencies, loop.errors)
         loop.stop()
-        async with asyncio.timeout(_LONGEST_DRAIN):
+        async with asyncio.timeout(_DRAIN_TIMEOUT_SECONDS):
             await loop.all_ended()
-    else:
-        async with asyncio.timeout(_LONGEST_COUNTED):
-            await loop.all_ended()
-        sample = stopwatch.read(loop.latencies, loop.errors)
     for transport in transports:
         transport.close()
     if order["keep"] is not None:
-        _keep(Path(order["keep"]), loop.bodies)
+        _write_bodies(Path(order["keep"]), loop.bodies)
     return sample
 
 
+async def _count(loop: ClosedLoop, stopwatch: Stopwatch, seconds: float, min_calls: int) -> None:
+    """Start the stopwatch at the end of a call, and return at the end of another."""
+    await loop.next_end()
+    loop.reset()
+    stopwatch.start()
+    await asyncio.sleep(seconds)
+    while await loop.next_end() and len(loop.latencies) + loop.errors < min_calls:
+        pass
+
+
 async def _connect(loop: ClosedLoop, order: dict[str, Any]) -> list[asyncio.BaseTransport]:
-    """Open the connections, which begin to call at once."""
+    """Open the connections, which start to call at once."""
     host, _, port = order["address"].rpartition(":")
     left: int = order["in_flight"]
     transports: list[asyncio.BaseTransport] = []
     while left > 0:
-        # HTTP/1.1 carries one call per connection; gRPC's clients open further ones as well when a hundred are in use.
+        # HTTP/1.1 carries one call per connection. gRPC clients, too, open another connection for each hundred calls.
         slots = min(left, _CALLS_PER_CONNECTION) if order["protocol"] == "grpc" else 1
         left -= slots
 
@@ -138,10 +145,10 @@ async def _connect(loop: ClosedLoop, order: dict[str, Any]) -> list[asyncio.Base
 
 async def _serve_commands() -> None:
     running = asyncio.get_running_loop()
-    # Standard input ends with the parent, and then so does the generator.
+    # Standard input ends with the parent, and then the generator ends, too.
     while line := await running.run_in_executor(None, sys.stdin.readline):
         try:
-            answer = (await _measure(json.loads(line))).to_json()
+            answer = (await measure(json.loads(line))).to_json()
         except Exception as error:
             answer = {"failed": f"{type(error).__name__}: {error}"}
         say(json.dumps(answer))

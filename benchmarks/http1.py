@@ -1,6 +1,6 @@
-"""HTTP/1.1 with keep-alive, as little of it as a load generator needs.
+"""The part of HTTP/1.1 that a load generator needs.
 
-Prepared requests go out; of an answer it reads the status, and where it ends, by its length or its last chunk.
+It sends prepared requests, and reads the status of an answer and its end: by its length, or by its last chunk.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 class Http1Connection(asyncio.Protocol):
-    """One connection that keeps one request in flight; a request is all its bytes, headers included."""
+    """A connection with keep-alive and one request in flight; a request has its headers."""
 
     def __init__(self, loop: ClosedLoop) -> None:
         self._loop = loop
@@ -25,19 +25,19 @@ class Http1Connection(asyncio.Protocol):
         self._end = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Send the first request."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # for the type checker
         self._transport = transport
         self._begin()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Give up what was in flight, and all that was to follow."""
+        """Count the call in flight as failed, and make no more."""
         self._loop.stop()
         if self._started is not None:
             self._loop.ended(self._started, succeeded=False)
 
     def data_received(self, data: bytes) -> None:
-        """Read on; at the end of an answer begin the next request."""
+        """Read an answer, and send the next request at its end."""
         if self._started is None:
             return
         if not self._end and not self._left:
@@ -47,7 +47,7 @@ class Http1Connection(asyncio.Protocol):
                 return
             self._head = head.lower()
             if b"transfer-encoding: chunked" in self._head:
-                # Only its last bytes are kept. No text of JSON has a bare line break, so they end nothing else.
+                # The last bytes are enough to find the end: JSON contains no bare line break.
                 self._end = b"\r\n"
             else:
                 at = self._head.index(b"content-length:") + len(b"content-length:")

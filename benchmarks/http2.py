@@ -1,9 +1,9 @@
-"""gRPC over HTTP/2, as little of it as a load generator needs, so that it leaves the cores to those it measures.
+"""The part of gRPC over HTTP/2 that a load generator needs, at a third of the CPU of grpc.aio's client.
 
-A call costs grpc.aio's client about as much CPU as the bare server that it measures; this costs a third of that, and
-costs the server about as much (README.md). Nothing of an answer is decoded but its frames: a call has succeeded when a
-message came before its end, for a gRPC error has none. Header blocks use HPACK without Huffman coding; the first of a
-connection puts its headers into the server's table, the others refer to them, as gRPC's own client does.
+The client of grpc.aio costs as much CPU per call as the bare server that it measures, on the same cores (README.md).
+Only the frames of an answer are decoded: a call has succeeded if a message came before its end, since a gRPC error has
+none. Header blocks use HPACK without Huffman coding; the first of a connection adds its headers to the server's table,
+the others refer to them, as gRPC's own client does.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 _END_STREAM, _ACK, _END_HEADERS = 1, 1, 4
 _INITIAL_WINDOW_SIZE = 4
-_LARGEST_FRAME = 16_384
-_LARGEST_WINDOW = 2**31 - 1
+_MAX_FRAME_BYTES = 16_384
+_MAX_WINDOW = 2**31 - 1
 _DEFAULT_WINDOW = 65_535
 _FIRST_DYNAMIC_INDEX = 62
 
 
 class Http2Connection(asyncio.Protocol):
-    """One connection that keeps `slots` calls of one method in flight.
+    """A connection with `slots` calls of one method in flight.
 
     Args:
-        loop: gives the requests, and takes note of the outcomes.
-        path: the method.
-        authority: what the server is called.
+        loop: hands out the requests, and records the outcomes.
+        path: of the method.
+        authority: the address of the server.
         metadata: headers of every call.
-        slots: how many calls at a time.
+        slots: concurrent calls.
     """
 
     def __init__(
@@ -54,17 +54,17 @@ class Http2Connection(asyncio.Protocol):
         self._unacknowledged = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet the server, and begin."""
+        """Send the preface and the first requests."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # for the type checker
         self._transport = transport
-        self._out.append(_PREFACE + _frame(_SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW_SIZE, _LARGEST_WINDOW)))
-        self._out.append(_frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", _LARGEST_WINDOW - _DEFAULT_WINDOW)))
+        self._out.append(_PREFACE + _frame(_SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW_SIZE, _MAX_WINDOW)))
+        self._out.append(_frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", _MAX_WINDOW - _DEFAULT_WINDOW)))
         for _ in range(self._slots):
             self._begin()
         self._flush()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Give up what was in flight, and all that was to follow."""
+        """Count the calls in flight as failed, and make no more."""
         self._loop.stop()
         for started in self._started.values():
             self._loop.ended(started, succeeded=False)
@@ -72,7 +72,7 @@ class Http2Connection(asyncio.Protocol):
             self._loop.ended(started, succeeded=False)
 
     def data_received(self, data: bytes) -> None:
-        """Read frames, and begin a call for each that has ended."""
+        """Read frames, and start a call for each that has ended."""
         buffer = self._rest + data if self._rest else data
         at, end = 0, len(buffer)
         while end - at >= 9:
@@ -90,7 +90,7 @@ class Http2Connection(asyncio.Protocol):
             self._answered.add(stream)
             self._loop.received(payload)
             self._unacknowledged += len(payload)
-            if self._unacknowledged > _LARGEST_WINDOW // 4:
+            if self._unacknowledged > _MAX_WINDOW // 4:
                 self._out.append(_frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", self._unacknowledged)))
                 self._unacknowledged = 0
         elif kind == _HEADERS:
@@ -133,8 +133,8 @@ class Http2Connection(asyncio.Protocol):
         self._started[self._stream] = started
         headers = self._first_headers if self._stream == 1 else self._other_headers
         self._out.append(_frame(_HEADERS, _END_HEADERS, self._stream, headers))
-        for at in range(0, len(data), _LARGEST_FRAME):
-            part = data[at : at + _LARGEST_FRAME]
+        for at in range(0, len(data), _MAX_FRAME_BYTES):
+            part = data[at : at + _MAX_FRAME_BYTES]
             is_last = at + len(part) == len(data)
             self._out.append(_frame(_DATA, _END_STREAM if is_last else 0, self._stream, part))
         self._window -= len(data)
@@ -161,7 +161,7 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 def _header_blocks(path: str, authority: str, metadata: Sequence[tuple[str, str]]) -> tuple[bytes, bytes]:
     """Return the block of the first call of a connection and of the others; see RFC 7541, section 6."""
-    # By index in the static table: :method POST and :scheme http.
+    # Indexes of the static table: :method POST and :scheme http.
     always = b"\x83\x86"
     named = [b"\x44" + _text(path), b"\x41" + _text(authority), b"\x5f" + _text("application/grpc")]
     others = [("te", "trailers"), ("user-agent", "contactsvc-benchmarks"), *metadata]
@@ -173,5 +173,5 @@ def _header_blocks(path: str, authority: str, metadata: Sequence[tuple[str, str]
 def _text(text: str) -> bytes:
     raw = text.encode()
     if len(raw) > 126:
-        raise ValueError("a header is too long for this client")
+        raise ValueError("header longer than 126 bytes")
     return bytes([len(raw)]) + raw

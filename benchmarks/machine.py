@@ -1,4 +1,4 @@
-"""Where a run took place: the machine and the versions of all that took part."""
+"""The machine of a run, and the versions of the software."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from benchmarks import toolchains
+
 _PACKAGES = (
     "contactsvc", "grpcio", "protobuf", "motor", "pymongo", "SecantusDB", "uvloop", "fastapi", "uvicorn", "pydantic",
 )  # fmt: skip
@@ -18,7 +20,7 @@ _ROOT = Path(__file__).parent.parent
 
 
 async def description() -> dict[str, str]:
-    """Return what there is to know, by names for people."""
+    """Return machine and versions, by the names that reports show."""
     found = {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "commit": await _commit(),
@@ -28,7 +30,10 @@ async def description() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "load before": f"{os.getloadavg()[0]:.2f}",
         "Python": sys.version.split()[0],
-        "node": await _output("node", "--version"),
+        "Node": await _output("node", "--version"),
+        "Go": (await _output("go", "env", "GOVERSION")).removeprefix("go"),
+        **toolchains.go_module_versions(),
+        **toolchains.node_package_versions(),
     }
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):

@@ -1,4 +1,4 @@
-"""What /proc says of processes: CPU time, memory, children, who listens. Linux only."""
+"""Processes in /proc: CPU time, memory, children, listeners. Linux only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LISTENING = "0A"
 
 
 def cpu_seconds(pids: list[int]) -> float:
-    """Return the user and system time of these processes, those that have ended left out; steps of 10 ms."""
+    """Return the user and system time of these processes, in steps of 10 ms; those that have ended count 0."""
     ticks = 0
     for pid in pids:
         with suppress(OSError):
@@ -21,14 +21,14 @@ def cpu_seconds(pids: list[int]) -> float:
 
 
 def machine_cpu_seconds() -> float:
-    """Return the time for which all processors together were busy, or taken away by the host."""
+    """Return the busy time of all processors, including time stolen by the host."""
     fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
     # user, nice, system, idle, iowait, irq, softirq, steal; what follows is part of user and nice.
     return (sum(fields[:8]) - sum(fields[3:5])) / _TICKS
 
 
 def family(pid: int) -> list[int]:
-    """Return a process and all that it has started, and they in turn."""
+    """Return a process and its descendants."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -41,7 +41,7 @@ def family(pid: int) -> list[int]:
 
 
 def resident_bytes(pids: list[int]) -> int:
-    """Return the resident memory of these processes; pages that they share count for each."""
+    """Return the resident memory of these processes; shared pages count for each."""
     size = 0
     for pid in pids:
         with suppress(OSError):
@@ -50,12 +50,12 @@ def resident_bytes(pids: list[int]) -> int:
 
 
 def maps_file(pid: int, part: str) -> bool:
-    """Tell whether the process has mapped a file with this text in its path, such as an extension module."""
+    """Return whether the process has mapped a file with this text in its path, such as an extension module."""
     return part in Path(f"/proc/{pid}/maps").read_text()
 
 
 def listener(port: int) -> int | None:
-    """Return the process that listens on this TCP port, if it runs here and we may know."""
+    """Return the process that listens on this TCP port; None if it is not visible here."""
     sockets = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with suppress(OSError):
@@ -74,5 +74,5 @@ def listener(port: int) -> int | None:
 
 
 def _stat(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat from the state on: the name before it may hold anything."""
+    """Return the fields of /proc/PID/stat from the state on; the name before it may contain anything."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

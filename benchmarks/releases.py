@@ -1,4 +1,4 @@
-"""Releases of grpcio side by side: what a bare echo and a read of contactsvc cost on each.
+"""Releases of grpcio compared: the cost of a bare echo and of a read of contactsvc on each.
 
 Each release is installed into a folder of its own that comes first on the path, so that everything else is the same.
 """
@@ -18,8 +18,9 @@ from benchmarks.cases import Case, all_cases
 from benchmarks.comparison import Comparison
 from benchmarks.options import Options
 from benchmarks.results import Figures, Measurement, figures
-from benchmarks.servers import CannotTakePart, Contestant
+from benchmarks.servers import RunningServer
 from benchmarks.tables import table
+from benchmarks.toolchains import ServerUnavailable
 
 _DATABASE = "contactsvc_bench"
 _IN_FLIGHT = 64
@@ -31,25 +32,25 @@ _VARIANTS = {
 
 
 async def compare(options: Options) -> Comparison:
-    """Measure each release of the options."""
+    """Compare the releases in the options."""
     measurements: list[Measurement] = []
     case = all_cases(options.records, options.records)[0]
     async with bench.ready(options) as on, AsyncExitStack() as stack:
         await on.fill(f"{_DATABASE}_live", options.records)
         stack.push_async_callback(on.drop, f"{_DATABASE}_live")
         await on.write_requests(case)
-        contestants = [
+        running = [
             (variant, release, server)
             for release in options.grpcio
             for variant, server in (await _start_all(on, stack, case, release)).items()
         ]
         bench.note("warming up ...")
-        for _, _, server in contestants:
+        for _, _, server in running:
             await on.measure(server, case, _IN_FLIGHT, replace(options, seconds=options.settling), _DATABASE)
         for number in range(1, options.rounds + 1):
             bench.note(f"round {number} of {options.rounds}")
             for variant, (_, _, title) in _VARIANTS.items():
-                for of, release, server in contestants:
+                for of, release, server in running:
                     if of == variant:
                         sample = await on.measure(server, case, _IN_FLIGHT, options, _DATABASE)
                         one = Measurement(variant, title, 1, _IN_FLIGHT, f"grpcio {release}", number, sample)
@@ -58,12 +59,12 @@ async def compare(options: Options) -> Comparison:
     return Comparison(measurements, [], _summary(figures(measurements)))
 
 
-async def _start_all(on: bench.Bench, stack: AsyncExitStack, case: Case, release: str) -> dict[str, Contestant]:
+async def _start_all(on: bench.Bench, stack: AsyncExitStack, case: Case, release: str) -> dict[str, RunningServer]:
     """Start the servers of a release."""
     path = await _install(on.folder, release)
     answers: dict[str, bytes | list[bytes]] = {}
     started = {}
-    # contactsvc first: the echo answers what it does.
+    # contactsvc first: the echo repeats its answer.
     for variant, (name, loop, _) in sorted(_VARIANTS.items(), key=lambda item: item[1][0] == "floor"):
         server = await servers.start(
             name,
@@ -83,7 +84,7 @@ async def _start_all(on: bench.Bench, stack: AsyncExitStack, case: Case, release
 
 
 async def _install(folder: Path, release: str) -> Path:
-    """Install a release, and what of its family goes with it: stubs refuse a grpcio older than their generator."""
+    """Install a release of grpcio, and the packages with stubs, whose newer releases refuse an older grpcio."""
     bench.note(f"installing grpcio {release} ...")
     path = folder / f"grpcio-{release}"
     pip = await asyncio.create_subprocess_exec(
@@ -95,12 +96,12 @@ async def _install(folder: Path, release: str) -> Path:
     )
     _, errors = await pip.communicate()
     if pip.returncode != 0:
-        raise CannotTakePart(f"pip install grpcio=={release} failed: {errors.decode().strip().splitlines()[-1:]}")
+        raise ServerUnavailable(f"pip install grpcio=={release} failed: {errors.decode().strip().splitlines()[-1:]}")
     return path
 
 
 def _summary(all_figures: list[Figures]) -> str:
-    """Return server µs per call by release, and each over the least of its column."""
+    """Return a table of server µs per call by release, and each over the smallest of its column."""
     releases = list(dict.fromkeys(one.server for one in all_figures))
     least = {
         variant: min(one.server_us for one in all_figures if one.case == variant)

@@ -1,4 +1,4 @@
-"""What a run says: tables for people, JSON for programs, and the last complete run in README.md."""
+"""The report of a run: tables, JSON, and the chapter of the last complete run in README.md."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import targets
 from benchmarks.options import HERE, Options
 from benchmarks.results import Figures, Measurement, Ratio, figures, ratios
 from benchmarks.servers import LABELS
 from benchmarks.tables import table
-from benchmarks.targets import verdicts
 
 _README = HERE / "README.md"
 _BUSY = 0.9
@@ -20,7 +20,7 @@ _BUSY = 0.9
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A run that is over."""
+    """The report of a finished run."""
 
     options: Options
     machine: dict[str, str]
@@ -30,11 +30,11 @@ class Report:
 
     @property
     def figures(self) -> list[Figures]:
-        """The medians."""
+        """The medians over all rounds."""
         return figures(self.measurements)
 
     def text(self) -> str:
-        """Return everything as plain text."""
+        """Return the report as plain text."""
         machine = "\n".join(f"{name}: {value}" for name, value in self.machine.items())
         options = self.options
         settings = (
@@ -54,7 +54,7 @@ class Report:
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything, each single measurement included."""
+        """Return the report as JSON, with each single measurement."""
         options = asdict(self.options)
         del options["mongodb_uri"], options["output"]
         return {
@@ -63,7 +63,7 @@ class Report:
             "notes": self.notes,
             "figures": [asdict(one) for one in self.figures],
             "contactsvc_over": [asdict(one) for one in ratios(self.measurements)],
-            "targets": [asdict(one) for one in verdicts(self.measurements)],
+            "targets": [asdict(one) for one in targets.verdicts(self.measurements)],
             "measurements": [asdict(one) for one in self.measurements],
         }
 
@@ -74,7 +74,7 @@ class Report:
         (folder / "results.txt").write_text(self.text())
 
     def write_into_readme(self) -> None:
-        """Replace what stands between the markers of this kind of run in README.md."""
+        """Replace the text between the markers of this kind of run in README.md."""
         begin, end = (f"<!-- {self.options.kind}: {edge} -->" for edge in ("begin", "end"))
         before, _, rest = _README.read_text().partition(begin)
         after = rest.partition(end)[2]
@@ -127,10 +127,10 @@ def _ratios_table(all_ratios: list[Ratio]) -> str:
     others = [name for name in LABELS if any(ratio.other == name for ratio in all_ratios)]
     if not others:
         return ""
-    head = ("contactsvc over ...", "in flight", *(LABELS[name] for name in others))
+    head = ("contactsvc over: server CPU, per second", "in flight", *(LABELS[name] for name in others))
     rows: dict[tuple[str, int], dict[str, str]] = {}
     for ratio in all_ratios:
-        cell = f"{ratio.per_second:.2f}x per s, {ratio.server_us:.2f}x CPU"
+        cell = f"{ratio.server_us:.2f}x, {ratio.per_second:.2f}x"
         rows.setdefault((ratio.title, ratio.in_flight), {})[ratio.other] = cell
     return table(
         head, [(title, str(level), *(cells.get(name, "") for name in others)) for (title, level), cells in rows.items()]
@@ -138,8 +138,8 @@ def _ratios_table(all_ratios: list[Ratio]) -> str:
 
 
 def _targets_table(measurements: list[Measurement]) -> str:
-    rows = [one.row() for one in verdicts(measurements)]
-    return table(("target: contactsvc's ...", "over that of", "target", "measured", ""), rows) if rows else ""
+    rows = [one.row() for one in targets.verdicts(measurements)]
+    return table(targets.HEAD, rows) if rows else ""
 
 
 def _order(all_figures: list[Figures]) -> Any:

@@ -1,4 +1,4 @@
-"""Measurements, and what several rounds of them come to: medians, and one server over another."""
+"""Measurements, their medians over the rounds, and the ratios of one server to another."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from statistics import median
 from benchmarks.sampling import Sample
 
 OURS = "contactsvc"
-"""The server that is compared with the others."""
+"""The server that is compared with all others."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One case on one server, once."""
+    """A case on a server, measured once."""
 
     case: str
     title: str
@@ -25,7 +25,7 @@ class Measurement:
     sample: Sample
 
     def brief(self) -> str:
-        """Say the most important of it."""
+        """Return calls per second, CPU per call and errors as text."""
         figures = Figures.of([self])
         errors = f", {figures.errors} ERRORS" if figures.errors else ""
         return f"{figures.per_second:,.0f}/s, {figures.server_us:,.1f} µs of server CPU each{errors}"
@@ -33,26 +33,26 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """The medians of all rounds of a case on a server; per document where a call carries many.
+    """The medians of all rounds of a case on a server; per document if a call carries many.
 
     Attributes:
-        case: its name.
-        title: what reports call it.
+        case: the name of the case.
+        title: its title in reports.
         unit: what is counted, `call` or `document`.
-        in_flight: how many calls at a time.
-        server: its name.
-        per_second: how many were done in a second.
-        p50_ms: the latency of the median call.
-        p99_ms: that of the hundredth slowest.
-        server_us: CPU time of the server for each, in microseconds.
-        database_us: that of the database; None when it runs elsewhere.
-        server_share: how much of one core the server used; more than 1 with several threads.
-        database_share: how much the database used.
-        generator_share: how much the generator used.
-        others_share: how much everything else on the machine used: noise, when it is much.
-        resident_mib: the server's memory at the end.
-        errors: how many calls failed, in all rounds.
-        spread: the largest server_us of a round over the smallest; None when that is too small to be read.
+        in_flight: concurrent calls.
+        server: the name of the server.
+        per_second: units per second.
+        p50_ms: the median latency of a call.
+        p99_ms: the latency that one call in a hundred exceeds.
+        server_us: CPU time of the server per unit, in microseconds.
+        database_us: that of the database; None if it runs on another machine.
+        server_share: cores used by the server; more than 1 with several threads.
+        database_share: cores used by the database; None if it runs on another machine.
+        generator_share: cores used by the generator.
+        others_share: cores used by everything else on the machine, which is noise.
+        resident_mib: resident memory of the server at the end.
+        errors: failed calls in all rounds.
+        spread: the largest server_us of a round over the smallest; None if the smallest is 0.
     """
 
     case: str
@@ -108,7 +108,7 @@ class Figures:
 
 
 def figures(measurements: list[Measurement]) -> list[Figures]:
-    """Return the figures of all cases, levels and servers, in the order in which they were first measured."""
+    """Return the figures of all cases, levels and servers, in the order of their first measurement."""
     groups: dict[tuple[str, int, str], list[Measurement]] = {}
     for one in measurements:
         groups.setdefault((one.case, one.in_flight, one.server), []).append(one)
@@ -116,9 +116,9 @@ def figures(measurements: list[Measurement]) -> list[Figures]:
 
 
 class Rounds:
-    """The measurements of a run, to compare servers round by round.
+    """The measurements of a run, for ratios of servers round by round.
 
-    What a ratio compares was measured within one round, seconds apart; of the rounds it is the median.
+    Each ratio is taken within a round, between measurements that are seconds apart; the result is the median.
     """
 
     def __init__(self, measurements: list[Measurement]) -> None:
@@ -127,7 +127,7 @@ class Rounds:
             self._of.setdefault((one.case, one.in_flight, one.server), {})[one.round] = Figures.of([one])
 
     def ratio(self, figure: str, case: str, in_flight: int, ours: str, other: str) -> float | None:
-        """Return a figure of one server over that of another; None where one of the two was not measured."""
+        """Return a figure of one server over that of another; None if one of them was not measured."""
         mine, others = (self._of.get((case, in_flight, server), {}) for server in (ours, other))
         found = [
             getattr(mine[number], figure) / getattr(others[number], figure)
@@ -139,7 +139,7 @@ class Rounds:
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """contactsvc over another server: its throughput, and its CPU for each call or document."""
+    """contactsvc over another server: throughput, and server CPU per call or document."""
 
     title: str
     in_flight: int
@@ -149,7 +149,7 @@ class Ratio:
 
 
 def ratios(measurements: list[Measurement]) -> list[Ratio]:
-    """Return contactsvc over each other server, where both were measured."""
+    """Return contactsvc over each other server that was measured."""
     rounds, found = Rounds(measurements), []
     for one in figures(measurements):
         if one.server == OURS:

@@ -1,4 +1,4 @@
-"""One measurement: what server, database and generator have used between two moments, and what calls came of it."""
+"""One measurement: the calls between two moments, and the CPU time of server, database and generator."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from benchmarks import procfs
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What one measurement found; times in seconds.
+    """The result of one measurement; times in seconds.
 
     Attributes:
-        seconds: how long it took.
-        calls: how many calls succeeded in it.
-        errors: how many failed.
-        p50: the latency of the median call.
-        p99: the latency that one call in a hundred exceeded.
-        server_cpu: the CPU time of the server and its children.
-        database_cpu: that of the database; None when it runs elsewhere.
-        generator_cpu: that of the process that made the calls.
-        others_cpu: that of everything else on the machine, the kernel's share of our own traffic included.
-        resident: the bytes of memory that the server holds at the end.
+        seconds: its length.
+        calls: successful calls.
+        errors: failed calls.
+        p50: the median latency.
+        p99: the latency that one call in a hundred exceeds.
+        server_cpu: CPU time of the server and its children.
+        database_cpu: CPU time of the database; None if it runs on another machine.
+        generator_cpu: CPU time of the process that makes the calls.
+        others_cpu: CPU time of everything else on the machine, including the kernel's work for this traffic.
+        resident: resident memory of the server at the end, in bytes.
     """
 
     seconds: float
@@ -38,30 +38,35 @@ class Sample:
     resident: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return it as JSON."""
         return asdict(self)
 
 
 class Stopwatch:
-    """Reads the clocks of a server, the database and the generator; made when the measurement begins.
+    """Reads the clocks of a server, the database and the generator.
 
     Args:
-        server: the id of the server's process.
-        database: that of the database's; None when it runs elsewhere.
+        server: the process id of the server.
+        database: that of the database; None if it runs on another machine.
         generator: that of the process that makes the calls; it may be the server's.
     """
 
     def __init__(self, server: int, database: int | None, generator: int) -> None:
+        # Finding the processes takes milliseconds, and so comes before the start.
         self._server = procfs.family(server)
         self._database = None if database is None else procfs.family(database)
         self._generator = [generator]
-        self._began = self._read()
+        self._started = self._read()
+
+    def start(self) -> None:
+        """Start to count at this moment, instead of when the stopwatch was made."""
+        self._started = self._read()
 
     def read(self, latencies: list[float], errors: int) -> Sample:
-        """Return what has been used until now, for calls that took these times."""
-        used = [ended - began for began, ended in zip(self._began, self._read(), strict=True)]
-        # The bare driver is server and generator in one.
-        ours = used[1] + used[2] + (0 if self._generator == self._server else used[3])
+        """Return what was used since the start, for calls with these latencies."""
+        used = [now - started for started, now in zip(self._started, self._read(), strict=True)]
+        # The bare driver is server and generator in one process.
+        measured = used[1] + used[2] + (0 if self._generator == self._server else used[3])
         ordered = sorted(latencies) or [0.0]
         return Sample(
             seconds=used[0],
@@ -72,7 +77,7 @@ class Stopwatch:
             server_cpu=used[1],
             database_cpu=None if self._database is None else used[2],
             generator_cpu=used[3],
-            others_cpu=max(used[4] - ours, 0),
+            others_cpu=max(used[4] - measured, 0),
             resident=procfs.resident_bytes(self._server),
         )
 

@@ -1,20 +1,18 @@
-"""The servers that are compared: how each is started, and why one cannot take part."""
+"""The servers to compare, and how each is started."""
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import importlib.util
-import os
-import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import children, floor, procfs
+from benchmarks import children, floor, procfs, toolchains
 from benchmarks.children import Child, ChildError
+from benchmarks.toolchains import ServerUnavailable
 from contactsvc.config import Settings
 from contactsvc.store import SCHEMA_VERSION
 
@@ -25,38 +23,41 @@ LABELS: Mapping[str, str] = {
     "pymongo": "contactsvc, PyMongo driver",
     "fastapi": "FastAPI + Motor",
     "node": "Node grpc-js + mongodb",
+    "go": "Go grpc-go + mongo-driver",
     "driver": "bare Motor",
 }
-"""What each is called in reports. The bare driver is no server; it runs what batches and streams come down to."""
+"""Their names in reports. The bare driver is not a server: it runs the database commands behind batches and streams."""
 
-# The levels of those that are not measured at all of them: what the choice of a driver needs to know.
+PEERS = ("fastapi", "node", "go")
+"""Plain services over the same data, in other frameworks and languages."""
+
+# The levels of servers that are not measured at all of them: those that the choice of a driver depends on.
 LEVELS: Mapping[str, tuple[int, ...]] = {"pymongo": (1, 64)}
 
-# How contactsvc is started for a contestant. One process: what several come to is measured by `--workers`.
+# How each contactsvc is started. One process: `--workers` measures several.
 _SETTINGS: Mapping[str, Mapping[str, str]] = {
     "contactsvc": {},
     "unbatched": {"CONTACTSVC_BATCHING": "off"},
     "pymongo": {"CONTACTSVC_DRIVER": "pymongo"},
 }
 
-_HERE = Path(__file__).parent
-_NPM_TIMEOUT = 180
+_SCHEDULERS: Mapping[str, str] = {"node": "libuv", "go": "goroutines"}
 
-
-class CannotTakePart(Exception):
-    """A server is left out; the message says why."""
+_ROOT = Path(__file__).parent.parent
+# The peers in other languages name it for new documents.
+_SCHEMA = str(SCHEMA_VERSION)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contestant:
+class RunningServer:
     """A running server.
 
     Attributes:
         name: its key in `LABELS`.
         protocol: `grpc` or `http`.
-        address: where it answers; empty for the bare driver.
+        address: HOST:PORT; empty for the bare driver.
         child: its process.
-        loop: its event loop.
+        loop: the name of its event loop or scheduler.
     """
 
     name: str
@@ -67,7 +68,7 @@ class Contestant:
 
 
 def knows(setting: str) -> bool:
-    """Tell whether contactsvc knows a setting."""
+    """Return whether this release of contactsvc has a setting."""
     return any(field.name == setting for field in dataclasses.fields(Settings))
 
 
@@ -82,22 +83,22 @@ async def start(
     loop: str,
     environ: Mapping[str, str] | None = None,
     port: str = "0",
-) -> Contestant:
+) -> RunningServer:
     """Start a server until the stack ends.
 
     Args:
-        name: which one.
-        stack: ends it.
-        uri: the database.
-        database: its name there, before `_live` and `_test`.
+        name: its key in `LABELS`.
+        stack: stops it.
+        uri: the MongoDB URI.
+        database: the name of the database before `_live` and `_test`.
         folder: for its files and its log.
-        answers: what the floor answers, by method.
+        answers: the answers of the floor, by method.
         loop: the event loop of the floor.
-        environ: further environment variables.
-        port: of the floor, which may share it with others; 0 takes a free one.
+        environ: additional environment variables.
+        port: of the floor, which may share it with other floors; 0 takes a free one.
 
     Raises:
-        CannotTakePart: something that it needs is missing, or it does not start.
+        ServerUnavailable: a dependency is missing, or the server does not start.
     """
     python, protocol = [sys.executable, "-m"], "grpc"
     if name in _SETTINGS:
@@ -110,63 +111,31 @@ async def start(
         command = [*python, "benchmarks.floor", str(path), loop, port]
     elif name == "fastapi":
         _require("fastapi", "uvicorn", "pydantic")
-        command, protocol = [*python, "benchmarks.fastapi_rival", uri, database], "http"
+        command, protocol = [*python, "benchmarks.fastapi_peer", uri, database], "http"
     elif name == "node":
-        await _install_node_packages(folder)
-        command = ["node", str(_HERE / "node" / "server.js"), uri, database, str(_HERE.parent / "protos")]
-        command.append(str(SCHEMA_VERSION))
+        await toolchains.install_node_packages(folder)
+        script, protos = toolchains.NODE_FOLDER / "server.js", _ROOT / "protos"
+        command = ["node", str(script), uri, database, str(protos), _SCHEMA]
+    elif name == "go":
+        command = [str(await toolchains.build_go_peer(folder)), uri, database, _SCHEMA]
     else:
         command = [*python, "benchmarks.bare_driver", uri]
     try:
         child = await stack.enter_async_context(
-            children.running(*command, log=folder / f"{name}.log", environ=environ, folder=_HERE.parent)
+            children.running(*command, log=folder / f"{name}.log", environ=environ, folder=_ROOT)
         )
         address = "" if name == "driver" else await children.announced_address(child)
     except (ChildError, OSError) as error:
-        raise CannotTakePart(str(error)) from error
-    return Contestant(name=name, protocol=protocol, address=address, child=child, loop=_loop_of(name, child))
+        raise ServerUnavailable(str(error)) from error
+    return RunningServer(name=name, protocol=protocol, address=address, child=child, loop=_loop_of(name, child))
 
 
 def _loop_of(name: str, child: Child) -> str:
-    if name == "node":
-        return "libuv"
+    if name in _SCHEDULERS:
+        return _SCHEDULERS[name]
     return "uvloop" if any(procfs.maps_file(pid, "uvloop") for pid in procfs.family(child.pid)) else "asyncio"
 
 
 def _require(*modules: str) -> None:
     if missing := [module for module in modules if importlib.util.find_spec(module) is None]:
-        raise CannotTakePart(f"not installed: {', '.join(missing)} (pip install 'contactsvc[bench]')")
-
-
-async def _install_node_packages(folder: Path) -> None:
-    """Install what the rival in JavaScript needs, once."""
-    if shutil.which("node") is None:
-        raise CannotTakePart("node is not installed")
-    if (_HERE / "node" / "node_modules" / "mongodb").exists():
-        return
-    if shutil.which("npm") is None:
-        raise CannotTakePart("npm is not installed, and so its packages cannot be")
-    log = folder / "npm.log"
-    with log.open("wb") as output:
-        npm = await asyncio.create_subprocess_exec(
-            "npm",
-            "install",
-            "--no-package-lock",
-            "--no-audit",
-            "--no-fund",
-            "--ignore-scripts",
-            cwd=_HERE / "node",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=dict(os.environ),
-        )
-        try:
-            async with asyncio.timeout(_NPM_TIMEOUT):
-                code = await npm.wait()
-        except TimeoutError:
-            npm.kill()
-            code = await npm.wait()
-    if code != 0:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if "error" in line.lower()]
-        raise CannotTakePart(f"npm install failed: {' '.join(lines[:2]) or 'no answer'}")
+        raise ServerUnavailable(f"not installed: {', '.join(missing)} (pip install 'contactsvc[bench]')")

@@ -1,10 +1,10 @@
-"""How a thousand million records would lie on shards, by the shard key and by how unequal clients are.
+"""A simulation of 10^9 records on shards, by shard key and by the distribution of records over clients.
 
     python -m benchmarks.sharding
 
-It runs no database. The million largest clients are placed one by one, by a hash of their ids. Of the others, too many
-to be placed and each too small to matter, it takes the sum, with the deviation that as many independent draws have. The
-seed is fixed: every run prints the same. docs/scaling.md holds what it printed, and says what that proves.
+It needs no database. The million largest clients are placed one by one, by a hash of their ids. The others, each too
+small to matter, are placed as a sum, with the deviation of as many independent draws. The seed is fixed, so that every
+run prints the same. docs/scaling.md has the output and its interpretation.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from math import log, sqrt
 from benchmarks.tables import table
 
 RECORDS = 1_000_000_000
-# What the balancer counts: a document as the retrying client creates it, uncompressed and without indexes.
+# The size that the balancer counts: a document of a retry-safe create, uncompressed and without indexes.
 _BYTES_OF_A_RECORD = 650
-# MongoDB's defaults: a range that is moved in one piece, and the difference at which the balancer begins to move.
+# MongoDB's defaults: the largest range that is moved in one piece, and the difference at which the balancer starts.
 _RANGE = 128 * 2**20
 _THRESHOLD = 3 * _RANGE
 _SHARDS = (2, 4, 8, 16, 32, 64)
@@ -31,13 +31,13 @@ _SEED = 20260101
 
 @dataclass(frozen=True)
 class Skew:
-    """How many records clients have: in proportion to `rank ** -exponent`, but none has more than `most`.
+    """A distribution of records over clients: in proportion to `rank ** -exponent`, up to a maximum.
 
     Attributes:
-        name: for the table.
-        clients: how many there are.
-        exponent: 0 means that all have the same; 1 is Zipf's law.
-        most: the cap; None means none.
+        name: its name in the table.
+        clients: the number of clients.
+        exponent: 0 gives all clients the same number; 1 is Zipf's law.
+        most: the largest number of records of a client; None means no maximum.
     """
 
     name: str
@@ -57,7 +57,7 @@ _SKEWS = (
 
 @dataclass(frozen=True)
 class Population:
-    """The clients: the records of each of the largest, and of the others together their sum and sum of squares."""
+    """The records of each of the largest clients, and the sum and the sum of squares of all others."""
 
     largest: list[float]
     others: float
@@ -77,7 +77,7 @@ def population(skew: Skew) -> Population:
 
 
 def _unit(weights: list[float], rest: float, most: float | None) -> float:
-    """Return how many records a weight of 1 stands for, so that the sum is right: what a cap cuts off, others have."""
+    """Return the records per weight of 1, such that the sum is right: those above the maximum go to other clients."""
     unit, capped = RECORDS / (sum(weights) + rest), 0
     while most is not None:
         before, capped = capped, sum(weight * unit > most for weight in weights)
@@ -88,7 +88,7 @@ def _unit(weights: list[float], rest: float, most: float | None) -> float:
 
 
 def _power_sum(after: int, until: int, exponent: float) -> float:
-    """Return the sum of `rank ** -exponent` for the ranks in (after, until], by its integral."""
+    """Return the sum of `rank ** -exponent` over the ranks in (after, until], approximated by the integral."""
     low, high = after + 0.5, until + 0.5
     if exponent == 1.0:
         return log(high / low)
@@ -96,7 +96,7 @@ def _power_sum(after: int, until: int, exponent: float) -> float:
 
 
 def hashed(skew: Skew, shards: int) -> list[float]:
-    """Return the records of each shard when each has an equal part of the hashes, and nothing is moved."""
+    """Return the records of each shard if each has an equal part of the hashes, and the balancer moves nothing."""
     clients = population(skew)
     draws = random.Random(_SEED)  # noqa: S311  # not for secrets
     deviation = sqrt(clients.squares_of_others / shards * (1 - 1 / shards))
@@ -107,12 +107,12 @@ def hashed(skew: Skew, shards: int) -> list[float]:
 
 
 def balanced(skew: Skew, shards: int, *, divisible: bool) -> list[float]:
-    """Return the records of each shard after the balancer has moved what it moves: not what is larger than a range.
+    """Return the records of each shard after the balancer has moved all clients that fit into a range.
 
     Args:
-        skew: of the clients.
-        shards: how many.
-        divisible: whether the records of one client may lie on several shards, as with `_id` in the shard key.
+        skew: the distribution over clients.
+        shards: the number of shards.
+        divisible: whether the records of a client may lie on several shards, as with `_id` in the shard key.
     """
     in_a_range = _RANGE / _BYTES_OF_A_RECORD
     if divisible:
@@ -126,12 +126,12 @@ def balanced(skew: Skew, shards: int, *, divisible: bool) -> list[float]:
 
 
 def _level(shards: list[float], records: float) -> list[float]:
-    """Return the shards after so many more records, range by range on the emptiest, up to the balancer's threshold."""
+    """Return the shards after adding records to the emptiest, range by range, within the balancer's threshold."""
     found = sorted(shards)
     for filled in range(1, len(found) + 1):
         level = (sum(found[:filled]) + records) / filled
         if filled == len(found) or level <= found[filled]:
-            # It stops moving when the fullest and the emptiest differ by less than the threshold.
+            # The balancer stops when the fullest and the emptiest differ by less than the threshold.
             slack = min(_THRESHOLD / _BYTES_OF_A_RECORD / 2, level)
             return [level - slack, *[level] * (filled - 2), level + slack, *found[filled:]] if filled > 1 else found
     return found
@@ -139,7 +139,7 @@ def _level(shards: list[float], records: float) -> list[float]:
 
 @cache
 def _hash(rank: int) -> int:
-    """Return 64 bits of a client's id. MongoDB's hashed indexes take the first 64 bits of an MD5 as well."""
+    """Return a hash of 64 bits of a client's id: the first bits of an MD5, as in MongoDB's hashed indexes."""
     return int.from_bytes(md5(b"client-%d" % rank, usedforsecurity=False).digest()[:8], "big")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-# What is a figure, with or without its unit or what it is held against.
+# A figure, with or without a unit or a comparison.
 _FIGURE = re.compile(r"(?:[<>]= )?[\d,.]+[ %x(].*|[\d,.]+|")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return columns under their heads: text to the left, columns of figures to the right."""
+    """Return columns under their heads: text aligned left, figures right."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     is_text = [
         not head[column] or not all(_FIGURE.fullmatch(row[column]) for row in rows) for column in range(len(head))

@@ -1,9 +1,9 @@
-"""Workers: what further processes of contactsvc add on a machine, under the load of h2load.
+"""Several workers of contactsvc compared with one, under the load of h2load.
 
-Our own generator would take much of the cores that the workers need; h2load takes a tenth of it. It sends one body
-again and again, so that contactsvc reads the record once for many calls: the database is not the limit, as it should be
-here. Bare echoes on one port say what the machine itself gives. The call that loads nothing but contactsvc's own code
-is a batch that is read and checked in full, and refused for its last item before any question to the database.
+The load generator of this package needs ten times the CPU of h2load, on the cores of the workers. h2load repeats one
+request, so that contactsvc reads the record once for many calls, and the database is not the limit. Bare echoes on one
+port show the limit of the machine. The call that loads only contactsvc's own code is a batch that is checked in full
+and refused for its last item, before any database command.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ from benchmarks.comparison import Comparison
 from benchmarks.options import Options
 from benchmarks.results import Figures, Measurement, Rounds, figures
 from benchmarks.sampling import Sample
-from benchmarks.servers import CannotTakePart, Contestant
+from benchmarks.servers import RunningServer
 from benchmarks.tables import table
+from benchmarks.targets import WORKERS_RATIO
+from benchmarks.toolchains import ServerUnavailable
 
 _DATABASE = "contactsvc_bench"
-# The kernel deals connections out to the workers at random: of 64 each of two gets 24 to 40.
+# The kernel assigns connections to workers at random: of 64, each of two workers gets 24 to 40.
 _CONNECTIONS, _CALLS_OF_A_CONNECTION = 64, 2
 _IN_FLIGHT = _CONNECTIONS * _CALLS_OF_A_CONNECTION
 _HEALTH = "/grpc.health.v1.Health/Check"
@@ -40,23 +42,22 @@ _TITLES = {
     "get": "contactsvc, get of one id",
     "refused": "contactsvc, batch of 250 refused",
 }
-_TARGET = 1.6
 
 
 @dataclass(frozen=True)
 class _Call:
-    """What h2load sends: a method, and a file with the one body of all calls."""
+    """A call of h2load: the method, and a file with the body."""
 
     method: str
     body: Path
 
 
 async def compare(options: Options) -> Comparison:
-    """Measure one process against as many as the options say."""
+    """Compare one process with the number of processes in the options."""
     if shutil.which("h2load") is None:
-        raise CannotTakePart("h2load is not installed (Debian and Ubuntu: apt-get install nghttp2-client)")
+        raise ServerUnavailable("h2load is not installed (Debian and Ubuntu: apt-get install nghttp2-client)")
     if not servers.knows("workers"):
-        raise CannotTakePart("this contactsvc does not know CONTACTSVC_WORKERS")
+        raise ServerUnavailable("this contactsvc has no setting CONTACTSVC_WORKERS")
     measurements: list[Measurement] = []
     get = all_cases(options.records, options.records)[0]
     async with bench.ready(options) as on, AsyncExitStack() as stack:
@@ -98,7 +99,7 @@ async def _start(
     environ: dict[str, str],
     answers: dict[str, bytes | list[bytes]] | None = None,
     port: str = "0",
-) -> Contestant:
+) -> RunningServer:
     return await servers.start(
         name,
         stack,
@@ -113,14 +114,14 @@ async def _start(
 
 
 def _body(on: Bench, name: str, message: bytes) -> Path:
-    """Write the body of a gRPC call: a flag, the length, the message."""
+    """Write the body of a gRPC call: flag, length, message."""
     path = on.folder / f"{name}.body"
     path.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)
     return path
 
 
-async def _load(on: Bench, group: list[Contestant], call: _Call, seconds: float) -> Sample:
-    """Let h2load call for some seconds; return what that cost the servers, the database and h2load."""
+async def _load(on: Bench, group: list[RunningServer], call: _Call, seconds: float) -> Sample:
+    """Run h2load for some seconds; return the calls, and the CPU time of servers, database and h2load."""
     pids = [pid for server in group for pid in procfs.family(server.child.pid)]
     database = [] if on.database_pid is None else procfs.family(on.database_pid)
     log = on.folder / "h2load.log"
@@ -146,7 +147,7 @@ async def _load(on: Bench, group: list[Contestant], call: _Call, seconds: float)
     )
     if h2load.returncode != 0 or not log.exists():
         raise ChildError(f"h2load failed: {output.decode(errors='replace').strip().splitlines()[-1:]}")
-    # Of each call: when it began, its HTTP status, its microseconds.
+    # Each line: start, HTTP status, microseconds.
     calls = [line.split("\t") for line in log.read_text().splitlines()]
     latencies = sorted(int(took) / 1e6 for _, status, took in calls if status == "200") or [0.0]
     return Sample(
@@ -180,7 +181,7 @@ def _processes(count: int) -> str:
 
 
 def _summary(measurements: list[Measurement], workers: int) -> str:
-    """Return calls per second of several over one, and calls for each second of server CPU."""
+    """Return a table of calls per second of several processes over one, and of calls per CPU second."""
     rounds = Rounds(measurements)
     found = {(one.case, one.server): one for one in figures(measurements)}
     one, several = _processes(1), _processes(workers)
@@ -196,23 +197,29 @@ def _summary(measurements: list[Measurement], workers: int) -> str:
         row.append(f"{room:.2f} x")
         rows.append((*row, "" if case == "echo" else _verdict(ratio, room)))
     head = (
-        *(f"calls/s of {workers} over 1", "", "calls per CPU second of 1", "shares of 1: server + db + load"),
-        *(f"calls per CPU second of {workers}", f"shares of {workers}", "cores allow", f"target >= {_TARGET:g} x"),
+        "",
+        f"calls/s of {workers} over 1",
+        "calls per CPU second of 1",
+        "shares of 1: server + db + load",
+        f"calls per CPU second of {workers}",
+        f"shares of {workers}",
+        "cores allow",
+        f"target >= {WORKERS_RATIO:g} x",
     )
-    return table((head[1], head[0], *head[2:]), rows)
+    return table(head, rows)
 
 
 def _used(figure: Figures) -> float:
-    """Return how many cores server, database and generator have used together."""
+    """Return the cores that server, database and generator used together."""
     return figure.server_share + (figure.database_share or 0) + figure.generator_share
 
 
 def _verdict(ratio: float, room: float) -> str:
     """Return whether the target is met.
 
-    The cores allow `room` times the calls of one process if a call costs several processes what it costs one. Where
-    that is less than the target, it cannot be met on this machine, whatever the processes do.
+    The cores allow `room` times the calls of one process, if a call costs as much with several processes. A higher
+    target cannot be met on this machine.
     """
-    if ratio >= _TARGET:
+    if ratio >= WORKERS_RATIO:
         return "met"
-    return "MISSED" if room >= _TARGET else "MISSED: no cores left"
+    return "MISSED" if room >= WORKERS_RATIO else "MISSED: no cores left"

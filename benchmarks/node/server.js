@@ -1,5 +1,8 @@
-// The rival in JavaScript: @grpc/grpc-js and the mongodb driver, as one would write it in an afternoon, over the same
-// collection and the same contract. It checks nothing, normalizes nothing, and knows no request_ids.
+// The Node peer: @grpc/grpc-js and the mongodb driver over the same collection and the same contract, as one would write
+// it in an afternoon. No validation, no normalization, no request ids.
+//
+// Arguments: the MongoDB URI, the database before `_live` and `_test`, the folder of the protos, and the schema version
+// of new documents.
 'use strict';
 
 const { randomBytes } = require('node:crypto');
@@ -62,7 +65,7 @@ function fromDocument(document) {
   return message;
 }
 
-// Turns an async function into a handler.
+// Makes a handler of an async function.
 const handler = (work) => (call, callback) => {
   work(call.request).then(
     (answer) => callback(null, answer),
@@ -71,7 +74,7 @@ const handler = (work) => (call, callback) => {
 };
 
 async function main() {
-  // The same promises as contactsvc's.
+  // The durability that contactsvc asks for.
   const client = new MongoClient(uri, {
     writeConcern: { w: 'majority', journal: true },
     readConcern: { level: 'majority' },
@@ -97,6 +100,15 @@ async function main() {
     CreateContactMethod: handler(async (request) => {
       const document = toDocument(request);
       await collection.insertOne(document);
+      return { contact_method: fromDocument(document) };
+    }),
+    // Changes the label, and nothing else.
+    UpdateContactMethod: handler(async ({ id, label }) => {
+      const change = { label, updated_at: new Date(), etag: randomBytes(8).toString('hex') };
+      // findOneAndUpdate would be one command, but the embedded database scans the collection for it.
+      await collection.updateOne({ _id: id }, { $set: change });
+      const document = await collection.findOne({ _id: id });
+      if (!document) throw { code: grpc.status.NOT_FOUND };
       return { contact_method: fromDocument(document) };
     }),
     BatchCreateContactMethods: handler(async ({ requests }) => {

@@ -1,6 +1,6 @@
 """The gRPC health checking protocol, for load balancers and orchestrators.
 
-Replaces the servicer of grpcio-health-checking: there, a watcher that leaves unsubscribes the other watchers of its
+Replaces the servicer of grpcio-health-checking, where a watcher that leaves unsubscribes the other watchers of its
 service, an open watch delays the stop of the server by the whole grace period, and names sent by unauthenticated
 callers are kept.
 """
@@ -17,6 +17,8 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
 from contactsvc.errors import ContactsvcError
+from contactsvc.rpc.age_limit import AgeLimit
+from contactsvc.rpc.call_tasks import cancel_all, running_task
 from contactsvc.rpc.status import DEADLINE_EXCEEDED, INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED
 
 SERVICE = "grpc.health.v1.Health"
@@ -46,20 +48,18 @@ class Health:
 
     Args:
         services: names whose status follows the database; "" is the server as a whole.
-        read_timeout: seconds after which an unfinished request is given up.
+        read_timeout: seconds after which an unfinished request ends its call.
     """
 
     def __init__(self, services: Iterable[str], *, read_timeout: float = _READ_TIMEOUT_SECONDS) -> None:
         self._following = tuple(services)
-        self._read_timeout = read_timeout
         self._statuses: dict[str, Any] = dict.fromkeys(self._following, _NOT_SERVING)
         self._statuses[LIVENESS] = _SERVING
         self._changed = asyncio.Condition()
         self._draining = False
         self._ended = False
         self._watchers = 0
-        # In the order in which they were begun.
-        self._reads: dict[asyncio.Timeout, None] = {}
+        self._reads: AgeLimit[asyncio.Task[Any]] = AgeLimit(read_timeout, cancel_all)
 
     async def set_serving(self, serving: bool) -> None:
         """Set the status of the services that follow the database. Without effect after `drain`."""
@@ -116,24 +116,22 @@ class Health:
     async def _read(self, context: Any) -> Any:
         """Return the message of a request; end the call when it does not arrive in time.
 
-        Callers are unauthenticated, and an unfinished message may hold 4 MiB. Beyond a number of unfinished ones the
-        oldest is given up rather than the newest refused: that of a load balancer arrives together with its headers.
+        Callers are unauthenticated, and an unfinished message may hold 4 MiB: their number is limited. At the limit the
+        oldest read ends and the newest goes on, since the request of a load balancer arrives together with its headers.
         """
         if len(self._reads) >= _MAX_READS:
-            oldest = next(iter(self._reads))
-            del self._reads[oldest]
-            # Its timeout may have passed in this turn of the loop, before its task could take it out: it raises then.
-            if not oldest.expired():
-                oldest.reschedule(0)
+            self._reads.expire_older_than(0, at_most=1)
+        task = running_task()
+        self._reads.begin(task)
         try:
-            async with asyncio.timeout(self._read_timeout) as timeout:
-                self._reads[timeout] = None
-                try:
-                    return await context.read()
-                finally:
-                    self._reads.pop(timeout, None)
-        except TimeoutError:
-            await context.abort(DEADLINE_EXCEEDED, "the request did not arrive in time")
+            return await context.read()
+        except asyncio.CancelledError:
+            # A read that has expired was cancelled here; anybody else may have cancelled it too.
+            if self._reads.end(task) or task.uncancel():
+                raise
+        finally:
+            self._reads.end(task)
+        await context.abort(DEADLINE_EXCEEDED, "the request did not arrive in time")
         raise AssertionError("abort returned")
 
     async def _set(self, services: Iterable[str], status: Any) -> None:

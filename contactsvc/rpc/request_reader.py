@@ -1,21 +1,21 @@
-"""Reading of requests: a limited number at a time, within a limited time.
+"""Reading of requests: a limited number at a time, each within a limited time.
 
-RPCs are registered with streaming requests, which are the same on the wire. So a handler begins when the headers of its
-call have arrived, and decides whether the message may follow. Until it is read, HTTP/2's flow control holds the peer at
-64 KiB per call; afterwards gRPC accepts a whole message, of up to 4 MiB, and keeps an unfinished one.
+RPCs are registered with streaming requests, which are the same on the wire: a handler then begins when the headers of
+its call have arrived, and decides whether the message may follow. Until it is read, HTTP/2's flow control holds the
+peer at 64 KiB per call; afterwards gRPC accepts a whole message, of up to 4 MiB, and keeps an unfinished one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
-from time import monotonic
 from typing import Any, Protocol
 
 import grpc
 
 from contactsvc.errors import DeadlineExceeded, MalformedRequest, Overloaded
+from contactsvc.rpc.age_limit import AgeLimit
+from contactsvc.rpc.call_tasks import cancel_all
 from contactsvc.telemetry.limit import Limit
 from contactsvc.waiting import WaitingLine
 
@@ -24,13 +24,13 @@ _MAX_READS = 16
 _MAX_READS_PER_OWNER = 4
 # How long a call waits for its turn.
 _TURN_TIMEOUT_SECONDS = 5.0
-# A read that lasts longer ends when others wait for their turn: the requests of a few slow callers must not hold up
-# everybody until their timeout. Small requests arrive together with their headers.
+# Reads of this age end when others wait for their turn: the requests of a few slow callers must not hold up everybody
+# until their timeout. Small requests arrive together with their headers.
 PRESSED_TIMEOUT_SECONDS = 1.0
 
 
 class Readable(Protocol):
-    """What is used here of gRPC's ServicerContext."""
+    """The part of gRPC's ServicerContext that a read uses."""
 
     async def read(self) -> Any:
         """Return the next message; grpc.aio.EOF after the last."""
@@ -40,22 +40,19 @@ class RequestReader:
     """Reads the messages of requests.
 
     Args:
-        on_rejected: receives the limit of every call that does not get its turn.
-        timeout: seconds after which an unfinished request is given up.
+        on_rejected: receives the limit that rejected a call.
+        timeout: seconds after which an unfinished request ends its call.
 
     Attributes:
         reading: number of messages being read.
-        begun: number of messages whose reading was begun.
+        begun: number of reads begun so far.
     """
 
     def __init__(self, on_rejected: Callable[[Limit], None], *, timeout: float = READ_TIMEOUT_SECONDS) -> None:
         self._on_rejected = on_rejected
-        self._timeout = timeout
-        self._by_owner: Counter[str] = Counter()
+        self._by_owner: dict[str, int] = {}
         self._turns = WaitingLine()
-        # In the order in which they were begun.
-        self._reads: dict[asyncio.Task[Any], float] = {}
-        self._sweep: asyncio.TimerHandle | None = None
+        self._reads: AgeLimit[asyncio.Task[Any]] = AgeLimit(timeout, cancel_all)
         self.reading = self.begun = 0
 
     @property
@@ -67,9 +64,9 @@ class RequestReader:
         """Return the message of a request.
 
         Args:
-            context: of the call.
-            owner: whom the limit of reads at a time concerns: an API key or a connection.
-            task: the task that runs.
+            context: the context of the call.
+            owner: the API key or the connection whose limit of reads at a time applies.
+            task: the running task.
 
         Raises:
             DeadlineExceeded: the message did not arrive in time.
@@ -78,19 +75,16 @@ class RequestReader:
         """
         if not self._enter(owner):
             await self._wait_for_turn(owner)
-        self._reads[task] = monotonic()
-        if self._sweep is None:
-            # One timer for all reads: asyncio.timeout would cost a call more than everything else here.
-            self._sweep = asyncio.get_running_loop().call_later(self._timeout, self._give_up_expired)
+        self._reads.begin(task)
         try:
             message = await context.read()
         except asyncio.CancelledError:
-            # Given up here, and not cancelled by anybody else.
-            if task in self._reads or task.uncancel():
+            # A read that has expired was cancelled here; anybody else may have cancelled it too.
+            if self._reads.end(task) or task.uncancel():
                 raise
             raise DeadlineExceeded from None
         finally:
-            self._reads.pop(task, None)
+            self._reads.end(task)
             self._leave(owner)
         if message is grpc.aio.EOF:
             raise MalformedRequest("request")
@@ -98,17 +92,19 @@ class RequestReader:
         return raw
 
     def _enter(self, owner: str) -> bool:
-        fits = self.reading < _MAX_READS and self._by_owner[owner] < _MAX_READS_PER_OWNER
+        reading = self._by_owner.get(owner, 0)
+        fits = self.reading < _MAX_READS and reading < _MAX_READS_PER_OWNER
         if fits:
             self.reading += 1
             self.begun += 1
-            self._by_owner[owner] += 1
+            self._by_owner[owner] = reading + 1
         return fits
 
     def _leave(self, owner: str) -> None:
         self.reading -= 1
-        self._by_owner[owner] -= 1
-        if not self._by_owner[owner]:
+        if remaining := self._by_owner[owner] - 1:
+            self._by_owner[owner] = remaining
+        else:
             del self._by_owner[owner]
         if self._turns:
             self._turns.serve()
@@ -116,7 +112,7 @@ class RequestReader:
     async def _wait_for_turn(self, owner: str) -> None:
         def on_round() -> None:
             if self.reading >= _MAX_READS:
-                self._give_up_older_than(PRESSED_TIMEOUT_SECONDS, at_most=1)
+                self._reads.expire_older_than(PRESSED_TIMEOUT_SECONDS, at_most=1)
 
         if await self._turns.wait(
             lambda: self._enter(owner),
@@ -128,19 +124,3 @@ class RequestReader:
             return
         self._on_rejected(Limit.REQUESTS)
         raise Overloaded.by_requests()
-
-    def _give_up_expired(self) -> None:
-        self._sweep = None
-        self._give_up_older_than(self._timeout)
-        for begun in self._reads.values():
-            left = max(0.0, begun + self._timeout - monotonic())
-            self._sweep = asyncio.get_running_loop().call_later(left, self._give_up_expired)
-            return
-
-    def _give_up_older_than(self, seconds: float, at_most: int | None = None) -> None:
-        latest = monotonic() - seconds
-        for task, begun in list(self._reads.items())[:at_most]:
-            if begun > latest:
-                return
-            del self._reads[task]
-            task.cancel()

@@ -22,7 +22,6 @@ from contactsvc.rpc.admission import ConcurrencyLimiter, ScanLimiter
 from contactsvc.rpc.answers import AnswerBudget, AnswerLimits
 from contactsvc.rpc.auth import Authenticator, check_permissions
 from contactsvc.rpc.call_ports import Tracing
-from contactsvc.rpc.call_tasks import track_calls
 from contactsvc.rpc.draining import DrainingHandler
 from contactsvc.rpc.health import Health
 from contactsvc.rpc.pipeline import CallPipeline
@@ -177,7 +176,6 @@ class Server:
                 port = self._server.add_secure_port(str(listen), credentials)
         except RuntimeError as error:
             raise cannot_listen(listen) from error
-        track_calls()
         await self._server.start()
         await self.health.set_serving(True)
         return ListenAddress(listen.host, port)

@@ -23,6 +23,7 @@ from contactsvc.store.drivers import DRIVERS, Collection, Document, Driver, side
 from contactsvc.store.indexes import ensure_indexes
 from contactsvc.store.keys import MongoKeyStore
 from contactsvc.store.layouts import UnknownLayout, is_newer_layout
+from contactsvc.store.point_reads import PointReads
 from contactsvc.store.queries import NEWER_LAYOUTS
 from contactsvc.store.scans import Scans, scans_of
 from contactsvc.store.secrets import MongoSecretStore
@@ -98,6 +99,7 @@ class Deployment:
                 collection,
                 driver,
                 locks,
+                PointReads(self.driver.reads(database), COLLECTION),
                 listings=self.scans.reader(collection),
                 reports_each_write=self.reports_each_write,
                 records_erasures=self.is_embedded,

@@ -17,6 +17,7 @@ from pymongo.errors import (
     NetworkTimeout,
     OperationFailure,
     PyMongoError,
+    ServerSelectionTimeoutError,
     WaitQueueTimeoutError,
 )
 
@@ -120,6 +121,14 @@ def refusal_message(error: OperationFailure, action: str = "", database: str = "
 def is_transient(error: PyMongoError) -> bool:
     """Return whether the transaction had no effect and may be repeated."""
     return error.has_error_label("TransientTransactionError")
+
+
+def is_repeatable(error: PyMongoError) -> bool:
+    """Return whether a read that failed may succeed when it is repeated at once, as after a lost connection."""
+    if isinstance(error, ServerSelectionTimeoutError | WaitQueueTimeoutError):
+        # They have waited already.
+        return False
+    return isinstance(_translation(error), StoreUnavailable)
 
 
 def is_commit_unknown(error: PyMongoError) -> bool:

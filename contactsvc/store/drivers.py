@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import motor.frameworks.asyncio
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession
@@ -29,12 +29,15 @@ Collection = AsyncCollection[Document]
 Session = AsyncClientSession
 """A session of either driver."""
 
+READ_CONCERN: Final = {"level": "majority"}
+"""The read concern of all reads outside of transactions."""
+
 # The guarantees of the service depend on these, so they override the URI. An acknowledged write is journaled on a
 # majority; a read sees the majority's data on the primary, and so every acknowledged write.
 _REQUIRED_OPTIONS: dict[str, Any] = {
     "w": "majority",
     "journal": True,
-    "readConcernLevel": "majority",
+    "readConcernLevel": READ_CONCERN["level"],
     "readPreference": "primary",
     "retryReads": True,
     "tz_aware": True,
@@ -48,6 +51,9 @@ _DEFAULT_OPTIONS: dict[str, Any] = {
     "socketTimeoutMS": 30_000,
     "retryWrites": True,
 }
+
+# Connections for point reads beside Motor.
+_MAX_READ_CONNECTIONS = 32
 
 # The assumed size of a connection pool that the URI does not limit.
 _UNLIMITED_POOL_SIZE = 1_000
@@ -72,6 +78,10 @@ class Driver(ABC):
     @abstractmethod
     def database(self, name: str) -> AsyncDatabase[Document]:
         """Return a database."""
+
+    @abstractmethod
+    def reads(self, name: str) -> AsyncDatabase[Document]:
+        """Return a database for commands of PyMongo's asynchronous client."""
 
     async def write_each(self, writes: Sequence[Any]) -> list[int | Mapping[str, Any]]:
         """Execute several writes of single documents in one unordered command; each succeeds or fails independently.
@@ -124,11 +134,16 @@ class MotorDriver(Driver):
     def __init__(self, uri: str, telemetry: DatabaseTelemetry | None) -> None:
         super().__init__(motor.frameworks.asyncio.max_workers)
         self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(uri, **_options(uri, telemetry))
+        self._reads = side_client(uri, "reads", _MAX_READ_CONNECTIONS, telemetry)
 
     def database(self, name: str) -> AsyncDatabase[Document]:
         """Return a database."""
         database: Any = self._client[name]
         return database  # type: ignore[no-any-return]  # see Collection
+
+    def reads(self, name: str) -> AsyncDatabase[Document]:
+        """Return a database for commands of PyMongo's asynchronous client."""
+        return self._reads[name]
 
     async def _bulk_write(self, writes: Sequence[Any]) -> ClientBulkWriteResult:
         result: ClientBulkWriteResult = await self._client.bulk_write(writes, ordered=False, verbose_results=True)
@@ -157,6 +172,7 @@ class MotorDriver(Driver):
     async def close(self) -> None:
         """Close all connections."""
         self._client.close()
+        await self._reads.close()
 
 
 class PyMongoDriver(Driver):
@@ -170,6 +186,10 @@ class PyMongoDriver(Driver):
 
     def database(self, name: str) -> AsyncDatabase[Document]:
         """Return a database."""
+        return self._client[name]
+
+    def reads(self, name: str) -> AsyncDatabase[Document]:
+        """Return a database for commands of PyMongo's asynchronous client."""
         return self._client[name]
 
     async def _bulk_write(self, writes: Sequence[Any]) -> ClientBulkWriteResult:

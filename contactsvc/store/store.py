@@ -118,8 +118,15 @@ class MongoStore(DocumentReader):
         Slots not found by key are therefore searched without it, unless an index shows that there are no documents of
         earlier layouts.
         """
+        return await self._find_primaries(slots, self._find_by_primary_keys)
+
+    async def _find_primaries(
+        self, slots: Collection[Slot], find_by_keys: Callable[[list[str]], Awaitable[list[ContactMethod]]]
+    ) -> list[ContactMethod]:
         may_have_earlier = self._may_have_earlier
-        primaries = await self._find_primaries_by_key(slots)
+        found = await find_by_keys([primary_key(slot) for slot in slots])
+        # Releases of layout 1 may leave the key behind when they demote a record.
+        primaries = {record.slot: record for record in found if record.is_primary}
         if not (missing := set(slots) - primaries.keys()):
             return list(primaries.values())
         # A migration that ends between the two queries could hide a primary from both. That is impossible if there was
@@ -130,11 +137,8 @@ class MongoStore(DocumentReader):
             primaries |= {record.slot: record for record in earlier if record.slot in missing}
         return list(primaries.values())
 
-    async def _find_primaries_by_key(self, slots: Collection[Slot]) -> dict[Slot, ContactMethod]:
-        keys = [primary_key(slot) for slot in slots]
-        found = await self._find_records({"primary_key": queries.any_of(keys)}, at_most=len(keys))
-        # Releases of layout 1 may leave the key behind when they demote a record.
-        return {record.slot: record for record in found if record.is_primary}
+    async def _find_by_primary_keys(self, keys: list[str]) -> list[ContactMethod]:
+        return await self._find_records({"primary_key": queries.any_of(keys)}, at_most=len(keys))
 
     async def find_in_slot(self, slot: Slot) -> list[ContactMethod]:
         """Return all records in the slot: of its client and type, primary or not."""

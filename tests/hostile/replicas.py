@@ -13,6 +13,7 @@ from contactsvc.domain.kinds import Environment
 from contactsvc.domain.verification import VerificationSecrets, new_secret
 from contactsvc.store import COLLECTION, MongoStore
 from contactsvc.store.coalescing.store import CoalescingStore
+from contactsvc.store.point_reads import PointReads
 from contactsvc.store.transactions import KeyLocks
 from tests.conftest import DRIVER, serving
 from tests.verifier import Clock, Verifier
@@ -46,9 +47,14 @@ async def holding_stores(deployment: store.Deployment, prefix: str) -> dict[Envi
     stores: dict[Environment, MongoStore] = {}
     for environment in Environment:
         # Creates the indexes.
-        await deployment.open_store(f"{prefix}_{environment}")
-        collection = deployment.driver.database(f"{prefix}_{environment}")[COLLECTION]
-        stores[environment] = HoldingStore(collection, deployment.driver, KeyLocks())
+        database = f"{prefix}_{environment}"
+        await deployment.open_store(database)
+        stores[environment] = HoldingStore(
+            deployment.driver.database(database)[COLLECTION],
+            deployment.driver,
+            KeyLocks(),
+            PointReads(deployment.driver.reads(database), COLLECTION),
+        )
     return stores
 
 

@@ -18,6 +18,7 @@ from contactsvc.domain.kinds import Environment
 from contactsvc.errors import DeadlineExceeded
 from contactsvc.store import COLLECTION, Driver, MongoStore
 from contactsvc.store.coalescing.store import CoalescingStore
+from contactsvc.store.point_reads import PointReads
 from contactsvc.store.transactions import KeyLocks
 from tests.conftest import DRIVER, serving
 
@@ -61,7 +62,8 @@ async def opened(uri: str, *, records: int, refusal: int | None = None) -> Async
         }
         collection = deployment.driver.database(f"{prefix}_live")[COLLECTION]
         driver: Any = CountingDriver(deployment.driver, refusal)
-        live = CoalescingStore(collection, driver, KeyLocks(), reports_each_write=True)
+        reads = PointReads(deployment.driver.reads(f"{prefix}_live"), COLLECTION)
+        live = CoalescingStore(collection, driver, KeyLocks(), reads, reports_each_write=True)
         async with serving({**stores, Environment.LIVE: live}) as api:
             made = [await api.create() for _ in range(records)]
             found = [await live.find(record.id) for record in made]

@@ -14,6 +14,7 @@ from contactsvc.errors import EtagMismatch
 from contactsvc.service.ports import LostRace
 from contactsvc.store import COLLECTION, MongoStore
 from contactsvc.store.coalescing.store import CoalescingStore
+from contactsvc.store.point_reads import PointReads
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import DRIVER, Api, serving
@@ -106,9 +107,14 @@ async def forgetful_api(embedded_uri: str) -> AsyncIterator[Api]:
     deployment = await store.connect(embedded_uri, DRIVER)
     stores: dict[Environment, MongoStore] = {}
     for environment in Environment:
-        await deployment.open_store(f"{prefix}_{environment}")
-        collection = deployment.driver.database(f"{prefix}_{environment}")[COLLECTION]
-        stores[environment] = Forgetful(collection, deployment.driver, KeyLocks())
+        database = f"{prefix}_{environment}"
+        await deployment.open_store(database)
+        stores[environment] = Forgetful(
+            deployment.driver.database(database)[COLLECTION],
+            deployment.driver,
+            KeyLocks(),
+            PointReads(deployment.driver.reads(database), COLLECTION),
+        )
     async with serving(stores) as api:
         yield api
     await deployment.close()

@@ -25,6 +25,7 @@ from contactsvc.service.ports import Store
 from contactsvc.store import COLLECTION, to_document
 from contactsvc.store.coalescing.batcher import Batcher
 from contactsvc.store.coalescing.store import CoalescingStore
+from contactsvc.store.point_reads import PointReads
 from contactsvc.store.transactions import KeyLocks, retried
 from contactsvc.store.writes import DocumentWrite
 from tests.conftest import serving
@@ -218,10 +219,14 @@ async def misbuilt(uri: str, prefix: str, case: Case) -> AsyncIterator[list[tupl
             stack.push_async_callback(deployment.close)
             stores: Any = {}
             for environment in Environment:
-                await deployment.open_store(f"{prefix}_{environment}")
-                collection = deployment.driver.database(f"{prefix}_{environment}")[COLLECTION]
+                database = f"{prefix}_{environment}"
+                await deployment.open_store(database)
                 stores[environment] = case.kind(
-                    collection, deployment.driver, KeyLocks(), reports_each_write=deployment.reports_each_write
+                    deployment.driver.database(database)[COLLECTION],
+                    deployment.driver,
+                    KeyLocks(),
+                    PointReads(deployment.driver.reads(database), COLLECTION),
+                    reports_each_write=deployment.reports_each_write,
                 )
             api = await stack.enter_async_context(serving(stores))
             stubs.append((str(number), api.stub))

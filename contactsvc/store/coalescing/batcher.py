@@ -42,7 +42,3 @@ class Batcher(Coalescer[K, V | None]):
     async def _read_all(self, keys: Sequence[K]) -> list[V | None]:
         values = await self._read(dict.fromkeys(keys).keys())
         return [values.get(key) for key in keys]
-
-    async def _execute_one(self, key: K) -> V | None:
-        # As `_read_all` does, without its lists: a lone read is the most frequent command.
-        return (await self._read([key])).get(key)

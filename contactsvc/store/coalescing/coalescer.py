@@ -74,25 +74,22 @@ class Coalescer(Generic[T, R]):
             DeadlineExceeded: the deadline of the call passed before a command was sent for it.
         """
         deadlines.remaining_ms()
-        if not self._running and self._sender is None:
-            self._running += 1
-            try:
-                return await self._execute_one(item)
-            finally:
-                self._command_ended()
         call: _Call[T, R] = _Call(item, deadlines.when())
-        self._waiting.append(call)
-        if self._sender is None:
-            # A task of its own: the caller may be cancelled while others wait for the same command.
-            self._sender = asyncio.create_task(self._send_waiting())
+        if not self._running and self._sender is None:
+            self._start([call])
+        else:
+            self._waiting.append(call)
+            if self._sender is None:
+                self._sender = asyncio.create_task(self._send_waiting())
         return await call.outcome
 
-    async def _execute_one(self, item: T) -> R:
-        """Execute an item alone; return its outcome, or raise it if it is an exception."""
-        (outcome,) = await self._execute([item])
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+    def _start(self, calls: list[_Call[T, R]]) -> None:
+        # A task of its own: a caller may leave while others wait for the same command, and a command that is cancelled
+        # takes its connection with it.
+        self._running += 1
+        command = asyncio.create_task(self._run_command(calls))
+        self._commands.add(command)
+        command.add_done_callback(self._commands.discard)
 
     def _command_ended(self) -> None:
         self._running -= 1
@@ -105,10 +102,7 @@ class Coalescer(Generic[T, R]):
                 await self._wait_for_running()
                 await self._gather()
                 if calls := self._next_calls():
-                    self._running += 1
-                    command = asyncio.create_task(self._run_command(calls))
-                    self._commands.add(command)
-                    command.add_done_callback(self._commands.discard)
+                    self._start(calls)
         finally:
             self._sender = None
             # Calls remain only if the loop is closing.

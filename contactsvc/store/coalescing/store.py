@@ -24,6 +24,7 @@ from contactsvc.store.drivers import Collection as MongoCollection
 from contactsvc.store.drivers import Document, Driver
 from contactsvc.store.listing_reader import ListingReader
 from contactsvc.store.paging import Paging
+from contactsvc.store.point_reads import PointReads
 from contactsvc.store.sizes import size_of
 from contactsvc.store.store import MongoStore
 from contactsvc.store.transactions import KeyLocks
@@ -48,6 +49,7 @@ class CoalescingStore(MongoStore):
         collection: their collection.
         driver: opens sessions; None on a deployment without transactions.
         locks: shared by all stores of a process that write to this collection.
+        reads: of the collection.
         listings: see MongoStore.
         reports_each_write: whether the deployment reports the outcome of each write of a command (MongoDB 8.0 and
             later). Otherwise replacements and deletions are executed one by one.
@@ -59,12 +61,14 @@ class CoalescingStore(MongoStore):
         collection: MongoCollection,
         driver: Driver | None,
         locks: KeyLocks,
+        reads: PointReads,
         *,
         listings: ListingReader | None = None,
         reports_each_write: bool = False,
         records_erasures: bool = False,
     ) -> None:
         super().__init__(collection, driver, locks, listings=listings, records_erasures=records_erasures)
+        self._reads = reads
         self._by_id = Batcher[str, ContactMethod](self._read_ids)
         self._by_external_id = Batcher[str, ContactMethod](self._read_external_ids)
         self._primaries = Batcher[Slot, ContactMethod](self._read_primaries)
@@ -129,24 +133,26 @@ class CoalescingStore(MongoStore):
                 await super().write(change_set)
 
     async def _read_ids(self, ids: Collection[str]) -> Mapping[str, ContactMethod]:
-        with memory.uncounted():
-            return {record.id: record for record in await super().find_by_ids(ids)}
+        found = await self._reads.find({"_id": queries.any_of(list(ids))}, len(ids))
+        return {record.id: record for record in to_records(found)}
 
     async def _read_external_ids(self, external_ids: Collection[str]) -> Mapping[str, ContactMethod]:
-        with memory.uncounted():
-            records = await super().find_by_external_ids(external_ids)
-        return {record.external_id: record for record in records if record.external_id is not None}
+        found = await self._reads.find({"external_id": queries.any_of(list(external_ids))}, len(external_ids))
+        return {record.external_id: record for record in to_records(found) if record.external_id is not None}
 
     async def _read_primaries(self, slots: Collection[Slot]) -> Mapping[Slot, ContactMethod]:
         with memory.uncounted():
-            return {record.slot: record for record in await super().find_primaries(slots)}
+            return {record.slot: record for record in await self._find_primaries(slots, self._read_primary_keys)}
+
+    async def _read_primary_keys(self, keys: list[str]) -> list[ContactMethod]:
+        return to_records(await self._reads.find({"primary_key": queries.any_of(keys)}, len(keys)))
 
     async def _read_pairs(self, pairs: Collection[str]) -> Mapping[str, list[ContactMethod]]:
         limit = _MAX_RECORDS_PER_PAIR * len(pairs)
         found: dict[str, list[ContactMethod]] = {pair: [] for pair in pairs}
         of_each = await self._listings.first_of_each("metadata", [[pair] for pair in pairs], _MAX_RECORDS_PER_PAIR)
         if of_each is None:
-            documents = await self._find({"metadata": queries.any_of(list(pairs))}, limit=limit)
+            documents = await self._reads.find({"metadata": queries.any_of(list(pairs))}, limit)
         else:
             # A document may have several of the pairs.
             documents = list({document["_id"]: document for document in of_each}.values())
@@ -182,7 +188,7 @@ class CoalescingStore(MongoStore):
         if (found := await self._listings.first_of_each(index, [prefix], limit)) is not None:
             return found
         paging = Paging(first.listing, self._collection.full_name)
-        return await self._find(paging.query, sort=paging.keys, limit=limit)
+        return await self._reads.find(paging.query, limit, sort=paging.keys)
 
     async def _find_of_clients(self, firsts: Collection[_FirstPage]) -> dict[str, list[Document]]:
         """Return the first documents of the clients in the order of a first page, or all; omit those with too many."""
@@ -192,7 +198,7 @@ class CoalescingStore(MongoStore):
         documents = await self._listings.first_of_each("client", prefixes, of_each)
         if documents is None:
             limit = sum(first.page_size + 1 for first in firsts)
-            documents = await self._find({"client_id": queries.any_of(list(of_client))}, limit=limit)
+            documents = await self._reads.find({"client_id": queries.any_of(list(of_client))}, limit)
             if len(documents) == limit:
                 return {}
             documents.sort(key=lambda document: (document["created_at"], document["_id"]))

@@ -26,6 +26,7 @@ from contactsvc.domain.kinds import Environment
 from contactsvc.store import COLLECTION, Collection, Driver
 from contactsvc.store.coalescing.store import CoalescingStore
 from contactsvc.store.drivers import Session
+from contactsvc.store.point_reads import PointReads
 from contactsvc.store.transactions import KeyLocks
 
 _WRITE_CONFLICT = 112
@@ -153,6 +154,19 @@ _READS = {"find_one", "count_documents"}
 _WRITES = {"insert_one", "insert_many", "replace_one", "update_one", "delete_one", "delete_many", "bulk_write"}
 
 
+class _Database:
+    """A database for point reads, with injected errors."""
+
+    def __init__(self, database: Any, plan: ErrorPlan) -> None:
+        self._database = database
+        self._plan = plan
+
+    async def command(self, *arguments: Any, **options: Any) -> Any:
+        return await self._plan.carry_out(
+            lambda: self._database.command(*arguments, **options), in_transaction=False, writes=False
+        )
+
+
 class _Driver:
     """A driver with injected errors in commits and in coalesced writes."""
 
@@ -195,7 +209,12 @@ async def faulty_stores(
         await deployment.open_store(name)
         collection: Any = _Collection(deployment.driver.database(name)[COLLECTION], plan)
         driver: Any = _Driver(deployment.driver, plan)
+        reads: Any = _Database(deployment.driver.reads(name), plan)
         stores[environment] = CoalescingStore(
-            collection, driver, KeyLocks(), reports_each_write=deployment.reports_each_write
+            collection,
+            driver,
+            KeyLocks(),
+            PointReads(reads, COLLECTION),
+            reports_each_write=deployment.reports_each_write,
         )
     return stores

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from operator import attrgetter
+from typing import Any
 
 from contactsvc.domain.idempotency import IdempotencyRecord
 from contactsvc.domain.kinds import ContactMethodType, ContactValue, Slot
@@ -41,19 +43,34 @@ class ContactMethod:
         return self.client_id, self.type
 
 
+_content = attrgetter(
+    *(field.name for field in fields(ContactMethod) if field.compare and field.name not in {"updated_at", "etag"})
+)
+
+
+def same_content(one: ContactMethod, other: ContactMethod) -> bool:
+    """Return whether two versions of a record differ at most in their etags and times of change."""
+    return bool(_content(one) == _content(other))
+
+
 def changed(present: ContactMethod, fields: Mapping[str, object], *, now: datetime, etag: str) -> ContactMethod:
     """Return `present` with `fields`, or `present` itself when nothing differs.
 
     The verification and its challenge belong to type and normalized value, and go when either changes. `updated_at`
     never decreases, even when the clock steps back.
     """
-    after: ContactMethod = replace(present, **fields)  # type: ignore[arg-type]
-    if after == present:
+    # Copying a record costs more than all comparisons, so there is one copy, with all that differs.
+    differing = {name: value for name, value in fields.items() if getattr(present, name) != value}
+    if not differing:
         return present
-    same_target = (after.type, after.value.normalized) == (present.type, present.value.normalized)
-    if after.value.normalized is None and after.value.text != present.value.text:
+    type_: object = differing.get("type", present.type)
+    value: Any = differing.get("value", present.value)
+    same_target = (type_, value.normalized) == (present.type, present.value.normalized)
+    if value.normalized is None and value.text != present.value.text:
         # Without a normal form the text is what is compared.
         same_target = False
     if not same_target:
-        after = replace(after, verified_at=None, verification_method=None, challenge=None)
-    return replace(after, updated_at=max(now, present.updated_at), etag=etag)
+        differing |= {"verified_at": None, "verification_method": None, "challenge": None}
+    differing |= {"updated_at": max(now, present.updated_at), "etag": etag}
+    after: ContactMethod = replace(present, **differing)  # type: ignore[arg-type]
+    return after

@@ -22,6 +22,9 @@ class ContactMethodType(StrEnum):
     FAX = "fax"
     OTHER = "other"
 
+    # That of Enum is a Python function, called for every slot, and for every record of an answer.
+    __hash__ = str.__hash__
+
 
 class Unset:
     """The type of `UNSET`, which marks a field that is absent from a request."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from contactsvc.domain.change_set import ChangeSet
-from contactsvc.domain.contact_method import ContactMethod, changed
+from contactsvc.domain.contact_method import ContactMethod, changed, same_content
 from contactsvc.domain.idempotency import IdempotencyRecord, RequestAlreadyApplied, unexpired
 from contactsvc.domain.ids import new_etag
 from contactsvc.domain.kinds import ContactMethodType, Slot, Unset
@@ -206,14 +206,10 @@ class Ledger:
         """
         inserted = [record for record in self._records if record.id not in self._before]
         replaced = [
-            (before, replace(after, requests=unexpired(after.requests, self.now)))
-            for before, after in self._pairs()
-            if after is not before
+            (before, self._without_expired_requests(after)) for before, after in self._pairs() if after is not before
         ]
         removed = [
-            replace(before, requests=unexpired(before.requests, self.now))
-            for id_, before in self._before.items()
-            if id_ not in self._records
+            self._without_expired_requests(before) for id_, before in self._before.items() if id_ not in self._records
         ]
         apart: list[tuple[IdempotencyRecord, ...]] = []
         if request is not None:
@@ -235,6 +231,14 @@ class Ledger:
                 replaced = [(before, replace(after, requests=requests))]
         return ChangeSet(inserted, replaced, removed, apart)
 
+    def is_guarded_by(self, change_set: ChangeSet) -> bool:
+        """Return whether writing a change set notices every other write since the records were read.
+
+        Each replacement is guarded by the etag that was read, so that is the case when every record that was read is
+        replaced. Unique indexes guard what was found to be free, such as a primary slot.
+        """
+        return not change_set.removed and len(change_set.replaced) == len(self._before)
+
     def _settled(self, written: Written, net: bool) -> Written:
         before, after = self._before.get(written.record.id), self._records.find(written.record.id)
         if after is None or (after is written.record and not net):
@@ -242,10 +246,14 @@ class Ledger:
         action = Action.CREATED if before is None else Action.UNCHANGED if after is before else Action.UPDATED
         return replace(written, record=after, action=action if net else written.action)
 
+    def _without_expired_requests(self, record: ContactMethod) -> ContactMethod:
+        kept = unexpired(record.requests, self.now)
+        return record if len(kept) == len(record.requests) else replace(record, requests=kept)
+
     def _restore_unchanged(self) -> None:
         """Put back records that were changed and changed back: their etag and time change only with their content."""
         for before, after in list(self._pairs()):
-            if after is not before and replace(after, etag=before.etag, updated_at=before.updated_at) == before:
+            if after is not before and same_content(before, after):
                 self._records.put(before)
 
     def _start_verification(self, operation: StartVerification) -> Challenged:

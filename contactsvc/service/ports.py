@@ -120,15 +120,27 @@ class Store(Protocol):
         """Remove the counts under these keys."""
         ...
 
-    def exclusively(self, keys: Collection[Hashable]) -> AbstractAsyncContextManager[None]:
+    def exclusively(self, keys: Collection[Hashable]) -> AbstractAsyncContextManager[object]:
         """Return a block that one call of this process at a time runs, of those that share a key."""
         ...
 
-    async def atomically(self, work: Callable[[Store], Awaitable[T]], *, keys: Collection[Hashable]) -> T:
+    async def atomically(
+        self,
+        work: Callable[[Store], Awaitable[T]],
+        *,
+        keys: Collection[Hashable],
+        prepared: Callable[[Store], Awaitable[T]] | None = None,
+    ) -> T:
         """Run `work` on a store whose writes take effect together, and again when it loses a race.
 
         Calls of this process that share a key run one at a time, since transactions that compete for a record abort
         each other.
+
+        Args:
+            work: reads and writes.
+            keys: those over which it competes.
+            prepared: only writes what was computed before, on records read outside of the transaction. Runs instead of
+                `work` at the first attempt, unless the call had to wait for another one, which may have changed them.
 
         Raises:
             Aborted: it lost every race.

@@ -153,9 +153,8 @@ class Writes:
         return results_of(remembered.outcomes, records.get)
 
     async def _attempt(self, plan: WritePlan, request: RequestFingerprint | None) -> list[Result]:
-        keys = set(plan.keys)
-        if request is not None:
-            keys.add(("request", request.id))
+        keys: set[Hashable] = set()
+        prepared: tuple[list[Result], ChangeSet] | None = None
         # Several operations need a transaction anyhow; reading for them outside of it would be in vain.
         if plan.erased_client_id is None and (len(plan.operations) == 1 or not self.store.transactional):
             # A create needs no read as long as its slot and external id are free; the indexes find out if they are not.
@@ -163,21 +162,28 @@ class Writes:
             for attempt in range(_MAX_ATTEMPTS):
                 ledger = self._ledger() if blindly and attempt == 0 else await self._read(self.store, plan)
                 results, change_set = _applied(plan, ledger, request)
-                if len(change_set) > 1:
+                size = len(change_set)
+                if size > 1:
                     keys |= change_set.contested
+                    if ledger.is_guarded_by(change_set) and plan.before_write is None:
+                        prepared = results, change_set
                     break
-                if len(change_set) and plan.before_write is not None:
+                if not size:
+                    return results
+                if plan.before_write is not None:
                     await plan.before_write(results)
                 try:
-                    if len(change_set):
-                        await self.store.write(change_set)
+                    await self.store.write(change_set)
                 except LostRace:
                     if not await self._was_made(change_set):
                         continue
                 return results
             for operation in plan.operations:
                 keys |= contested_by(operation)
-        return await self._attempt_in_transaction(plan, request, keys)
+        keys |= plan.keys
+        if request is not None:
+            keys.add(("request", request.id))
+        return await self._attempt_in_transaction(plan, request, keys, prepared)
 
     async def _was_made(self, change_set: ChangeSet) -> bool:
         """Return whether a write of one record that seems to have lost a race was made all the same.
@@ -194,8 +200,22 @@ class Writes:
         return present is not None and _state(present) == _state(written[0])
 
     async def _attempt_in_transaction(
-        self, plan: WritePlan, request: RequestFingerprint | None, keys: set[Hashable]
+        self,
+        plan: WritePlan,
+        request: RequestFingerprint | None,
+        keys: set[Hashable],
+        prepared: tuple[list[Result], ChangeSet] | None,
     ) -> list[Result]:
+        """Carry out a plan in a transaction.
+
+        Args:
+            plan: the plan.
+            request: the request that it belongs to.
+            keys: the keys over which it competes with other writes.
+            prepared: the results and the change set of an attempt outside of the transaction, if the guards of its
+                writes suffice to notice that another write was faster. The transaction then needs no reads.
+        """
+
         async def work(store: Store) -> list[Result]:
             if plan.erased_client_id is None:
                 results, change_set = _applied(plan, await self._read(store, plan), request)
@@ -210,7 +230,15 @@ class Writes:
                 await store.write(change_set)
             return results
 
-        return await self.store.atomically(work, keys=keys)
+        if prepared is None:
+            return await self.store.atomically(work, keys=keys)
+        results, change_set = prepared
+
+        async def write_prepared(store: Store) -> list[Result]:
+            await store.write(change_set)
+            return results
+
+        return await self.store.atomically(work, keys=keys, prepared=write_prepared)
 
     async def _read(self, store: Store, plan: WritePlan) -> Ledger:
         """Return a ledger that has read everything the plan may touch."""
@@ -218,17 +246,15 @@ class Writes:
         ids, external_ids = set(plan.ids), set(plan.external_ids)
         for operation in plan.operations:
             match operation:
-                case Upsert():
-                    external_ids.add(operation.external_id)
-                case Delete():
-                    ids.add(operation.id)
-                case StartVerification() | CheckVerification() | SetVerification():
-                    ids.add(operation.id)
-                case Create() | Update():
+                case Update() | Create():
                     if isinstance(operation, Update):
                         ids.add(operation.id)
                     if isinstance(operation.patch.external_id, str):
                         external_ids.add(operation.patch.external_id)
+                case Upsert():
+                    external_ids.add(operation.external_id)
+                case Delete() | StartVerification() | CheckVerification() | SetVerification():
+                    ids.add(operation.id)
         if ids:
             ledger.read(await store.find_by_ids(ids))
         if external_ids:

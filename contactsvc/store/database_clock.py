@@ -34,8 +34,7 @@ class DatabaseClock:
         if self._reading is None:
             return self._now()
         read, at = self._reading
-        now = read + timedelta(seconds=self._monotonic() - at)
-        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+        return read + timedelta(milliseconds=int((self._monotonic() - at) * 1000))
 
     def read(self, hello: dict[str, object]) -> None:
         """Take over the time in a reply to `hello`.
@@ -49,6 +48,7 @@ class DatabaseClock:
         if local_time.tzinfo is None:
             # The drivers decode replies to commands without the client's options.
             local_time = local_time.replace(tzinfo=UTC)
+        local_time = local_time.replace(microsecond=local_time.microsecond // 1000 * 1000)
         if self._reading is None or not timedelta(0) < self() - local_time < _MAX_DELAY:
             self._reading = local_time, self._monotonic()
 

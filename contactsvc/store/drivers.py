@@ -120,6 +120,10 @@ class Driver(ABC):
         """Start a transaction that reads one snapshot."""
 
     @abstractmethod
+    async def end_session(self, session: Session) -> None:
+        """End a session, and abort its transaction if it has neither been committed nor aborted."""
+
+    @abstractmethod
     async def close(self) -> None:
         """Close all connections."""
 
@@ -147,13 +151,23 @@ class MotorDriver(Driver):
 
     async def start_session(self) -> Session:
         """Start a session."""
-        session: Any = await self._client.start_session()
+        # Motor would use a thread, which costs more than the session: PyMongo creates one without asking the server.
+        session: Any = AsyncIOMotorClientSession(self._client.delegate.start_session(), self._client)
         return session  # type: ignore[no-any-return]  # see Session
 
     async def start_transaction(self, session: Session) -> None:
         """Start a transaction that reads one snapshot."""
         motor_session: AsyncIOMotorClientSession = session  # type: ignore[assignment]  # see Session
         motor_session.start_transaction(read_concern=ReadConcern("snapshot"))
+
+    async def end_session(self, session: Session) -> None:
+        """End a session, and abort its transaction if it has neither been committed nor aborted."""
+        motor_session: Any = session
+        if motor_session.in_transaction:
+            await motor_session.end_session()
+        else:
+            # Without a thread, as in `start_session`: it returns to PyMongo's pool.
+            motor_session.delegate.end_session()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -188,6 +202,10 @@ class PyMongoDriver(Driver):
     async def start_transaction(self, session: Session) -> None:
         """Start a transaction that reads one snapshot."""
         await session.start_transaction(read_concern=ReadConcern("snapshot"))
+
+    async def end_session(self, session: Session) -> None:
+        """End a session, and abort its transaction if it has neither been committed nor aborted."""
+        await session.end_session()
 
     async def close(self) -> None:
         """Close all connections."""

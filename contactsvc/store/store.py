@@ -275,25 +275,33 @@ class MongoStore(DocumentReader):
         with translated():
             await self._counts.delete_many({"_id": queries.any_of(list(keys))})
 
-    def exclusively(self, keys: Collection[Hashable]) -> AbstractAsyncContextManager[None]:
+    def exclusively(self, keys: Collection[Hashable]) -> AbstractAsyncContextManager[object]:
         """Return a block that one call of this process at a time runs, of those that share a key."""
         return self._locks.held(keys)
 
-    async def atomically(self, work: Callable[[Store], Awaitable[T]], *, keys: Collection[Hashable]) -> T:
+    async def atomically(
+        self,
+        work: Callable[[Store], Awaitable[T]],
+        *,
+        keys: Collection[Hashable],
+        prepared: Callable[[Store], Awaitable[T]] | None = None,
+    ) -> T:
         """Run `work` on a store whose writes take effect together; repeat it when it loses a race."""
+        async with self._locks.held(keys) as waited:
+            attempts = [work] if prepared is None or waited else [work, prepared]
 
-        async def once() -> T:
-            if self._driver is None:
-                return await work(self)
-            held = memory.held()
-            try:
-                return await in_transaction(self._driver, lambda session: work(self._within(session)))
-            except BaseException:
-                # The next attempt reads everything again.
-                memory.free(memory.held() - held)
-                raise
+            async def once() -> T:
+                attempt = attempts.pop() if len(attempts) > 1 else work
+                if self._driver is None:
+                    return await attempt(self)
+                held = memory.held()
+                try:
+                    return await in_transaction(self._driver, lambda session: attempt(self._within(session)))
+                except BaseException:
+                    # The next attempt reads everything again.
+                    memory.free(memory.held() - held)
+                    raise
 
-        async with self._locks.held(keys):
             with self._translated():
                 return await retried(once)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
@@ -32,37 +32,57 @@ class KeyLocks:
     """
 
     def __init__(self) -> None:
-        self._locks: dict[Hashable, tuple[asyncio.Lock, int]] = {}
+        self._locks: dict[Hashable, _CountedLock] = {}
 
     @asynccontextmanager
-    async def held(self, keys: Collection[Hashable]) -> AsyncIterator[None]:
+    async def held(self, keys: Collection[Hashable]) -> AsyncIterator[bool]:
         """Hold the locks of all keys for the block. Acquired in a fixed order, so that calls never deadlock.
+
+        Yields:
+            Whether another call held one of them, and so may have written what this call has read.
 
         Raises:
             DeadlineExceeded: the deadline of the call passed while it waited.
         """
-        async with AsyncExitStack() as stack:
+        waited = False
+        acquired: list[Hashable] = []
+        try:
             try:
                 async with asyncio.timeout_at(deadlines.when()):
                     for key in sorted(set(keys), key=repr):
-                        await stack.enter_async_context(self._held_one(key))
+                        waited |= await self._acquire(key)
+                        acquired.append(key)
             except TimeoutError:
                 raise DeadlineExceeded from None
-            yield
-
-    @asynccontextmanager
-    async def _held_one(self, key: Hashable) -> AsyncIterator[None]:
-        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
-        self._locks[key] = lock, users + 1
-        try:
-            async with lock:
-                yield
+            yield waited
         finally:
-            users = self._locks[key][1] - 1
-            if users:
-                self._locks[key] = lock, users
-            else:
-                del self._locks[key]
+            for key in acquired:
+                self._locks[key].release()
+                self._leave(key)
+
+    async def _acquire(self, key: Hashable) -> bool:
+        """Acquire a lock; return whether that took waiting."""
+        lock = self._locks.setdefault(key, _CountedLock())
+        lock.users += 1
+        waits = lock.users > 1
+        try:
+            await lock.acquire()
+        except BaseException:
+            self._leave(key)
+            raise
+        return waits
+
+    def _leave(self, key: Hashable) -> None:
+        lock = self._locks[key]
+        lock.users -= 1
+        if not lock.users:
+            del self._locks[key]
+
+
+class _CountedLock(asyncio.Lock):
+    """A lock that counts those who hold it or wait for it."""
+
+    users = 0
 
 
 async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
@@ -109,7 +129,7 @@ async def in_transaction(driver: Driver, work: Callable[[Session], Awaitable[T]]
             await _commit(session)
         return result
     finally:
-        await session.end_session()
+        await driver.end_session(session)
 
 
 async def _commit(session: Session) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -157,6 +158,23 @@ def writes_of(change_set: ChangeSet) -> list[DocumentWrite]:
     A write that gives up a primary slot or an external id precedes the one that takes it. A record that does both is
     released first.
     """
+    writes: list[DocumentWrite] = [
+        Replace(record, idempotency_document(record.requests)) if record.requests else Remove(record)
+        for record in change_set.removed
+    ]
+    if len(change_set) == 1:
+        # The most frequent case by far, which has no order.
+        writes += [Replace(before, to_document(after)) for before, after in change_set.replaced]
+    else:
+        writes += _ordered(change_set)
+    writes += [Insert(to_document(record)) for record in change_set.inserted]
+    writes += [Revive(record) for record in change_set.revived]
+    writes += [Insert(idempotency_document(records)) for records in change_set.idempotency_records]
+    return writes
+
+
+def _ordered(change_set: ChangeSet) -> Iterator[DocumentWrite]:
+    """Yield the replacements of a change set in their order, each record's release before all of them."""
     final = [*change_set.inserted, *change_set.revived, *(after for _, after in change_set.replaced)]
     primaries = {record.slot: record.id for record in final if record.is_primary}
     external_ids = {record.external_id: record.id for record in final if record.external_id is not None}
@@ -171,17 +189,9 @@ def writes_of(change_set: ChangeSet) -> list[DocumentWrite]:
         takes_slot = after.is_primary and (not before.is_primary or before.slot != after.slot)
         return takes_slot or (after.external_id is not None and after.external_id != before.external_id)
 
-    writes: list[DocumentWrite] = [
-        Replace(record, idempotency_document(record.requests)) if record.requests else Remove(record)
-        for record in change_set.removed
-    ]
-    writes += [Release(before) for before, after in change_set.replaced if takes(before, after) and gives_up(before)]
+    yield from (Release(before) for before, after in change_set.replaced if takes(before, after) and gives_up(before))
     ordered = sorted(change_set.replaced, key=lambda pair: takes(*pair))
-    writes += [Replace(before, to_document(after)) for before, after in ordered]
-    writes += [Insert(to_document(record)) for record in change_set.inserted]
-    writes += [Revive(record) for record in change_set.revived]
-    writes += [Insert(idempotency_document(records)) for records in change_set.idempotency_records]
-    return writes
+    yield from (Replace(before, to_document(after)) for before, after in ordered)
 
 
 def _idempotency_document_of(record: ContactMethod) -> Document:

@@ -24,9 +24,6 @@ class ForgetfulSession:
     async def commit_transaction(self) -> None:
         raise OperationFailure("no such transaction", 251, {"errorLabels": ["TransientTransactionError"]})
 
-    async def end_session(self) -> None:
-        pass
-
 
 class ForgetfulDriver:
     """A driver of such sessions."""
@@ -35,6 +32,9 @@ class ForgetfulDriver:
         return ForgetfulSession()
 
     async def start_transaction(self, session: Any) -> None:
+        pass
+
+    async def end_session(self, session: Any) -> None:
         pass
 
 

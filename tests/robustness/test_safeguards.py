@@ -46,7 +46,13 @@ _CALLERS = 16
 class WithoutTransactions(CoalescingStore):
     """Writes documents one by one and sometimes fails in between."""
 
-    async def atomically(self, work: Callable[[Store], Awaitable[T]], *, keys: Collection[Hashable]) -> T:
+    async def atomically(
+        self,
+        work: Callable[[Store], Awaitable[T]],
+        *,
+        keys: Collection[Hashable],
+        prepared: Callable[[Store], Awaitable[T]] | None = None,
+    ) -> T:
         async with self._locks.held(keys):
             return await retried(lambda: work(self))
 

@@ -104,6 +104,12 @@ class CoalescingStore(MongoStore):
         """Return the primary of the slot."""
         return await self._primaries(slot)
 
+    async def find_primaries(self, slots: Collection[Slot]) -> list[ContactMethod]:
+        """Return the primaries of these slots."""
+        if len(slots) > 1:
+            return await super().find_primaries(slots)
+        return [record for slot in slots if (record := await self._primaries(slot)) is not None]
+
     async def find_by_metadata(self, key: str, value: str, client_id: str | None, *, limit: int) -> list[ContactMethod]:
         """Return up to `limit` records with the metadata pair."""
         if client_id is not None or limit >= _MAX_RECORDS_PER_PAIR:

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from contactsvc import store
 from contactsvc.domain.kinds import Environment
 from contactsvc.errors import EtagMismatch
@@ -107,6 +109,26 @@ async def test_a_promotion_keeps_what_changed_between_its_reads_and_its_transact
         assert list(promoted.demoted_ids) == [third.id]
         assert await primaries(api) == [second.id]
         assert not (await api.get(first.id)).is_primary
+
+
+@pytest.mark.parametrize("changed", ["promoted", "demoted"])
+async def test_a_promotion_takes_back_no_change_made_between_its_reads_and_its_transaction(
+    embedded_uri: str, changed: str
+) -> None:
+    async with served(embedded_uri) as (api, live, _):
+        ids = {
+            "demoted": (await api.create(is_primary=True)).id,
+            "promoted": (await api.create(value="second@example.com")).id,
+        }
+
+        async def others() -> None:
+            await api.stub.UpdateContactMethod(pb.UpdateContactMethodRequest(id=ids[changed], label="changed"))
+
+        live.meanwhile = others
+        await promote(api, ids["promoted"])
+
+        assert (await api.get(ids[changed])).label == "changed"
+        assert await primaries(api) == [ids["promoted"]]
 
 
 async def test_what_was_prepared_is_written_only_by_a_call_that_did_not_wait(embedded_uri: str) -> None:

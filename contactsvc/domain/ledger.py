@@ -1,8 +1,8 @@
-"""The ledger: writes applied one after the other, in memory, to the records that were read.
+"""The ledger: applies writes one after the other, in memory, to the records that were read.
 
-Every write goes through it, alone or in a batch, so that the rules of what a write does stand in one place, and a batch
-does exactly what its items would do one by one. It is pure: the caller first reads what the operations may touch
-(`slots_to_take` and `slots_to_inherit` name it), and afterwards stores the change set.
+Every write goes through it, alone or in a batch: the rules of writes have one place, and a batch does exactly what its
+items would do one by one. It does no I/O: the caller first reads what the operations may touch (see `slots_to_take` and
+`slots_to_inherit`), and afterwards stores the change set.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Ledger:
     """Contact methods as they were read, and as they are after the operations applied so far.
 
     Args:
-        rules: how values are read.
+        rules: the rules for values.
         now: the time of the operations.
         make_id: makes the ids of new records.
         secrets: derive the codes of challenges.
@@ -86,7 +86,7 @@ class Ledger:
         return self._records.find_by_external_id(external_id)
 
     def was_stored(self, id_: str) -> bool:
-        """Tell whether the record was there before the operations."""
+        """Return whether the record was stored before the operations."""
         return id_ in self._before
 
     def slots_to_take(self, operations: Sequence[Operation]) -> set[Slot]:
@@ -94,7 +94,7 @@ class Ledger:
         return {slot for operation in operations for slot in self._slots_to_take(operation, alone=len(operations) == 1)}
 
     def slots_to_inherit(self, operations: Iterable[Operation]) -> set[Slot]:
-        """Return the slots of which all records have to be read, since one of them may follow a deleted primary."""
+        """Return the slots whose records all have to be read, since one of them may follow a deleted primary."""
         return {
             record.slot
             for operation in operations
@@ -161,12 +161,12 @@ class Ledger:
         return Written(after, Action.UPDATED, demoted_ids, claimed=claimed)
 
     def delete(self, operation: Delete) -> Deleted:
-        """Delete a record, and promote another in its place if the policy says so.
+        """Delete a record; promote another one in its place if the policy requires it.
 
         Raises:
-            ContactMethodNotFound: there is no such record, and that is not allowed.
+            ContactMethodNotFound: there is no such record, and `allow_missing` is not set.
             EtagMismatch: it has another etag.
-            PrimaryRejected: it is primary, and the policy says no.
+            PrimaryRejected: it is primary, and the policy forbids its deletion.
         """
         present = self._records.find(operation.id)
         if present is None:
@@ -198,11 +198,11 @@ class Ledger:
     def change_set(self, request: IdempotencyRecord | None) -> ChangeSet:
         """Return what has to be stored, with the request that it came from.
 
-        A request of one operation that writes one record is kept in that record, so that it stays one write. The
-        outcomes of several operations may be long, and would make every read of the record slow.
+        A request of one operation that writes one record is stored in that record, which keeps it a single write. The
+        outcomes of several operations may be long, and would slow down every read of the record.
 
         Raises:
-            RequestAlreadyApplied: that record has the request already, which no unique index would notice.
+            RequestAlreadyApplied: that record already has the request, which no unique index would detect.
         """
         inserted = [record for record in self._records if record.id not in self._before]
         replaced = [
@@ -322,7 +322,7 @@ class Ledger:
         return [(record.client_id, type_) for type_ in ContactMethodType]
 
     def _check_etag(self, present: ContactMethod, etag: str) -> None:
-        # A record that lost the flag to another item of the same request is still the one that its caller has seen.
+        # A record that another item of the request has demoted still matches the etag that its caller has seen.
         seen = self._before[present.id] if present.id in self._swept_along else present
         if etag and etag not in {seen.etag, present.etag}:
             raise EtagMismatch

@@ -1,4 +1,4 @@
-"""The writes that callers can ask for."""
+"""The writes that callers can request."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ class CheckVerification:
 
 @dataclass(frozen=True, slots=True)
 class SetVerification:
-    """Set or clear the verification of a record's value on the caller's word; with an etag, only if it still has that.
+    """Set or clear the verification of a record's value without a code; with an etag, only if it still has that.
 
     Attributes:
         id: the record.
         verified: whether its value is verified.
-        value: the value that the caller means; None for the one that the record has.
+        value: the value that the caller expects; None for any.
         verified_at: when; None for now, or for the time that it has.
         method: how; None for "attested", or for the method that it has.
         etag: the condition.
@@ -99,7 +99,7 @@ Operation = Create | Update | Delete | Upsert | VerificationOperation
 
 
 def slot_claimed_by(operation: Operation) -> Slot | None:
-    """Return the primary slot that an operation claims, where that can be told without reading records."""
+    """Return the primary slot that an operation claims, if it is known without reading records."""
     match operation:
         case Create() | Upsert() if operation.patch.is_primary is True:
             if not isinstance(operation.patch.type, ContactMethodType):

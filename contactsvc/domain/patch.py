@@ -1,4 +1,4 @@
-"""What a request says of a contact method, for a new record as for one that exists."""
+"""The fields of a contact method that a request names, for a new record or an existing one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from contactsvc.errors import FieldViolation, InvalidFields
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetadataChange:
-    """Pairs to set and keys to remove, upon the present pairs or (`replace`) upon none."""
+    """Pairs to set and keys to remove; with `replace` all other pairs are removed, too."""
 
     set: Mapping[str, str]
     remove: frozenset[str] = frozenset()
@@ -31,13 +31,13 @@ class MetadataChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:
-    """The fields that a request names, validated. UNSET leaves a field alone, or at its default; None clears it.
+    """The fields that a request names, validated. UNSET keeps a field, or its default; None clears it.
 
     Attributes:
         type: required for a new record.
         value: required for a new record. As text where the request names no type: it is normalized once the record,
-            and with it the type, is known. An unreadable one is good for a record of the same text only.
-        label: what people call it.
+            and with it the type, is known. An unreadable one is accepted only for a record of the same text.
+        label: a name for people.
         is_primary: whether it is to be the primary of its client and type.
         external_id: the caller's own identifier.
         metadata: how the pairs change.
@@ -88,7 +88,7 @@ class Patch:
         )
 
     def applied_to(self, present: ContactMethod, rules: ValueRules) -> dict[str, object]:
-        """Return the fields that the patch sets on a record, but for the primary flag, which others have a say in.
+        """Return the fields that the patch sets on a record, except the primary flag, which depends on other records.
 
         Raises:
             InvalidFields: the value and the type do not fit together, or there would be too many metadata pairs.
@@ -116,8 +116,8 @@ class Patch:
     def _value(self, present: ContactMethod, type_: ContactMethodType, rules: ValueRules) -> ContactValue:
         """Return the value after the patch.
 
-        A text that is named again has its normal form renewed, for that may have aged; where the text cannot be read
-        today, the stored value stays.
+        Naming the present text again renews its normal form, which may be outdated. If the text has become unreadable,
+        the stored value stays.
         """
         value, stays = self.value, type_ is present.type
         match value:
@@ -135,7 +135,7 @@ class Patch:
                 return value
 
 
-# Those that a patch sets as they are, and that a new record has as None unless the patch names them.
+# Fields that a patch sets without further rules; None in a new record unless the patch names them.
 _PLAIN_FIELDS = tuple(
     field.name for field in fields(Patch) if field.name not in {"type", "value", "is_primary", "metadata"}
 )

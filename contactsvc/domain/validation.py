@@ -1,7 +1,7 @@
-"""The rules of single fields: lengths, characters, counts. Each stands here once, for every kind of request.
+"""The rules of single fields: lengths, characters, counts; the same for every kind of request.
 
-Every function takes the path of the field, adds what is wrong to `violations`, and returns the parsed field; what it
-returns after a violation is never used.
+Every function takes the path of the field, adds its violations to `violations`, and returns the parsed field. After a
+violation the returned value is not used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _METADATA_VALUE_LENGTH = 500
 
 
 class Violations:
-    """Collects the violations of a request, so that the caller is told all of them at once."""
+    """Collects the violations of a request, so that one error reports all of them."""
 
     def __init__(self) -> None:
         self._violations: list[FieldViolation] = []
@@ -39,11 +39,11 @@ class Violations:
         self._violations.append(FieldViolation(path, rule))
 
     def add_doubtful(self, path: str, rule: str) -> None:
-        """Add that the field at `path` breaks `rule` unless a stored record says otherwise: no reason by itself."""
+        """Add that the field at `path` breaks `rule` unless a stored record has the value; alone it is no error."""
         self._doubtful.append(FieldViolation(path, rule))
 
     def has(self, path: str) -> bool:
-        """Return whether the field at `path`, or a part of it, is at fault."""
+        """Return whether the field at `path`, or a part of it, breaks a rule."""
         return any(v.field == path or v.field.startswith(f"{path}[") for v in self._violations)
 
     def adopt(self, others: Violations, path: str) -> None:
@@ -53,7 +53,7 @@ class Violations:
                 own += InvalidFields(adopted).below(path).violations
 
     def error(self) -> InvalidFields | None:
-        """Return the error that names all violations; None when there are none that are certain."""
+        """Return the error that names all violations; None without any, or with doubtful ones alone."""
         return InvalidFields([*self._violations, *self._doubtful]) if self._violations else None
 
     def raise_if_any(self) -> None:

@@ -1,4 +1,4 @@
-"""The fields of a contact method, from the messages that create and change one: protobuf -> Patch."""
+"""The fields of a contact method in the messages that create or change one: protobuf -> Patch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PatchParser:
         )
 
     def of_upsert(self, violations: Violations, request: pb.UpsertContactMethodRequest) -> Patch:
-        """Read the fields of a record that is new or exists; its external id is not among them."""
+        """Read the fields of a record that is new or exists, except its external id."""
         return self._with_value(
             violations,
             request,
@@ -95,10 +95,10 @@ class PatchParser:
     def _value(
         self, violations: Violations, path: str, type_: ContactMethodType | None, raw: str, *, refuse: bool
     ) -> ContactValue | UnreadableValue:
-        """Read a value; `refuse` makes an unreadable one a violation now, without regard to a record that has it."""
+        """Read a value; with `refuse` an unreadable one is a violation, even if a stored record has it."""
         text = validation.value(violations, path, raw)
         if type_ is None or not text or violations.has(path):
-            # The violation is on record; without a type or a text there is nothing to normalize.
+            # The violation has been added. Without a type or a text there is nothing to normalize.
             return ContactValue(text, None)
         try:
             return self._rules.read(type_, text)
@@ -108,7 +108,7 @@ class PatchParser:
 
 
 def parse_type(violations: Violations, path: str, number: int) -> ContactMethodType | None:
-    """Read a type; None, and a violation, where the number is none of the enum's (proto3 enums are open)."""
+    """Read a type; None, and a violation, for a number outside of the enum (proto3 enums are open)."""
     type_ = TYPES.get(number)
     if type_ is None:
         violations.add(path, "must be CONTACT_METHOD_TYPE_EMAIL, _PHONE, _FAX or _OTHER")
@@ -125,7 +125,7 @@ def _patch(
     external_id: str | Unset | None,
     metadata: MetadataChange | Unset,
 ) -> Patch:
-    """Return a patch, with the fields that are read alike from every message."""
+    """Return a patch; reads the fields that every message has in the same form."""
     return Patch(
         type=type_,
         value=value,
@@ -137,7 +137,7 @@ def _patch(
 
 
 def _external_id(violations: Violations, raw: pb.UpdateContactMethodRequest | pb.SyncItem) -> str | Unset | None:
-    """Read an external id that may be absent (left alone) or empty (cleared)."""
+    """Read an external id: absent leaves it unchanged, empty clears it."""
     if not raw.HasField("external_id"):
         return UNSET
     return validation.external_id(violations, "external_id", raw.external_id) if raw.external_id else None

@@ -1,7 +1,7 @@
 """Requests: protobuf -> domain.
 
-"Parse, don't validate": what a `parse_` method returns is valid as far as that can be known without the database, and
-all violations are reported at once. The rules of single fields stand in domain/validation.py.
+"Parse, don't validate": what a `parse_` method returns is valid as far as that is known without the database. One error
+reports all violations. The rules of single fields are in domain/validation.py.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class RequestParser:
     """Protobuf -> domain, under this server's rules for values.
 
     Args:
-        rules: how values are read.
+        rules: the rules for values.
         clock: the present time.
         secrets: returns the verification secrets of the environment.
     """
@@ -272,7 +272,7 @@ class RequestParser:
     def parse_set_verification(
         self, request: pb.SetContactMethodVerificationRequest, key_id: str | None
     ) -> tuple[SetVerification, RequestFingerprint | None]:
-        """Read a request to set or clear a verification."""
+        """Read a request to set or clear a verification without a code."""
         violations = Violations()
         verified_at = None
         if request.HasField("verified_at"):
@@ -341,7 +341,7 @@ def _fingerprint(
     The digest is of the message as parsed here, since callers may encode equal messages differently.
 
     Args:
-        violations: what has been found so far.
+        violations: those found so far.
         request: a message with a request_id.
         key_id: the API key of the caller, to which its request_ids belong; None for a caller without one.
         secrets: keys of the digest, for requests that hold a code: a plain digest of six digits would give them away.

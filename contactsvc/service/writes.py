@@ -119,12 +119,12 @@ class Writes:
         raise EtagMismatch
 
     async def dry_run(self, plan: WritePlan) -> list[Result]:
-        """Return what a plan would come to now; store nothing."""
+        """Return the results that a plan would have now; store nothing."""
         ledger = await self._read(self.store, plan)
         return ledger.settled(plan.apply(ledger))
 
     async def _attempt_or_recall(self, plan: WritePlan, request: RequestFingerprint) -> list[Result]:
-        """Attempt a plan; when it fails, raise RequestAlreadyApplied if its own first time is what it fails on."""
+        """Attempt a plan; raise RequestAlreadyApplied if it fails because it was carried out before."""
         try:
             results = await self._attempt(plan, request)
         except (StoreUnavailable, DeadlineExceeded):
@@ -155,7 +155,7 @@ class Writes:
     async def _attempt(self, plan: WritePlan, request: RequestFingerprint | None) -> list[Result]:
         keys: set[Hashable] = set()
         prepared: tuple[list[Result], ChangeSet] | None = None
-        # Several operations need a transaction anyhow; reading for them outside of it would be in vain.
+        # Several operations need a transaction in any case, which reads everything itself.
         if plan.erased_client_id is None and (len(plan.operations) == 1 or not self.store.transactional):
             # A create needs no read as long as its slot and external id are free; the indexes find out if they are not.
             blindly = isinstance(next(iter(plan.operations), None), Create)
@@ -280,7 +280,7 @@ def _applied(plan: WritePlan, ledger: Ledger, request: RequestFingerprint | None
 def _idempotency_record(
     request: RequestFingerprint | None, results: Sequence[Result], now: datetime
 ) -> IdempotencyRecord | None:
-    """Return what to keep of a request: nothing when all of it failed, since it may be tried again."""
+    """Return the idempotency record of a request; None if all of it failed, since it may be tried again."""
     if request is None or _all_failed(results):
         return None
     return IdempotencyRecord(request, now, outcomes_of(results))

@@ -12,7 +12,7 @@ from contactsvc.domain.normalization.invalid_value import InvalidValue
 from contactsvc.domain.normalization.number_text import LETTERS, NumberText, take_apart
 from contactsvc.domain.normalization.numbering_plans import CHANGED_PLANS, present_number
 
-# One that nobody sends: a message must not quote a value, not even by chance.
+# A number that no caller sends: a message must not quote a value, not even by chance.
 _EXAMPLE = "such as +52 55 5000 0142"
 _NO_REGION = (
     f"must be a number with + and country code, {_EXAMPLE}; this server has no default region for national numbers"

@@ -53,6 +53,8 @@ class MongoStore(DocumentReader):
         session: the session whose transaction this store works in, if any.
         listings: reads lists; None to read them by queries on `collection`.
         records_erasures: whether an erasure leaves a mark in the collection ERASURES.
+        is_guarded: whether writes in the transaction check that records are as they were read, since they were read
+            outside of it.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class MongoStore(DocumentReader):
         *,
         listings: ListingReader | None = None,
         records_erasures: bool = False,
+        is_guarded: bool = False,
     ) -> None:
         self._collection = collection
         self._listings = listings or ListingReader(collection)
@@ -71,6 +74,7 @@ class MongoStore(DocumentReader):
         self._locks = locks
         self._session = session
         self._records_erasures = records_erasures
+        self._is_guarded = is_guarded
         # Whether the collection may contain documents of earlier layouts, as of the last check.
         self._may_have_earlier = True
 
@@ -211,7 +215,7 @@ class MongoStore(DocumentReader):
                 await memory.hold(
                     3 * size_of([write.document for write in writes if isinstance(write, Insert | Replace)])
                 )
-                if not await write_in_transaction(self._collection, self._session, writes):
+                if not await write_in_transaction(self._collection, self._session, writes, guarded=self._is_guarded):
                     raise LostRace(EtagMismatch())
                 return
             # Without a driver there are no transactions to wait for.
@@ -296,7 +300,11 @@ class MongoStore(DocumentReader):
                     return await attempt(self)
                 held = memory.held()
                 try:
-                    return await in_transaction(self._driver, lambda session: attempt(self._within(session)))
+                    # What was read before the transaction may have changed before its snapshot.
+                    is_guarded = attempt is prepared
+                    return await in_transaction(
+                        self._driver, lambda session: attempt(self._within(session, is_guarded=is_guarded))
+                    )
                 except BaseException:
                     # The next attempt reads everything again.
                     memory.free(memory.held() - held)
@@ -305,7 +313,7 @@ class MongoStore(DocumentReader):
             with self._translated():
                 return await retried(once)
 
-    def _within(self, session: Session) -> MongoStore:
+    def _within(self, session: Session, *, is_guarded: bool) -> MongoStore:
         return MongoStore(
             self._collection,
             self._driver,
@@ -313,4 +321,5 @@ class MongoStore(DocumentReader):
             session,
             listings=self._listings,
             records_erasures=self._records_erasures,
+            is_guarded=is_guarded,
         )

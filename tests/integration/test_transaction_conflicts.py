@@ -1,4 +1,4 @@
-"""Records that others change after a transaction has read them: its writes find them by their id alone."""
+"""Records that others change after a transaction, or a write that needs one, has read them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,17 @@ def replacing(before: ContactMethod, after: ContactMethod) -> ChangeSet:
     return ChangeSet(inserted=[], replaced=[(before, after)], removed=[], idempotency_records=[])
 
 
+def changed_by_others(made: ContactMethod, what: str) -> ContactMethod:
+    if what == "label":
+        return replace(made, label="theirs", etag=new_etag())
+    # The etag of a record stays when a code is sent.
+    return replace(made, challenge=Challenge("c", "s", NOON, NOON, new_etag()))
+
+
+def changed_by_us(present: ContactMethod) -> ContactMethod:
+    return replace(present, metadata={"by": "us"}, etag=new_etag())
+
+
 @pytest.mark.parametrize("theirs", ["label", "challenge"])
 async def test_a_record_that_changes_after_a_transaction_has_read_it_is_read_again(
     open_stores: OpenStores, theirs: str
@@ -30,12 +41,7 @@ async def test_a_record_that_changes_after_a_transaction_has_read_it_is_read_aga
     store: Store = (await open_stores())[Environment.LIVE]
     made = record(f"contact_{uuid.uuid4().hex}", label=None)
     await store.write(ChangeSet(inserted=[made], replaced=[], removed=[], idempotency_records=[]))
-    changed = (
-        replace(made, label="theirs", etag=new_etag())
-        if theirs == "label"
-        # The etag of a record stays when a code is sent.
-        else replace(made, challenge=Challenge("c", "s", NOON, NOON, new_etag()))
-    )
+    changed = changed_by_others(made, theirs)
     attempts = 0
 
     async def work(inside: Store) -> None:
@@ -44,13 +50,36 @@ async def test_a_record_that_changes_after_a_transaction_has_read_it_is_read_aga
         (present,) = await inside.find_by_ids([made.id])
         if attempts == 1:
             await store.write(replacing(present, changed))
-        await inside.write(replacing(present, replace(present, metadata={"by": "us"}, etag=new_etag())))
+        await inside.write(replacing(present, changed_by_us(present)))
 
     await store.atomically(work, keys=())
 
     (stored,) = await store.find_by_ids([made.id])
     assert replace(stored, etag=changed.etag) == replace(changed, metadata={"by": "us"})
     assert attempts == 2
+
+
+@pytest.mark.parametrize("theirs", ["label", "challenge"])
+async def test_a_record_that_changes_before_the_transaction_of_a_prepared_write_is_read_again(
+    open_stores: OpenStores, theirs: str
+) -> None:
+    store: Store = (await open_stores())[Environment.LIVE]
+    made = record(f"contact_{uuid.uuid4().hex}", label=None)
+    await store.write(ChangeSet(inserted=[made], replaced=[], removed=[], idempotency_records=[]))
+    changed = changed_by_others(made, theirs)
+    await store.write(replacing(made, changed))
+
+    async def prepared(inside: Store) -> None:
+        await inside.write(replacing(made, changed_by_us(made)))
+
+    async def work(inside: Store) -> None:
+        (present,) = await inside.find_by_ids([made.id])
+        await inside.write(replacing(present, changed_by_us(present)))
+
+    await store.atomically(work, keys=(), prepared=prepared)
+
+    (stored,) = await store.find_by_ids([made.id])
+    assert replace(stored, etag=changed.etag) == replace(changed, metadata={"by": "us"})
 
 
 async def test_a_record_that_is_deleted_after_a_transaction_has_read_it_stays_deleted(open_stores: OpenStores) -> None:

@@ -156,6 +156,8 @@ def texts(
     violations: Violations, path: str, raw: Sequence[str], parse: Callable[[Violations, str, str], str]
 ) -> tuple[str, ...]:
     """Check each element of a repeated field, and how many there are."""
+    if not raw:
+        return ()
     count(violations, path, raw, at_most=MAX_FILTER_VALUES)
     return tuple(parse(violations, f"{path}[{position}]", element) for position, element in enumerate(raw))
 

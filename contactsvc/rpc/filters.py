@@ -19,6 +19,7 @@ from contactsvc.v1 import contact_methods_pb2 as pb
 
 # Of the year 9999, the last that a Timestamp and a datetime have.
 _LAST_SECOND = 253_402_300_799
+_ALL_TIMES = TimeRange()
 
 
 def parse_filter(violations: Violations, path: str, asked: pb.ContactMethodFilter, rules: ValueRules) -> Filter:
@@ -95,6 +96,8 @@ def _sought_label(violations: Violations, path: str, raw: str) -> str:
 def _time_range(
     violations: Violations, path: str, asked: pb.ContactMethodFilter, at_or_after: str, before: str
 ) -> TimeRange:
+    if not (asked.HasField(at_or_after) or asked.HasField(before)):
+        return _ALL_TIMES
     return TimeRange(
         at_or_after=parse_time(violations, f"{path}.{at_or_after}", getattr(asked, at_or_after))
         if asked.HasField(at_or_after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from operator import itemgetter
 from typing import Any
 
@@ -46,10 +47,14 @@ class Paging:
         self.query = queries.filter_query(listing.filter, unparsed=unparsed)
         self.keys = queries.order(listing.sort)
         whole_query = self.query if unparsed else queries.filter_query(listing.filter)
-        self._fingerprint = page_tokens.fingerprint(environment, whole_query, self.keys)
+        self._fingerprinted = environment, whole_query, self.keys
         self.position = (
             page_tokens.decode(self._fingerprint, self.keys, listing.page_token) if listing.page_token else None
         )
+
+    @cached_property
+    def _fingerprint(self) -> bytes:
+        return page_tokens.fingerprint(*self._fingerprinted)
 
     def position_of(self, document: Document) -> list[Any]:
         """Return the sort values of a document."""

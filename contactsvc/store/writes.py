@@ -158,9 +158,10 @@ def writes_of(change_set: ChangeSet) -> list[DocumentWrite]:
     A write that gives up a primary slot or an external id precedes the one that takes it. A record that does both is
     released first.
     """
-    writes: list[DocumentWrite] = [
-        Replace(record, idempotency_document(record.requests)) if record.requests else Remove(record)
-        for record in change_set.removed
+    # Writes of one kind after the other: a transaction executes them by common commands.
+    writes: list[DocumentWrite] = [Remove(record) for record in change_set.removed if not record.requests]
+    writes += [
+        Replace(record, idempotency_document(record.requests)) for record in change_set.removed if record.requests
     ]
     if len(change_set) == 1:
         # The most frequent case by far, which has no order.

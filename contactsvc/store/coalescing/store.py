@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pymongo.errors import BulkWriteError, OperationFailure
@@ -263,11 +263,15 @@ def _error_in(result: int | Mapping[str, Any]) -> Exception | None:
 
 @dataclass(frozen=True, slots=True)
 class _FirstPage:
-    """A request for the first page of a client's records, of one type if given, in the default order."""
+    """A request for the first page of a client's records, of one type if given, in the default order.
+
+    `listing` is the same request as a listing.
+    """
 
     client_id: str
     type: ContactMethodType | None
     page_size: int
+    listing: Listing = field(compare=False)
 
     @classmethod
     def of(cls, listing: Listing) -> _FirstPage | None:
@@ -275,14 +279,10 @@ class _FirstPage:
         asked = listing.filter
         if len(asked.client_ids) != 1 or len(asked.types) > 1 or listing.page_size > _MAX_PAGE_SIZE:
             return None
-        first = cls(asked.client_ids[0], asked.types[0] if asked.types else None, listing.page_size)
-        return first if first.listing == listing else None
-
-    @property
-    def listing(self) -> Listing:
-        """The request as a listing."""
-        types = (self.type,) if self.type else ()
-        return Listing(filter=Filter(client_ids=(self.client_id,), types=types), page_size=self.page_size)
+        plain = Listing(filter=Filter(client_ids=asked.client_ids, types=asked.types), page_size=listing.page_size)
+        if listing != plain:
+            return None
+        return cls(asked.client_ids[0], asked.types[0] if asked.types else None, listing.page_size, plain)
 
     async def page(self, documents: list[Document], environment: str) -> Page:
         """Return the page, from the first documents of the client, or all of them, in the order of the listing."""

@@ -46,6 +46,16 @@ class PointReads:
             DeadlineExceeded: the deadline of the call has passed.
             StoreUnavailable: the database does not answer.
         """
+        if (documents := await self.find_in_one_answer(query, limit, sort=sort)) is not None:
+            return documents
+        with translated():
+            found = self._database[self._collection].find(query, limit=limit, **time_limit())
+            return await (found.sort(list(sort)) if sort else found).to_list(length=None)
+
+    async def find_in_one_answer(
+        self, query: Document, limit: int, *, sort: Sequence[tuple[str, int]] = ()
+    ) -> list[Document] | None:
+        """Return what `find` does; None if that exceeds the size of one answer of the database, 16 MB."""
         with translated():
             try:
                 return await self._find(query, limit, sort)
@@ -55,7 +65,7 @@ class PointReads:
                     raise
             return await self._find(query, limit, sort)
 
-    async def _find(self, query: Document, limit: int, sort: Sequence[tuple[str, int]]) -> list[Document]:
+    async def _find(self, query: Document, limit: int, sort: Sequence[tuple[str, int]]) -> list[Document] | None:
         command: Document = {
             "find": self._collection,
             "filter": query,
@@ -73,5 +83,4 @@ class PointReads:
         if not answer["cursor"]["id"]:
             return documents
         await self._database.command({"killCursors": self._collection, "cursors": [answer["cursor"]["id"]]})
-        found = self._database[self._collection].find(query, limit=limit, **time_limit())
-        return await (found.sort(list(sort)) if sort else found).to_list(length=None)
+        return None

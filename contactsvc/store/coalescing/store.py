@@ -35,9 +35,9 @@ from contactsvc.store.writes import DocumentWrite, Insert, Remove, Replace, writ
 _MAX_RECORDS_PER_PAIR = 4
 # Larger first pages are read alone, in batches, for they may need much memory.
 _MAX_PAGE_SIZE = 40
-# First pages are not counted as memory of their calls: these limits bound them. At the default page size, a command
-# finds at most 168 documents, 39 MB at all limits; what takes more than this is read again, counted.
-_MAX_FIRST_PAGES_PER_COMMAND = 8
+# First pages are not counted as memory of their calls: one answer of the database bounds what a command finds, 16 MB
+# and about as much again in Python. What takes more than that, or this, is read again, counted.
+_MAX_FIRST_PAGES_PER_COMMAND = 16
 _MAX_FIRST_PAGE_COMMANDS = 2
 _MAX_FIRST_PAGE_BYTES = 64 * 1024
 
@@ -198,8 +198,8 @@ class CoalescingStore(MongoStore):
         documents = await self._listings.first_of_each("client", prefixes, of_each)
         if documents is None:
             limit = sum(first.page_size + 1 for first in firsts)
-            documents = await self._reads.find({"client_id": queries.any_of(list(of_client))}, limit)
-            if len(documents) == limit:
+            documents = await self._reads.find_in_one_answer({"client_id": queries.any_of(list(of_client))}, limit)
+            if documents is None or len(documents) == limit:
                 return {}
             documents.sort(key=lambda document: (document["created_at"], document["_id"]))
             of_each = limit

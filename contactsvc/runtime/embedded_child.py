@@ -22,7 +22,11 @@ from typing import Any, Final
 
 from contactsvc.embedded_names import EMBEDDED_SET_NAME
 from contactsvc.runtime import index_reader
-from contactsvc.runtime.embedded_workaround import decode_indexes_once_per_statement, stop_accepting
+from contactsvc.runtime.embedded_workaround import (
+    decode_indexes_once_per_statement,
+    find_candidates_by_id,
+    stop_accepting,
+)
 from contactsvc.runtime.erased_values import ChangeLogPruner, recover, rewrite
 from contactsvc.runtime.wiredtiger_files import complete_tables
 
@@ -94,6 +98,7 @@ def main(directory: Path, settings: ChildSettings) -> int:
         os.write(status, f"{line}\n".encode())
 
     decode_indexes_once_per_statement()
+    find_candidates_by_id()
     threading.Thread(target=_stop_with_the_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("secantus").addHandler(_ExitOnPanic(directory))

@@ -49,6 +49,25 @@ def decode_indexes_once_per_statement() -> None:
     Storage._index_options_map = index_options_map
 
 
+def find_candidates_by_id() -> None:
+    """Change how SecantusDB finds the document of a write in this process: by `_id`, if the filter names one.
+
+    A filter that has more than the `_id`, as our guarded writes have, decodes all index definitions several times, and
+    may walk another index. The write checks the whole filter against the document in any case.
+    """
+    if version("SecantusDB") != _RELEASE:
+        return
+    from secantus.storage import Storage
+
+    find: Any = Storage._candidates_iter
+
+    def candidates_iter(self: Any, db: str, coll: str, query: Any) -> Any:
+        id_ = query.get("_id") if query else None
+        return find(self, db, coll, {"_id": id_} if isinstance(id_, str) else query)
+
+    Storage._candidates_iter = candidates_iter
+
+
 def stop_accepting(server: Any) -> None:
     """End the thread of a server that accepts connections.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from datetime import datetime
-from functools import partial
 from typing import TypeVar
 
 from pymongo.errors import DuplicateKeyError
@@ -53,7 +52,6 @@ class MongoStore(DocumentReader):
         locks: shared by all stores of a process that write to this collection.
         session: the session whose transaction this store works in, if any.
         listings: reads lists; None to read them by queries on `collection`.
-        read_before: whether the records that are written were read before the transaction of the session began.
         records_erasures: whether an erasure leaves a mark in the collection ERASURES.
     """
 
@@ -65,7 +63,6 @@ class MongoStore(DocumentReader):
         session: Session | None = None,
         *,
         listings: ListingReader | None = None,
-        read_before: bool = False,
         records_erasures: bool = False,
     ) -> None:
         self._collection = collection
@@ -73,7 +70,6 @@ class MongoStore(DocumentReader):
         self._driver = driver
         self._locks = locks
         self._session = session
-        self._read_before = read_before
         self._records_erasures = records_erasures
         # Whether the collection may contain documents of earlier layouts, as of the last check.
         self._may_have_earlier = True
@@ -215,9 +211,7 @@ class MongoStore(DocumentReader):
                 await memory.hold(
                     3 * size_of([write.document for write in writes if isinstance(write, Insert | Replace)])
                 )
-                if not await write_in_transaction(
-                    self._collection, self._session, writes, read_before=self._read_before
-                ):
+                if not await write_in_transaction(self._collection, self._session, writes):
                     raise LostRace(EtagMismatch())
                 return
             # Without a driver there are no transactions to wait for.
@@ -302,8 +296,7 @@ class MongoStore(DocumentReader):
                     return await attempt(self)
                 held = memory.held()
                 try:
-                    within = partial(self._within, read_before=attempt is prepared)
-                    return await in_transaction(self._driver, lambda session: attempt(within(session)))
+                    return await in_transaction(self._driver, lambda session: attempt(self._within(session)))
                 except BaseException:
                     # The next attempt reads everything again.
                     memory.free(memory.held() - held)
@@ -312,13 +305,12 @@ class MongoStore(DocumentReader):
             with self._translated():
                 return await retried(once)
 
-    def _within(self, session: Session, *, read_before: bool) -> MongoStore:
+    def _within(self, session: Session) -> MongoStore:
         return MongoStore(
             self._collection,
             self._driver,
             self._locks,
             session,
             listings=self._listings,
-            read_before=read_before,
             records_erasures=self._records_erasures,
         )

@@ -128,8 +128,8 @@ class EarlyAcknowledgement(CoalescingStore):
 class WithoutRequestIds(CoalescingStore):
     """Stores no request ids."""
 
-    def _within(self, session: Any, *, read_before: bool) -> Any:
-        inner = super()._within(session, read_before=read_before)
+    def _within(self, session: Any) -> Any:
+        inner = super()._within(session)
         write = inner.write
         inner.write = lambda change_set: write(_forgetful(change_set))  # type: ignore[method-assign]
         return inner

@@ -83,7 +83,8 @@ def _read_value(document: Document) -> ContactValue:
 
 def _read_metadata(document: Document) -> dict[str, str]:
     # An empty mapping, written by hand, reads like an empty array.
-    return dict([pair.split("=", 1) for pair in document["metadata"]])
+    pairs = document["metadata"]
+    return {} if pairs == [] else dict([pair.split("=", 1) for pair in pairs])
 
 
 _CHALLENGE_KINDS: Final = (

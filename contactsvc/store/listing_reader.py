@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from contactsvc import deadlines, memory
 from contactsvc.domain.listing import Listing, Page
@@ -67,7 +67,7 @@ class ListingReader:
         found: list[Document] = []
         async with aclosing(self._batches(paging, wanted)) as batches:
             async for batch in batches:
-                found += batch
+                found += batch.documents
                 if len(found) >= wanted or len(found) > paging.fitting(found):
                     break
         total_size = await self._count(paging) if listing.include_total_size else None
@@ -78,13 +78,18 @@ class ListingReader:
         """Yield all pages on demand, at most two in memory at a time; errors as in `page`."""
         paging = await self._paging(listing)
         held: list[Document] = []
+        counted = 0
         async with aclosing(_ahead(self._batches(paging, None))) as batches:
             async for batch in batches:
-                held += batch
+                held += batch.documents
+                counted += batch.memory
                 # A page is complete once there is a document after it; until then it may be the last one.
                 while len(held) > (count := paging.fitting(held)):
                     yield await paging.page(held[:count], more=True)
-                    memory.free(2 * size_of(held[:count]))
+                    # Its share: to measure its documents once more would cost a tenth of a stream.
+                    share = counted * count // len(held)
+                    memory.free(share)
+                    counted -= share
                     held = held[count:]
         while held:
             count = paging.fitting(held)
@@ -117,7 +122,7 @@ class ListingReader:
                 unparsed = bool(await cursor.to_list(length=1))
         return Paging(listing, self._collection.full_name, unparsed=unparsed)
 
-    async def _batches(self, paging: Paging, wanted: int | None) -> AsyncGenerator[list[Document]]:
+    async def _batches(self, paging: Paging, wanted: int | None) -> AsyncGenerator[_Batch]:
         """Yield the documents of a listing in its order. They count as memory of the call, twice, for their records.
 
         Args:
@@ -127,7 +132,7 @@ class ListingReader:
         begun = False
         try:
             if (found := await self._of_rare_pair(paging)) is not None:
-                yield paging.sorted(found)[paging.listing.offset :]
+                yield _Batch.of(paging.sorted(found)[paging.listing.offset :])
                 return
             if self._slices is not None and (walk := self._slices.walk_of(paging)) is not None:
                 streamed = self._everything_walked if wanted is None else self._walked
@@ -146,7 +151,7 @@ class ListingReader:
 
     async def _everything_walked(
         self, slices: SliceSource, walk: IndexWalk, paging: Paging, wanted: int | None
-    ) -> AsyncGenerator[list[Document]]:
+    ) -> AsyncGenerator[_Batch]:
         """Yield what `_walked` yields, and what lies below: a stream must not leave malformed documents out."""
         walked = self._walked(slices, walk, paging, wanted)
         below = self._below(slices, walk, at_once=not paging.listing.is_scan)
@@ -156,20 +161,20 @@ class ListingReader:
                 async for batch in batches:
                     yield batch
 
-    async def _below(self, slices: SliceSource, walk: IndexWalk, *, at_once: bool) -> AsyncGenerator[list[Document]]:
+    async def _below(self, slices: SliceSource, walk: IndexWalk, *, at_once: bool) -> AsyncGenerator[_Batch]:
         after: Position | None = None
         while True:
             read = partial(slices.read_below, walk, after, paced=not at_once)
-            found = await self._sliced(read, at_once=at_once, expected=SLICE_MEMORY)
+            found, counted = await self._sliced(read, at_once=at_once, expected=SLICE_MEMORY)
             if found.documents:
-                yield found.documents
+                yield _Batch(found.documents, counted)
             after = found.reached
             if after is None:
                 return
 
     async def _walked(
         self, slices: SliceSource, walk: IndexWalk, paging: Paging, wanted: int | None
-    ) -> AsyncGenerator[list[Document]]:
+    ) -> AsyncGenerator[_Batch]:
         """Yield the documents of a listing in batches, by a walk along an index."""
         after: Position | None = None
         offset, position = paging.listing.offset, paging.position
@@ -179,7 +184,7 @@ class ListingReader:
         elif position is not None:
             after = position[0], position[1]
         while offset and not walk.rest and not by_second_key:
-            skipped = await self._sliced(partial(slices.skip, walk, after, offset))
+            skipped, _ = await self._sliced(partial(slices.skip, walk, after, offset))
             if skipped.reached is None:
                 return
             offset, after = offset - skipped.count, skipped.reached
@@ -190,21 +195,22 @@ class ListingReader:
             left = None if wanted is None or walk.rest or by_second_key else wanted
             expected = SLICE_MEMORY if left is None else min(SLICE_MEMORY, left * MAX_DOCUMENT_BYTES)
             read = partial(slices.read, walk, after, left, paced=not at_once)
-            found = await self._sliced(read, at_once=at_once, expected=expected)
-            documents = found.documents
+            found, counted = await self._sliced(read, at_once=at_once, expected=expected)
+            batch = _Batch(found.documents, counted)
             if by_second_key:
-                held += documents
+                held += found.documents
                 complete = [one for one in held if found.reached is None or one[walk.field] != found.reached[0]]
-                held, documents = held[len(complete) :], paging.sorted(complete)
-            skipping = min(offset, len(documents))
-            memory.free(2 * size_of(documents[:skipping]))
-            offset, documents = offset - skipping, documents[skipping:]
-            if documents:
-                yield documents
+                held, batch = held[len(complete) :], _Batch.of(paging.sorted(complete))
+            if offset:
+                skipped_documents, rest = batch.documents[:offset], batch.documents[offset:]
+                offset, batch = offset - len(skipped_documents), _Batch.of(rest)
+                memory.free(2 * size_of(skipped_documents))
+            if batch.documents:
+                yield batch
             if found.reached is None:
                 return
             if wanted is not None:
-                wanted -= len(documents)
+                wanted -= len(batch.documents)
             # The first slice of what few records have is a short read, and the others make a long one.
             after, at_once = found.reached, False
 
@@ -214,15 +220,15 @@ class ListingReader:
             at_once = not paging.listing.is_scan
             for prefix in pair_prefixes(paging)[:_MAX_PAIRS]:
                 read = partial(self._slices.read_pair, prefix, paging.query, _MAX_RECORDS_OF_PAIR, paced=not at_once)
-                found = await self._sliced(read, at_once=at_once, expected=SLICE_MEMORY)
+                found, _ = await self._sliced(read, at_once=at_once, expected=SLICE_MEMORY)
                 if found.reached is None:
                     return found.documents
         return None
 
     async def _sliced(
         self, read: Callable[[], Coroutine[Any, Any, Slice]], *, at_once: bool = False, expected: int = 0
-    ) -> Slice:
-        """Read a slice, whose documents count as memory of the call, twice.
+    ) -> tuple[Slice, int]:
+        """Read a slice, whose documents count as memory of the call, twice; return it and what is counted.
 
         Args:
             read: reads it.
@@ -240,18 +246,19 @@ class ListingReader:
             needed = 2 * size_of(found.documents)
         finally:
             memory.free(expected - needed)
-        return found
+        return found, needed
 
-    async def _queried(self, paging: Paging, wanted: int | None) -> AsyncGenerator[list[Document]]:
+    async def _queried(self, paging: Paging, wanted: int | None) -> AsyncGenerator[_Batch]:
         """Yield the documents of a listing in batches, by queries that each read the next ones."""
         skip, position = paging.listing.offset, paging.position
         while True:
             limit = _MAX_QUERIED if wanted is None else wanted
             read = partial(self._query, paging, position, skip, limit)
             expected = min(limit, BATCH_SIZE) * MAX_DOCUMENT_BYTES
-            documents = (await self._sliced(read, at_once=not paging.listing.is_scan, expected=expected)).documents
+            found, counted = await self._sliced(read, at_once=not paging.listing.is_scan, expected=expected)
+            documents = found.documents
             if documents:
-                yield documents
+                yield _Batch(documents, counted)
             if len(documents) < limit and size_of(documents) <= _MAX_QUERIED_BYTES:
                 return
             if wanted is not None:
@@ -287,14 +294,15 @@ class ListingReader:
             if self._slices is not None and (walk := self._slices.walk_of(paging)) is not None:
                 count, after = 0, None
                 while True:
-                    counted = await self._sliced(partial(self._slices.count, walk, after))
-                    count, after = count + counted.count, counted.reached
+                    part, _ = await self._sliced(partial(self._slices.count, walk, after))
+                    count, after = count + part.count, part.reached
                     if after is None:
                         return count
         except IndexMissing:
             # As in `_batches`.
             pass
-        return (await self._sliced(partial(self._count_by_query, paging.query))).count
+        counted, _ = await self._sliced(partial(self._count_by_query, paging.query))
+        return counted.count
 
     async def _count_by_query(self, query: Document) -> Slice:
         if self._counts_by_index:
@@ -304,7 +312,24 @@ class ListingReader:
         return Slice([], len(found), None)
 
 
-async def _ahead(batches: AsyncGenerator[list[Document]]) -> AsyncGenerator[list[Document]]:
+class _Batch(NamedTuple):
+    """Some documents of a listing.
+
+    Attributes:
+        documents: the documents.
+        memory: what is counted for them as memory of the call.
+    """
+
+    documents: list[Document]
+    memory: int
+
+    @classmethod
+    def of(cls, documents: list[Document]) -> _Batch:
+        """Return documents as a batch."""
+        return cls(documents, 2 * size_of(documents))
+
+
+async def _ahead(batches: AsyncGenerator[_Batch]) -> AsyncGenerator[_Batch]:
     """Yield batches, while the next one is already being read."""
     async with aclosing(batches):
         following = asyncio.create_task(_next(batches))
@@ -320,5 +345,5 @@ async def _ahead(batches: AsyncGenerator[list[Document]]) -> AsyncGenerator[list
             await asyncio.gather(following, return_exceptions=True)
 
 
-async def _next(batches: AsyncGenerator[list[Document]]) -> list[Document] | None:
+async def _next(batches: AsyncGenerator[_Batch]) -> _Batch | None:
     return await anext(batches, None)

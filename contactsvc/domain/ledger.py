@@ -232,10 +232,11 @@ class Ledger:
         return ChangeSet(inserted, replaced, removed, apart)
 
     def is_guarded_by(self, change_set: ChangeSet) -> bool:
-        """Return whether writing a change set notices every other write since the records were read.
+        """Return whether writing the change set of one operation notices every other write since its records were read.
 
         Each replacement is guarded by the etag that was read, so that is the case when every record that was read is
-        replaced. Unique indexes guard what was found to be free, such as a primary slot.
+        replaced. Unique indexes guard what was found to be free, such as a primary slot. Nothing guards a set of
+        records, such as all of a client, on which a single operation depends only when it removes a record.
         """
         return not change_set.removed and len(change_set.replaced) == len(self._before)
 

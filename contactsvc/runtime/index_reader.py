@@ -101,10 +101,9 @@ def install() -> None:
             paced = next(received)
             with pace.turn(others):
                 answer = _slice(context.storage, context.db_name, request)
-        else:
-            answer = _slice(context.storage, context.db_name, request)
-        answer["busy"] = pace.is_busy
-        return answer
+            return {**answer, "busy": pace.is_busy}
+        # A short read is one of the others.
+        return {**_slice(context.storage, context.db_name, request), "busy": True}
 
     commands._HANDLERS[READ_INDEX] = handle
     # The privilege that it needs of its user.
@@ -121,7 +120,8 @@ class Pace:
         sleep: waits for some seconds.
 
     Attributes:
-        is_busy: whether the database serves others: whether another command came during one of the latest slices.
+        is_busy: whether the database serves others, as of the last slice: whether another command had come since the
+            slice before, or not long before that.
     """
 
     def __init__(

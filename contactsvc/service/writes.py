@@ -156,9 +156,9 @@ class Writes:
         keys: set[Hashable] = set()
         prepared: tuple[list[Result], ChangeSet] | None = None
         # Several operations need a transaction in any case, which reads everything itself.
-        if plan.erased_client_id is None and (len(plan.operations) == 1 or not self.store.transactional):
+        if len(plan.operations) == 1:
             # A create needs no read as long as its slot and external id are free; the indexes find out if they are not.
-            blindly = isinstance(next(iter(plan.operations), None), Create)
+            blindly = isinstance(plan.operations[0], Create)
             for attempt in range(_MAX_ATTEMPTS):
                 ledger = self._ledger() if blindly and attempt == 0 else await self._read(self.store, plan)
                 results, change_set = _applied(plan, ledger, request)

@@ -52,8 +52,9 @@ _DEFAULT_OPTIONS: dict[str, Any] = {
     "retryWrites": True,
 }
 
-# Connections for point reads beside Motor.
+# Connections for point reads beside Motor, and how long a command waits for one.
 _MAX_READ_CONNECTIONS = 16
+_READ_CONNECTION_TIMEOUT_MS = 5_000
 
 # The assumed size of a connection pool that the URI does not limit.
 _UNLIMITED_POOL_SIZE = 1_000
@@ -134,7 +135,9 @@ class MotorDriver(Driver):
     def __init__(self, uri: str, telemetry: DatabaseTelemetry | None) -> None:
         super().__init__(motor.frameworks.asyncio.max_workers)
         self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(uri, **_options(uri, telemetry))
-        self._reads = side_client(uri, "reads", _MAX_READ_CONNECTIONS, telemetry)
+        self._reads = side_client(
+            uri, "reads", _MAX_READ_CONNECTIONS, telemetry, waitQueueTimeoutMS=_READ_CONNECTION_TIMEOUT_MS
+        )
 
     def database(self, name: str) -> AsyncDatabase[Document]:
         """Return a database."""

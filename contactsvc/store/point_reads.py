@@ -8,6 +8,7 @@ follows the first batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from bson.codec_options import CodecOptions
@@ -82,5 +83,7 @@ class PointReads:
         documents: list[Document] = answer["cursor"]["firstBatch"]
         if not answer["cursor"]["id"]:
             return documents
-        await self._database.command({"killCursors": self._collection, "cursors": [answer["cursor"]["id"]]})
+        # Otherwise the database forgets it by itself.
+        with suppress(PyMongoError):
+            await self._database.command({"killCursors": self._collection, "cursors": [answer["cursor"]["id"]]})
         return None

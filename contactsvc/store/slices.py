@@ -232,7 +232,7 @@ class Traffic:
     """What the slices of all collections know of the embedded database.
 
     Attributes:
-        is_busy: whether it serves others, as of the last slice.
+        is_busy: whether it serves others, as of the last answer.
     """
 
     is_busy: bool = True

@@ -288,10 +288,11 @@ class MongoStore(DocumentReader):
     ) -> T:
         """Run `work` on a store whose writes take effect together; repeat it when it loses a race."""
         async with self._locks.held(keys) as waited:
-            attempts = [work] if prepared is None or waited else [work, prepared]
+            following = work if prepared is None or waited else prepared
 
             async def once() -> T:
-                attempt = attempts.pop() if len(attempts) > 1 else work
+                nonlocal following
+                attempt, following = following, work
                 if self._driver is None:
                     return await attempt(self)
                 held = memory.held()

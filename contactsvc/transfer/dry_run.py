@@ -38,7 +38,7 @@ class DryRunStore:
 
     @property
     def transactional(self) -> bool:
-        """Whether a write fails when an id, a primary slot or an external id is taken: here it always succeeds."""
+        """Whether a write fails when an id, a primary slot or an external id is taken: it does not check the store."""
         return False
 
     def close(self) -> None:

@@ -156,3 +156,12 @@ async def test_slices_need_the_password_of_the_database(embedded_uri: str) -> No
             await stranger["any"].command({READ_INDEX: "contact_methods"})
 
     assert raised.value.code == 13
+
+
+async def test_a_short_read_makes_long_ones_considerate(collection: Any) -> None:
+    traffic = Traffic(is_busy=False)
+    slices = EmbeddedSlices(collection, traffic)
+
+    await slices.read_first("client", [["client_1"]], 2)
+
+    assert traffic.is_busy

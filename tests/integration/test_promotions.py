@@ -20,21 +20,7 @@ from contactsvc.store.point_reads import PointReads
 from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import DRIVER, Api, serving
-
-
-class Commands:
-    """Receives the events of a deployment's commands."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-
-    def command_ended(self, command: str, *, ok: bool, seconds: float) -> None:
-        # A new connection authenticates itself, whenever it is opened.
-        if not command.startswith("sasl"):
-            self.names.append(command)
-
-    def connections_changed(self, state: str, by: int) -> None:
-        pass
+from tests.integration.sent_commands import SentCommands
 
 
 class InterruptedStore(CoalescingStore):
@@ -50,9 +36,9 @@ class InterruptedStore(CoalescingStore):
 
 
 @asynccontextmanager
-async def served(uri: str) -> AsyncIterator[tuple[Api, InterruptedStore, Commands]]:
+async def served(uri: str) -> AsyncIterator[tuple[Api, InterruptedStore, SentCommands]]:
     """Serve such a store in a fresh database."""
-    prefix, commands = f"test_{uuid.uuid4().hex[:12]}", Commands()
+    prefix, commands = f"test_{uuid.uuid4().hex[:12]}", SentCommands()
     deployment = await store.connect(uri, DRIVER, commands)
     try:
         stores: dict[Environment, MongoStore] = {
@@ -83,11 +69,11 @@ async def test_a_promotion_takes_four_commands(embedded_uri: str) -> None:
     async with served(embedded_uri) as (api, _, commands):
         first = await api.create(is_primary=True)
         second = await api.create(value="second@example.com")
-        commands.names.clear()
+        commands.taken()
 
         promoted = await promote(api, second.id)
 
-        assert commands.names == ["find", "find", "update", "commitTransaction"]
+        assert commands.taken() == ["find", "find", "update", "commitTransaction"]
         assert list(promoted.demoted_ids) == [first.id]
         assert await primaries(api) == [second.id]
 

@@ -17,7 +17,7 @@ class TracedDatabase:
     """Records database commands as metrics and as spans. Thread-safe.
 
     A command on behalf of several calls has one span: the child of the first call's, with links to the others. Commands
-    outside of calls, such as pings, have none.
+    outside of calls, such as pings, have none, nor have those that authenticate a new connection.
 
     Args:
         metrics: of the process.
@@ -40,6 +40,8 @@ class TracedDatabase:
             collection: name of the collection; empty for a command on none.
             address: host and port of the server.
         """
+        if command.startswith("sasl"):
+            return None
         served = [span for span in trace_context.spans() if isinstance(span, Span)]
         sampled = [span for span in served if span.get_span_context().trace_flags.sampled]
         if not sampled:

@@ -64,7 +64,8 @@ def test_http_without_its_exporter_names_the_package() -> None:
         exporter_from({PROTOCOL: "http/protobuf"})
 
 
-def test_the_console_gets_one_json_object_per_line_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_console_gets_one_json_object_per_line_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    # In a task, as calls are: its context, which has the span of the call, ends with it.
     exporter = exporter_from({"OTEL_TRACES_EXPORTER": "console"})
     assert exporter is not None
     tracing = OpenTelemetryTracing(exporter, "a.Service")
@@ -85,7 +86,10 @@ def test_the_console_gets_one_json_object_per_line_on_standard_error(capsys: pyt
         ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=contacts-us,deployment.environment.name=prod"}, "contacts-us"),
     ],
 )
-def test_the_variables_name_the_service(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], name: str) -> None:
+async def test_the_variables_name_the_service(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], name: str
+) -> None:
+    # In a task, as calls are: its context, which has the span of the call, ends with it.
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
     exporter = InMemorySpanExporter()

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import motor.frameworks.asyncio
+from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -31,6 +32,9 @@ Session = AsyncClientSession
 
 READ_CONCERN: Final = {"level": "majority"}
 """The read concern of all reads outside of transactions."""
+
+CODEC_OPTIONS: Final[CodecOptions[Document]] = CodecOptions(tz_aware=True)
+"""The decoding of what commands of ours return: that of the clients applies to queries only."""
 
 # The guarantees of the service depend on these, so they override the URI. An acknowledged write is journaled on a
 # majority; a read sees the majority's data on the primary, and so every acknowledged write.

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
-from bson.codec_options import CodecOptions
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from contactsvc import deadlines
 from contactsvc.store.driver_errors import is_repeatable, translated
-from contactsvc.store.drivers import READ_CONCERN, Document
+from contactsvc.store.drivers import CODEC_OPTIONS, READ_CONCERN, Document
 from contactsvc.store.reading import time_limit
-
-_CODEC_OPTIONS: Final[CodecOptions[Document]] = CodecOptions(tz_aware=True)
 
 
 class PointReads:
@@ -79,7 +76,7 @@ class PointReads:
             command["sort"] = dict(sort)
         if (milliseconds := deadlines.remaining_ms()) is not None:
             command["maxTimeMS"] = milliseconds
-        answer: Any = await self._database.command(command, codec_options=_CODEC_OPTIONS)
+        answer: Any = await self._database.command(command, codec_options=CODEC_OPTIONS)
         documents: list[Document] = answer["cursor"]["firstBatch"]
         if not answer["cursor"]["id"]:
             return documents

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import bson
-from bson.codec_options import CodecOptions
 from pymongo.errors import OperationFailure
 
 from contactsvc.embedded_names import READ_INDEX
 from contactsvc.store.documents import is_contact_method
-from contactsvc.store.drivers import Collection, Document
+from contactsvc.store.drivers import CODEC_OPTIONS, Collection, Document
 from contactsvc.store.index_walk import IndexWalk, Position, walk_of
 from contactsvc.store.indexes import Index, index_of
 from contactsvc.store.paging import Paging
@@ -34,8 +33,6 @@ _MAX_FIRST_BYTES = 8 * 1024 * 1024
 
 INDEX_NOT_FOUND: Final = 27
 """The code of the embedded database's error when it lacks the index of a slice."""
-
-_CODEC_OPTIONS: CodecOptions[Document] = CodecOptions(tz_aware=True)
 
 
 class IndexMissing(Exception):
@@ -215,14 +212,14 @@ class EmbeddedSlices:
             **(limits or {}),
         }
         try:
-            answer: Document = await self._collection.database.command(command, codec_options=_CODEC_OPTIONS)
+            answer: Document = await self._collection.database.command(command, codec_options=CODEC_OPTIONS)
         except OperationFailure as error:
             if error.code == INDEX_NOT_FOUND:
                 raise IndexMissing from None
             raise
         self._traffic.is_busy = answer["busy"]
         raw: bytes = answer["documents"]
-        documents = [document for document in bson.decode_all(raw, _CODEC_OPTIONS) if is_contact_method(document)]
+        documents = [document for document in bson.decode_all(raw, CODEC_OPTIONS) if is_contact_method(document)]
         reached = answer.get("reached")
         return Slice(documents, answer["matched"], None if reached is None else (reached[0], reached[-1]), len(raw))
 

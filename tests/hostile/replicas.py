@@ -11,11 +11,10 @@ from contactsvc import store
 from contactsvc.domain.change_set import ChangeSet
 from contactsvc.domain.kinds import Environment
 from contactsvc.domain.verification import VerificationSecrets, new_secret
-from contactsvc.store import COLLECTION, MongoStore
+from contactsvc.store import MongoStore
 from contactsvc.store.coalescing.store import CoalescingStore
-from contactsvc.store.point_reads import PointReads
-from contactsvc.store.transactions import KeyLocks
 from tests.conftest import DRIVER, serving
+from tests.special_stores import open_as
 from tests.verifier import Clock, Verifier
 
 
@@ -46,15 +45,7 @@ async def holding_stores(deployment: store.Deployment, prefix: str) -> dict[Envi
     """Open the stores of a service."""
     stores: dict[Environment, MongoStore] = {}
     for environment in Environment:
-        # Creates the indexes.
-        database = f"{prefix}_{environment}"
-        await deployment.open_store(database)
-        stores[environment] = HoldingStore(
-            deployment.driver.database(database)[COLLECTION],
-            deployment.driver,
-            KeyLocks(),
-            PointReads(deployment.driver.reads(database), COLLECTION),
-        )
+        stores[environment] = await open_as(HoldingStore, deployment, f"{prefix}_{environment}")
     return stores
 
 

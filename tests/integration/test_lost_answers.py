@@ -12,13 +12,12 @@ from contactsvc.domain.change_set import ChangeSet
 from contactsvc.domain.kinds import Environment
 from contactsvc.errors import EtagMismatch
 from contactsvc.service.ports import LostRace
-from contactsvc.store import COLLECTION, MongoStore
+from contactsvc.store import MongoStore
 from contactsvc.store.coalescing.store import CoalescingStore
-from contactsvc.store.point_reads import PointReads
-from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import DRIVER, Api, serving
 from tests.robustness.faults.proxy import proxied
+from tests.special_stores import open_as
 from tests.verifier import other_than
 
 CLIENT = "client_1"
@@ -107,14 +106,7 @@ async def forgetful_api(embedded_uri: str) -> AsyncIterator[Api]:
     deployment = await store.connect(embedded_uri, DRIVER)
     stores: dict[Environment, MongoStore] = {}
     for environment in Environment:
-        database = f"{prefix}_{environment}"
-        await deployment.open_store(database)
-        stores[environment] = Forgetful(
-            deployment.driver.database(database)[COLLECTION],
-            deployment.driver,
-            KeyLocks(),
-            PointReads(deployment.driver.reads(database), COLLECTION),
-        )
+        stores[environment] = await open_as(Forgetful, deployment, f"{prefix}_{environment}")
     async with serving(stores) as api:
         yield api
     await deployment.close()

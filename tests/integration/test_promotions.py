@@ -14,13 +14,12 @@ from contactsvc import store
 from contactsvc.domain.kinds import Environment
 from contactsvc.errors import EtagMismatch
 from contactsvc.service.ports import LostRace, Store
-from contactsvc.store import COLLECTION, MongoStore
+from contactsvc.store import MongoStore
 from contactsvc.store.coalescing.store import CoalescingStore
-from contactsvc.store.point_reads import PointReads
-from contactsvc.store.transactions import KeyLocks
 from contactsvc.v1 import contact_methods_pb2 as pb
 from tests.conftest import DRIVER, Api, serving
 from tests.integration.sent_commands import SentCommands
+from tests.special_stores import open_as
 
 
 class InterruptedStore(CoalescingStore):
@@ -44,9 +43,7 @@ async def served(uri: str) -> AsyncIterator[tuple[Api, InterruptedStore, SentCom
         stores: dict[Environment, MongoStore] = {
             environment: await deployment.open_store(f"{prefix}_{environment}") for environment in Environment
         }
-        collection = deployment.driver.database(f"{prefix}_live")[COLLECTION]
-        reads = PointReads(deployment.driver.reads(f"{prefix}_live"), COLLECTION)
-        live = InterruptedStore(collection, deployment.driver, KeyLocks(), reads, reports_each_write=True)
+        live = await open_as(InterruptedStore, deployment, f"{prefix}_live", reports_each_write=True)
         async with serving({**stores, Environment.LIVE: live}) as api:
             yield api, live, commands
     finally:

@@ -19,6 +19,13 @@ from tests.unit.transfer_records import NOON, record
 pytestmark = pytest.mark.needs_transactions
 
 
+async def store_with_a_record(open_stores: OpenStores) -> tuple[Store, ContactMethod]:
+    store: Store = (await open_stores())[Environment.LIVE]
+    made = record(f"contact_{uuid.uuid4().hex}", label=None)
+    await store.write(ChangeSet(inserted=[made], replaced=[], removed=[], idempotency_records=[]))
+    return store, made
+
+
 def replacing(before: ContactMethod, after: ContactMethod) -> ChangeSet:
     return ChangeSet(inserted=[], replaced=[(before, after)], removed=[], idempotency_records=[])
 
@@ -38,9 +45,7 @@ def changed_by_us(present: ContactMethod) -> ContactMethod:
 async def test_a_record_that_changes_after_a_transaction_has_read_it_is_read_again(
     open_stores: OpenStores, theirs: str
 ) -> None:
-    store: Store = (await open_stores())[Environment.LIVE]
-    made = record(f"contact_{uuid.uuid4().hex}", label=None)
-    await store.write(ChangeSet(inserted=[made], replaced=[], removed=[], idempotency_records=[]))
+    store, made = await store_with_a_record(open_stores)
     changed = changed_by_others(made, theirs)
     attempts = 0
 
@@ -63,9 +68,7 @@ async def test_a_record_that_changes_after_a_transaction_has_read_it_is_read_aga
 async def test_a_record_that_changes_before_the_transaction_of_a_prepared_write_is_read_again(
     open_stores: OpenStores, theirs: str
 ) -> None:
-    store: Store = (await open_stores())[Environment.LIVE]
-    made = record(f"contact_{uuid.uuid4().hex}", label=None)
-    await store.write(ChangeSet(inserted=[made], replaced=[], removed=[], idempotency_records=[]))
+    store, made = await store_with_a_record(open_stores)
     changed = changed_by_others(made, theirs)
     await store.write(replacing(made, changed))
 
@@ -83,9 +86,7 @@ async def test_a_record_that_changes_before_the_transaction_of_a_prepared_write_
 
 
 async def test_a_record_that_is_deleted_after_a_transaction_has_read_it_stays_deleted(open_stores: OpenStores) -> None:
-    store: Store = (await open_stores())[Environment.LIVE]
-    made = record(f"contact_{uuid.uuid4().hex}")
-    await store.write(ChangeSet(inserted=[made], replaced=[], removed=[], idempotency_records=[]))
+    store, made = await store_with_a_record(open_stores)
     found = []
 
     async def work(inside: Store) -> None:

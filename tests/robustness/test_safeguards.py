@@ -25,8 +25,7 @@ from contactsvc.service.ports import Store
 from contactsvc.store import COLLECTION, to_document
 from contactsvc.store.coalescing.batcher import Batcher
 from contactsvc.store.coalescing.store import CoalescingStore
-from contactsvc.store.point_reads import PointReads
-from contactsvc.store.transactions import KeyLocks, retried
+from contactsvc.store.transactions import retried
 from contactsvc.store.writes import DocumentWrite
 from tests.conftest import serving
 from tests.robustness import aftermath
@@ -34,6 +33,7 @@ from tests.robustness.checker import check
 from tests.robustness.knowledge import Knowledge
 from tests.robustness.recorder import Recorder
 from tests.robustness.traffic import Traffic
+from tests.special_stores import open_as
 
 T = TypeVar("T")
 
@@ -219,13 +219,10 @@ async def misbuilt(uri: str, prefix: str, case: Case) -> AsyncIterator[list[tupl
             stack.push_async_callback(deployment.close)
             stores: Any = {}
             for environment in Environment:
-                database = f"{prefix}_{environment}"
-                await deployment.open_store(database)
-                stores[environment] = case.kind(
-                    deployment.driver.database(database)[COLLECTION],
-                    deployment.driver,
-                    KeyLocks(),
-                    PointReads(deployment.driver.reads(database), COLLECTION),
+                stores[environment] = await open_as(
+                    case.kind,
+                    deployment,
+                    f"{prefix}_{environment}",
                     reports_each_write=deployment.reports_each_write,
                 )
             api = await stack.enter_async_context(serving(stores))
